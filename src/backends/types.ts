@@ -1,0 +1,64 @@
+/** The contract between the scheduler and whoever can run a program. */
+import type { Program } from '../plan/program.ts';
+
+/** Byte address in a backend's memory; 0 is nobody's. */
+export type Address = number;
+
+export type Owner = 'tensors' | 'prepacked' | 'scratch' | 'runtime';
+
+/** What changes from call to call of one program. */
+export interface Call {
+  readonly a: Address;
+  readonly b: Address;
+  readonly c: Address;
+  /** A copy's place for the old result, needed where beta is not 0; as large as c. */
+  readonly c0: Address;
+  readonly bias: Address;
+  readonly packedA: Address;
+  readonly packedB: Address;
+  readonly alpha: number;
+  readonly beta: number;
+  readonly clipMin: number;
+  readonly clipMax: number;
+}
+
+/** A program made ready for calls: it may hold memory until released. */
+export interface Prepared {
+  readonly program: Program;
+  release(): void;
+}
+
+/** A job in flight. `finished` settles once no thread touches the call's memory any more, also after a stop or a fault. */
+export interface Job {
+  readonly finished: Promise<void>;
+  readonly total: number;
+  done(): number;
+  /** Skips all steps that have not begun; `finished` then rejects with `reason`. */
+  stop(reason: unknown): void;
+}
+
+export interface MemoryUse {
+  readonly capacity: number;
+  readonly maximum: number;
+  readonly used: number;
+  readonly byOwner: Readonly<Record<Owner, number>>;
+}
+
+/**
+ * Memory with addresses, and programs run over it. Implementations check nothing that the problem layer has checked;
+ * alignment of every allocation is 64 bytes, and 128 readable bytes follow it (kernels may read past an edge, never write).
+ */
+export interface Backend {
+  readonly name: 'wasm' | 'reference' | 'null';
+  allocate(bytes: number, owner: Owner): Address;
+  free(address: Address): void;
+  /** A live view; invalid after the next allocation. */
+  view(address: Address, elements: number): Float32Array;
+  memoryUse(): MemoryUse;
+  prepare(program: Program): Prepared;
+  /** Runs on the calling thread, helped by up to `threads - 1` others, and returns when all is done. */
+  runSync(prepared: Prepared, call: Call, threads: number): void;
+  /** Runs on other threads. */
+  run(prepared: Prepared, call: Call, threads: number): Job;
+  close(): Promise<void>;
+}

@@ -1,0 +1,112 @@
+/**
+ * The self-check: a kernel is compared with a float64 sum on the user's own machine before it is trusted. A broken engine,
+ * a wrong flag or a miscompiled loop shows here, not in somebody's results.
+ */
+import { fillRandom } from '../../core/random.ts';
+import { findKernel, type Kernel } from '../../kernels/table.ts';
+import type { WasmBackend } from './backend.ts';
+import { ZEROS_ADDRESS } from './layout.ts';
+import type { MicroKernel } from './module.ts';
+
+/** k below, at and above what any kernel unrolls by, and a longer one. */
+const K_VALUES = [1, 2, 3, 4, 5, 8, 9, 37];
+const GUARD = 1234.5;
+const GUARDS = 8;
+/** Rows of a dot product, or columns of an axpy: not a multiple of anything that kernels step by. */
+const LINES = 43;
+
+interface Geometry {
+  readonly rows: number;
+  readonly cols: number;
+  readonly lda: number;
+  readonly ldb: number;
+  /** Element indices of a(i, p) and b(p, j). */
+  a(i: number, p: number): number;
+  b(p: number, j: number): number;
+}
+
+function geometryOf(kernel: Kernel, k: number): Geometry {
+  const { mr, nr, family } = kernel;
+  switch (family) {
+    case 'packed':
+      return { rows: mr, cols: nr, lda: 0, ldb: 0, a: (i, p) => p * mr + i, b: (p, j) => p * nr + j };
+    case 'direct': {
+      const lda = k + 3;
+      const ldb = nr + 5;
+      return { rows: mr, cols: nr, lda: 4 * lda, ldb: 4 * ldb, a: (i, p) => i * lda + p, b: (p, j) => p * ldb + j };
+    }
+    case 'axpy': {
+      const ldb = LINES + 5;
+      return { rows: 1, cols: LINES, lda: LINES, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => p * ldb + j };
+    }
+    case 'dot': {
+      const ldb = k + 3;
+      return { rows: 1, cols: LINES, lda: LINES, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => j * ldb + p };
+    }
+    default:
+      throw new Error(`unknown family ${family satisfies never}`);
+  }
+}
+
+interface Buffers {
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+  readonly elements: number;
+}
+
+/** Why the kernel's answer for one k is wrong, or undefined if it is right. */
+function faultAt(backend: WasmBackend, kernel: Kernel, k: number, accumulate: boolean, buffers: Buffers): string | undefined {
+  const { rows, cols, lda, ldb, a: indexA, b: indexB } = geometryOf(kernel, k);
+  const a = fillRandom(backend.view(buffers.a, buffers.elements), 7 * k + 1);
+  const b = fillRandom(backend.view(buffers.b, buffers.elements), 7 * k + 2);
+  const ldc = cols + GUARDS;
+  const c = backend.view(buffers.c, rows * ldc + GUARDS);
+  c.fill(accumulate ? 0.5 : Number.NaN);
+  for (let i = 0; i < rows; i++) c.fill(GUARD, i * ldc + cols, (i + 1) * ldc);
+  const vector = kernel.family === 'axpy' || kernel.family === 'dot';
+  // vector kernels have no zeros to start from: their callers clear the result
+  if (vector && !accumulate) c.fill(0, 0, cols);
+  const cin = accumulate || vector ? buffers.c : ZEROS_ADDRESS;
+  const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
+  const ldcin = kernel.family === 'dot' ? 4 : accumulate ? 4 * ldc : 0;
+  call(k, buffers.a, lda, buffers.b, ldb, cin, ldcin, buffers.c, 4 * ldc);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < ldc; j++) {
+      const got = c[i * ldc + j]!;
+      if (j >= cols) {
+        if (got !== GUARD) return `wrote past column ${cols} of row ${i}`;
+        continue;
+      }
+      let sum = accumulate ? 0.5 : 0;
+      let size = Math.abs(sum);
+      for (let p = 0; p < k; p++) {
+        const term = a[indexA(i, p)]! * b[indexB(p, j)]!;
+        sum += term;
+        size += Math.abs(term);
+      }
+      if (!(Math.abs(got - sum) <= 2 ** -23 * (k + 2) * size + 1e-30)) return `k=${k}: element [${i}, ${j}] is ${got}, not ${sum}`;
+    }
+  }
+  return undefined;
+}
+
+/** Runs one kernel against float64. Returns the reason if it must not be used: a wrong answer, a stray write, or a trap. */
+export function checkKernel(backend: WasmBackend, name: string): string | undefined {
+  const kernel = findKernel(name);
+  if (!kernel) return 'not in the kernel table';
+  if (!backend.kernels.has(name)) return 'not in the loaded module';
+  const elements = 4096;
+  const buffers = { a: backend.allocate(4 * elements, 'scratch'), b: backend.allocate(4 * elements, 'scratch'), c: backend.allocate(4 * elements, 'scratch'), elements };
+  try {
+    for (const k of K_VALUES) {
+      const fault = faultAt(backend, kernel, k, false, buffers) ?? faultAt(backend, kernel, k, true, buffers);
+      if (fault) return fault;
+    }
+    return undefined;
+  } catch (error) {
+    return `trapped: ${error instanceof Error ? error.message : String(error)}`;
+  } finally {
+    for (const address of [buffers.a, buffers.b, buffers.c]) backend.free(address);
+  }
+}

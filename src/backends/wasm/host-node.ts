@@ -1,0 +1,62 @@
+/** Node.js as a host: worker_threads, V8 flags, what machine this is. */
+import { availableParallelism, cpus } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+import { Worker } from 'node:worker_threads';
+import { workerSource } from './gen/worker-source.ts';
+import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
+
+function engineReport(): EngineReport {
+  return {
+    name: 'node',
+    version: process.versions.node,
+    v8: process.versions.v8,
+    arch: process.arch,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+  };
+}
+
+/** A worker from its source text (bundled at build time from worker-node.ts): it needs no file that a bundler could lose.
+ *  execArgv is emptied so that the host's loaders and inspectors are not started again in every thread. */
+function startWorker(start: WorkerStart): WorkerHandle {
+  const worker = new Worker(workerSource, {
+    eval: true,
+    execArgv: [],
+    name: `tesserae ${start.index}`,
+    workerData: start,
+    stdout: false,
+    stderr: false,
+  });
+  let error = '';
+  worker.on('error', (cause: unknown) => {
+    error = cause instanceof Error ? cause.message : String(cause);
+  });
+  worker.unref();
+  return {
+    onMessage: (listener) => worker.on('message', (message: WorkerMessage) => listener(message)),
+    onExit: (listener) => worker.once('exit', (code) => listener(error || `the thread ended with code ${code}`)),
+    keepAlive: (on) => (on ? worker.ref() : worker.unref()),
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+/** The engine's relaxed SIMD switch (V8 before 11.4 has it behind a flag), and 256-bit revectorisation, which works from
+ *  V8 13 on x86-64 (earlier versions have the flag, but packed nothing of these kernels when measured). */
+function setEngineFlags(missing: { relaxedSimd: boolean }): { set: string[]; reason: string } {
+  const set: string[] = [];
+  const major = Number.parseInt(process.versions.v8, 10);
+  if (missing.relaxedSimd) set.push('--experimental-wasm-relaxed-simd');
+  if (major >= 13 && process.arch === 'x64') set.push('--experimental-wasm-revectorize');
+  for (const flag of set) setFlagsFromString(flag);
+  return { set, reason: set.length ? `V8 ${process.versions.v8}` : `V8 ${process.versions.v8} on ${process.arch} has no flag that helps` };
+}
+
+export const nodeHost: Host = {
+  engine: engineReport(),
+  noThreads: undefined,
+  startWorker,
+  setEngineFlags,
+  yieldToEvents: () => new Promise((resolve) => setImmediate(resolve)),
+};

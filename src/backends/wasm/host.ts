@@ -1,0 +1,42 @@
+/** What the WebAssembly backend asks of the place it runs in. Node's answer is in host-node.ts; others may follow. */
+
+export interface WorkerStart {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly index: number;
+}
+
+/** Messages from a worker. `job` is the number of the job that they are about. */
+export type WorkerMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'done'; readonly job: number }
+  | { readonly type: 'fault'; readonly job: number; readonly message: string };
+
+export interface WorkerHandle {
+  onMessage(listener: (message: WorkerMessage) => void): void;
+  /** Called once, when the thread has ended for whatever reason. */
+  onExit(listener: (reason: string) => void): void;
+  /** Whether this worker alone keeps the process alive. */
+  keepAlive(on: boolean): void;
+  terminate(): Promise<void>;
+}
+
+export interface EngineReport {
+  readonly name: string;
+  readonly version: string;
+  readonly v8: string;
+  readonly arch: string;
+  readonly cpu: string;
+  readonly cores: number;
+}
+
+export interface Host {
+  readonly engine: EngineReport;
+  /** Undefined when threads are possible here, else the reason why not. */
+  readonly noThreads: string | undefined;
+  startWorker(start: WorkerStart): WorkerHandle;
+  /** Sets V8 flags that this engine profits from; returns those that were set, and why others were not. */
+  setEngineFlags(missing: { relaxedSimd: boolean }): { readonly set: readonly string[]; readonly reason: string };
+  /** Resolves after the event loop has had its turn. */
+  yieldToEvents(): Promise<void>;
+}

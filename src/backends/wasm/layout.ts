@@ -1,0 +1,87 @@
+/**
+ * Where things lie in the shared memory: the words that the scheduler writes and the kernels read. `assembly/generate.ts`
+ * turns these lists into AssemblyScript constants, so both sides have one source. All words are 32 bits.
+ */
+
+function offsets<const Names extends readonly string[]>(names: Names): Readonly<Record<Names[number], number>> {
+  return Object.fromEntries(names.map((name, index) => [name, index * 4])) as Record<Names[number], number>;
+}
+
+/** One running job: its state, then the addresses and scalars of this call. */
+export const JOB = offsets([
+  'NEXT', // the next record to be claimed; CLOSED when none may be
+  'DONE', // records that are complete
+  'LIMIT', // records that will be claimed in all: the program's count, or fewer after an abort
+  'ID', // different for every job, so that a late message is not taken for a later job's
+  'HELPERS', // workers with a lower index take part
+  'STOP', // not 0: abort or fault; records are skipped
+  'WAITERS', // threads asleep until DONE moves
+  'PROGRAM', 'A', 'B', 'C', 'C0', 'BIAS', 'PACKED_A', 'PACKED_B',
+  'ALPHA', 'BETA', 'CLIP_MIN', 'CLIP_MAX',
+] as const);
+export const JOB_BYTES = 128;
+
+/** Constants of a program: what is the same in every call of a problem. Records follow at PROGRAM_BYTES. */
+export const PROGRAM = offsets([
+  'KERNEL', // function table index of the micro-kernel, and of its one-row partner (direct kernels)
+  'KERNEL_ONE_ROW',
+  'MR', 'NR', 'KC',
+  'K',
+  'DIRECT_A', 'DIRECT_B', // not 0: read in place instead of from panels
+  'TRANSPOSE_A', 'TRANSPOSE_B',
+  'LDA', 'LDB', 'LDC', // bytes from row to row as stored
+  'M_PADDED', 'N_PADDED', // whole panels: extents rounded up to mr and nr
+  'BIAS_KIND', 'ACTIVATION', 'FLAGS',
+] as const);
+export const PROGRAM_BYTES = 128;
+
+/** One thing to do; claimed by one thread. Offsets are bytes, extents elements. */
+export const RECORD = offsets([
+  'OP',
+  'NEEDS', // records that must be complete before this one may start: all of the earlier phases
+  'A_OFFSET', 'B_OFFSET', 'C_OFFSET', // of this member of the batch
+  'M0', 'ROWS', 'N0', 'COLS', 'K0', 'KS',
+  'FLAGS',
+  'PACKED_A_OFFSET', 'PACKED_B_OFFSET',
+] as const);
+export const RECORD_BYTES = 64;
+
+export const OP = { PACK_A: 0, PACK_B: 1, TILE: 2, VECTOR: 3 } as const;
+
+/** FIRST: the first pass over k (C is not read); LAST: the final one (the epilogue follows). */
+export const RECORD_FLAG = { FIRST: 1, LAST: 2 } as const;
+
+/** SCALED: alpha is not 1; ACCUMULATE: beta is not 0; EXACT: NaN gets its canonical bits; EPILOGUE: any of it, or bias or
+ *  activation. MATRIX_A: the matrix of a vector product is A and the vector is B. */
+export const PROGRAM_FLAG = { SCALED: 1, ACCUMULATE: 2, EXACT: 4, EPILOGUE: 8, MATRIX_A: 16 } as const;
+
+export const BIAS_KIND = { none: 0, row: 1, column: 2 } as const;
+export const ACTIVATION = { none: 0, relu: 1, clip: 2, gelu: 3, silu: 4, tanh: 5, sigmoid: 6 } as const;
+
+/** The team's mailbox. */
+export const TEAM = offsets([
+  'SIGNAL', // rises with every posted job: the word that workers sleep on
+  'JOB', // address of the newest job
+  'QUIT',
+] as const);
+
+/** Each worker's own words. */
+export const WORKER = offsets([
+  'BUSY', // address of the job it is inside of, or 0
+  'BEAT', // rises with every record it completes
+] as const);
+export const WORKER_BYTES = 64;
+
+export const MAX_WORKERS = 64;
+export const CLOSED = 0x7f000000;
+
+/** The first 64 KiB: nothing (so that a null address faults nobody's data), the team, workers, a block of zeros that
+ *  stands for C in a first pass, and per-thread scratch for blocks at the edge. The arena begins behind it. */
+export const TEAM_ADDRESS = 1024;
+export const WORKERS_ADDRESS = 2048;
+export const ZEROS_ADDRESS = WORKERS_ADDRESS + MAX_WORKERS * WORKER_BYTES;
+export const ZEROS_BYTES = 1024;
+export const SCRATCH_ADDRESS = 8192;
+/** An edge block of at most 8 x 16 or 1 x 32 floats. */
+export const SCRATCH_BYTES = 512;
+export const ARENA_ADDRESS = 65536;

@@ -1,0 +1,191 @@
+/**
+ * What can this machine do? A short probe (a fraction of a second, kept in wisdom) that feeds the cost model, and the
+ * pieces that the long measurement of `doctor` is made of. Times are minima: noise only ever adds.
+ */
+import type { Clock } from '../../core/clock.ts';
+import { findKernel, KERNELS, type Kernel } from '../../kernels/table.ts';
+import type { MachineProfile } from '../../plan/machine.ts';
+import { matmulProblem } from '../../problem/matmul.ts';
+import type { WasmBackend } from './backend.ts';
+import { ZEROS_ADDRESS } from './layout.ts';
+import type { MicroKernel } from './module.ts';
+
+/** Operations in one turn of the peak loops; see assembly/probe. */
+const PEAK_FLOPS = { simd: 80, relaxed: 160 } as const;
+const K = 192;
+/** Lines of a matrix for vector kernels: 192 x 192 floats stay in the second cache. */
+const LINES = 192;
+
+export interface ProbeOptions {
+  readonly clock: Clock;
+  /** Milliseconds for the kernels; tier-up of the engine's compiler happens within it. */
+  readonly kernelMs: number;
+  readonly peakMs: number;
+  /** Bytes of the stretch that the bandwidth loop reads. */
+  readonly readBytes: number;
+  readonly readMs: number;
+  readonly kernels: readonly string[];
+  /** Gives the event loop a turn; called every few milliseconds. */
+  readonly pause: () => Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+interface Timed {
+  readonly run: () => void;
+  best: number;
+}
+
+/** Runs all in turn until the time is up, so that each is warmed, compiled and timed under the same conditions. */
+async function timeAll(timed: readonly Timed[], ms: number, { clock, pause, signal }: ProbeOptions): Promise<void> {
+  const end = clock.now() + ms;
+  let paused = clock.now();
+  do {
+    for (const one of timed) {
+      const start = clock.now();
+      one.run();
+      one.best = Math.min(one.best, clock.now() - start);
+      if (clock.now() - paused > 6) {
+        await pause();
+        signal?.throwIfAborted();
+        paused = clock.now();
+      }
+    }
+  } while (clock.now() < end);
+}
+
+/** Calls a kernel on panels in cache a few times; returns the operations of one run. */
+function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () => void; flops: number } {
+  const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
+  const a = at;
+  const b = at + 65536;
+  const c = b + LINES * K * 4;
+  if (kernel.family === 'axpy') return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0), flops: 2 * LINES * K };
+  if (kernel.family === 'dot') return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0), flops: 2 * LINES * K };
+  const { mr, nr } = kernel;
+  const blocks = Math.max(1, Math.round(24 / mr));
+  const lda = 4 * K;
+  const ldc = 4 * nr;
+  return {
+    run: () => {
+      for (let i = 0; i < blocks; i++) call(K, a + i * mr * K * 4, lda, b, 4 * nr, ZEROS_ADDRESS, 0, c + i * mr * ldc, ldc);
+    },
+    flops: 2 * blocks * mr * nr * K,
+  };
+}
+
+/** The register-only multiply-add ceiling and each kernel's speed on one block in cache. */
+async function probeKernels(backend: WasmBackend, options: ProbeOptions): Promise<{ peakGflops: number; kernelGflops: Record<string, number> }> {
+  const bytes = 65536 + LINES * K * 4 + 65536;
+  const at = backend.allocate(bytes, 'scratch');
+  try {
+    backend.view(at, bytes / 4).fill(0.001);
+    const turns = 400;
+    const peaks = [
+      { run: () => void backend.exports.probe_peak_simd(turns, at), best: Infinity, flops: PEAK_FLOPS.simd * turns },
+      ...(backend.exports.probe_peak_relaxed
+        ? [{ run: () => void backend.exports.probe_peak_relaxed!(turns, at), best: Infinity, flops: PEAK_FLOPS.relaxed * turns }]
+        : []),
+    ];
+    const kernels = options.kernels.map((name) => ({ name, ...kernelRun(backend, findKernel(name)!, at), best: Infinity }));
+    await timeAll(peaks, options.peakMs, options);
+    await timeAll(kernels, options.kernelMs, options);
+    return {
+      peakGflops: Math.max(...peaks.map((peak) => peak.flops / peak.best / 1e6)),
+      kernelGflops: Object.fromEntries(kernels.map((k) => [k.name, round(k.flops / k.best / 1e6)])),
+    };
+  } finally {
+    backend.free(at);
+  }
+}
+
+/** GB/s that one thread reads from a stretch larger than the caches. */
+async function probeRead(backend: WasmBackend, options: ProbeOptions): Promise<number> {
+  const at = backend.allocate(options.readBytes, 'scratch');
+  try {
+    // untouched pages would all be the operating system's one zero page, and come from the cache
+    backend.view(at, options.readBytes / 4).fill(1);
+    const piece = 4 * 1024 * 1024;
+    let offset = 0;
+    const timed: Timed = {
+      run: () => {
+        backend.exports.probe_read(at + offset, piece);
+        offset = (offset + piece) % options.readBytes;
+      },
+      best: Infinity,
+    };
+    await timeAll([timed], options.readMs, options);
+    return piece / timed.best / 1e6;
+  } finally {
+    backend.free(at);
+  }
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}
+
+/**
+ * The machine's profile. Bandwidth of all threads and wake-up latency are the team's business and are passed in: the team
+ * may not be running yet.
+ */
+export async function probeMachine(
+  backend: WasmBackend, options: ProbeOptions, team: { readGBsAllThreads?: number; wakeUs: number },
+): Promise<MachineProfile> {
+  const kernels = await probeKernels(backend, options);
+  const readGBs = await probeRead(backend, options);
+  return {
+    peakGflops: round(kernels.peakGflops),
+    kernelGflops: kernels.kernelGflops,
+    readGBs: round(readGBs),
+    readGBsAllThreads: round(Math.max(readGBs, team.readGBsAllThreads ?? readGBs)),
+    wakeUs: round(team.wakeUs),
+  };
+}
+
+/** Runs of a small job that measure the way to the team and back. */
+const WAKE_RUNS = 60;
+
+/**
+ * What only a running team can tell: how long it takes to wake it, and what all threads together read from memory. Reading
+ * is done by dot products over a matrix of `bytes`, which are as memory-bound as a read loop.
+ */
+export async function measureTeam(backend: WasmBackend, threads: number, bytes: number, clock: Clock): Promise<{ wakeUs: number; readGBsAllThreads?: number }> {
+  if (threads < 2 || !(await backend.team.whenReady(threads))) return { wakeUs: 0 };
+  const kernel = KERNELS.find((row) => row.family === 'dot' && backend.kernels.has(row.name))!;
+  const k = 4096;
+  const rows = Math.floor(bytes / 4 / k);
+  const plan = (nc: number) => ({ backend: 'wasm' as const, kernel: kernel.name, packing: 'none' as const, mc: 1, kc: k, nc, order: 'mn' as const, threads });
+  const held = [rows * k, k, rows].map((count) => {
+    const address = backend.allocate(4 * count, 'scratch');
+    backend.view(address, count).fill(1);
+    return address;
+  }) as [number, number, number];
+  const [a, b, c] = held;
+  const call = { a, b, c, c0: 0, bias: 0, packedA: 0, packedB: 0, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
+  const run = async (m: number, nc: number) => {
+    const steps = Array.from({ length: Math.ceil(m / nc) }, (_, i) => ({
+      op: 'vector' as const, needs: 0, a: 0, b: 0, c: 0, m0: 0, rows: 0, n0: i * nc, cols: Math.min(nc, m - i * nc), k0: 0, ks: k,
+      first: true, last: true, packedA: 0, packedB: 0,
+    }));
+    const problem = matmulProblem({ m, n: 1, k });
+    const prepared = backend.prepare({ problem, plan: plan(nc), kind: 'vector', steps, packedAElements: 0, packedBElements: 0 });
+    const start = clock.now();
+    await backend.run(prepared, call, threads).finished;
+    const ms = clock.now() - start;
+    prepared.release();
+    return ms;
+  };
+  try {
+    const wakes: number[] = [];
+    for (let i = 0; i < WAKE_RUNS; i++) {
+      wakes.push(await run(2, 1));
+      // long enough for the team to fall asleep again
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    let best = Infinity;
+    for (let i = 0; i < 6; i++) best = Math.min(best, await run(rows, Math.ceil(rows / threads / 8)));
+    return { wakeUs: 1e3 * wakes.sort((x, y) => x - y)[WAKE_RUNS >> 1]!, readGBsAllThreads: (4 * rows * k) / best / 1e6 };
+  } finally {
+    for (const address of held) backend.free(address);
+  }
+}

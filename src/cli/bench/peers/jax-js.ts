@@ -1,0 +1,110 @@
+/**
+ * jax-js on its `wasm` device.
+ * A timed call is `numpy.matmul` (numpy.add, nn.relu ... after it), `blockUntilReady`, and the disposal of the
+ * result: operations are lazy, so without the wait nothing would be computed. Operands are resident.
+ * In Node it has one thread (no Web Worker there).
+ */
+import type { Operands } from '../operands.ts';
+import type { PeerAdapter, Prepared, Unsupported } from '../types.ts';
+import { cannotLoad, findPackage, importPackage } from './resolve.ts';
+
+/** Every call takes over its arguments; `.ref` keeps one for later. */
+interface JaxArray {
+  readonly ref: JaxArray;
+  reshape(shape: readonly number[]): JaxArray;
+  blockUntilReady(): Promise<JaxArray>;
+  data(): Promise<Float32Array>;
+  dispose(): void;
+}
+
+interface Jax {
+  init(...devices: readonly string[]): Promise<readonly string[]>;
+  defaultDevice(device: string): string;
+  readonly numpy: {
+    array(values: Float32Array): JaxArray;
+    matmul(a: JaxArray, b: JaxArray): JaxArray;
+    matrixTranspose(a: JaxArray): JaxArray;
+    add(a: JaxArray, b: JaxArray): JaxArray;
+    tanh(a: JaxArray): JaxArray;
+  };
+  readonly nn: { relu(a: JaxArray): JaxArray; sigmoid(a: JaxArray): JaxArray; silu(a: JaxArray): JaxArray };
+  jit(call: (...operands: JaxArray[]) => JaxArray): (...operands: JaxArray[]) => JaxArray;
+}
+
+export const jaxJs: PeerAdapter = {
+  id: 'jax-js',
+  async load({ searchFrom }) {
+    const found = findPackage('@jax-js/jax', searchFrom);
+    if ('absent' in found) return found;
+    try {
+      const jax = await importPackage<Jax>(found, 'numpy');
+      const devices = await jax.init('wasm');
+      if (!devices.includes('wasm'))
+        return { absent: `installed (${found.version}), but has no wasm device here` };
+      jax.defaultDevice('wasm');
+      const info = {
+        id: 'jax-js',
+        version: found.version,
+        threads: 1,
+        includes: 'jit of numpy.matmul() and blockUntilReady(); resident arrays, a fresh output each time',
+      };
+      return { info, prepare: async (operands) => prepare(jax, operands), dispose: async () => undefined };
+    } catch (error) {
+      return cannotLoad(found, error);
+    }
+  },
+};
+
+function prepare(jax: Jax, operands: Operands): Prepared | Unsupported {
+  const { shape, batch } = operands;
+  const { m, k, n, transposeB = false } = shape;
+  const activate = activation(jax, shape.activation);
+  if (!activate) return { unsupported: 'no such activation in its nn module' };
+  const stacked = (rows: number, columns: number) =>
+    shape.batch === undefined ? [rows, columns] : [batch, rows, columns];
+  const { numpy } = jax;
+  const a = numpy.array(operands.a).reshape(stacked(m, k));
+  const b = numpy.array(operands.b).reshape(transposeB ? stacked(n, k) : stacked(k, n));
+  const bias = operands.bias && numpy.array(operands.bias).reshape(shape.bias === 'column' ? [m, 1] : [n]);
+  // jit fuses the transpose and the epilogue into the product's own kernel: its fastest form.
+  const call = jax.jit((x, y, ...rest) => {
+    const product = numpy.matmul(
+      x as JaxArray,
+      transposeB ? numpy.matrixTranspose(y as JaxArray) : (y as JaxArray),
+    );
+    return activate(rest[0] === undefined ? product : numpy.add(product, rest[0]));
+  });
+  let latest: JaxArray | undefined;
+  return {
+    run: async () => {
+      latest?.dispose();
+      latest = bias === undefined ? call(a.ref, b.ref) : call(a.ref, b.ref, bias.ref);
+      await latest.blockUntilReady();
+    },
+    result: async () => (latest ? await latest.ref.data() : new Float32Array(0)),
+    dispose: () => {
+      for (const array of [a, b, bias, latest]) array?.dispose();
+    },
+  };
+}
+
+function activation(
+  jax: Jax,
+  wanted: Operands['shape']['activation'],
+): ((x: JaxArray) => JaxArray) | undefined {
+  switch (wanted) {
+    case undefined:
+    case 'none':
+      return (x) => x;
+    case 'relu':
+      return jax.nn.relu;
+    case 'sigmoid':
+      return jax.nn.sigmoid;
+    case 'silu':
+      return jax.nn.silu;
+    case 'tanh':
+      return jax.numpy.tanh;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * TensorFlow.js on its WebAssembly backend.
+ * A timed call is `tf.matMul` (or the fused form) and the disposal of its result. Operands are resident in its
+ * memory; the call is synchronous, and the answer is complete when it returns. In Node it has one thread.
+ */
+import { join, sep } from 'node:path';
+import type { Operands } from '../operands.ts';
+import type { PeerAdapter, Prepared, Unsupported } from '../types.ts';
+import { cannotLoad, findPackage, importPackage } from './resolve.ts';
+
+interface TfTensor {
+  data(): Promise<Float32Array>;
+  dispose(): void;
+}
+
+interface FusedArguments {
+  readonly a: TfTensor;
+  readonly b: TfTensor;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly bias: TfTensor | undefined;
+  readonly activation: 'linear' | 'relu' | 'relu6';
+}
+
+interface Tf {
+  setBackend(name: string): Promise<boolean>;
+  getBackend(): string;
+  tensor(values: Float32Array, shape: readonly number[], dtype: 'float32'): TfTensor;
+  matMul(a: TfTensor, b: TfTensor, transposeA: boolean, transposeB: boolean): TfTensor;
+  readonly fused: { matMul(fused: FusedArguments): TfTensor };
+}
+
+interface TfWasm {
+  setWasmPaths(prefix: string): void;
+  setThreadsCount(threads: number): void;
+  getThreadsCount(): number;
+}
+
+export const tfjsWasm: PeerAdapter = {
+  id: 'tfjs-wasm',
+  async load({ threads, searchFrom }) {
+    const core = findPackage('@tensorflow/tfjs-core', searchFrom);
+    if ('absent' in core) return core;
+    const backend = findPackage('@tensorflow/tfjs-backend-wasm', searchFrom);
+    if ('absent' in backend) return backend;
+    try {
+      const tf = await importPackage<Tf>(core, 'setBackend');
+      const wasm = await importPackage<TfWasm>(backend, 'setWasmPaths');
+      wasm.setWasmPaths(join(backend.folder, 'dist') + sep);
+      wasm.setThreadsCount(threads);
+      if (!(await tf.setBackend('wasm')))
+        return { absent: `installed (${backend.version}), but its backend did not start` };
+      const info = {
+        id: 'tfjs-wasm',
+        version: backend.version,
+        // Its threaded build needs a browser; asked for more in Node, it stays on one.
+        threads: 1,
+        includes: 'tf.matMul(); resident tensors, a fresh output each time',
+      };
+      return { info, prepare: async (operands) => prepare(tf, operands), dispose: async () => undefined };
+    } catch (error) {
+      return cannotLoad(backend, error);
+    }
+  },
+};
+
+function prepare(tf: Tf, operands: Operands): Prepared | Unsupported {
+  const { shape, batch } = operands;
+  const { m, k, n, transposeB = false } = shape;
+  const activation = fusedActivation(shape.activation);
+  if (activation === undefined || shape.bias === 'column')
+    return { unsupported: 'its fused matMul has no such epilogue' };
+  const stacked = (rows: number, columns: number) =>
+    shape.batch === undefined ? [rows, columns] : [batch, rows, columns];
+  const a = tf.tensor(operands.a, stacked(m, k), 'float32');
+  const b = tf.tensor(operands.b, transposeB ? stacked(n, k) : stacked(k, n), 'float32');
+  const bias = operands.bias && tf.tensor(operands.bias, [n], 'float32');
+  const plain = bias === undefined && activation === 'linear';
+  const call = plain
+    ? () => tf.matMul(a, b, false, transposeB)
+    : () => tf.fused.matMul({ a, b, transposeA: false, transposeB, bias, activation });
+  let latest: TfTensor | undefined;
+  return {
+    run: () => {
+      latest?.dispose();
+      latest = call();
+    },
+    result: async () => (latest ? await latest.data() : new Float32Array(0)),
+    dispose: () => {
+      for (const tensor of [a, b, bias, latest]) tensor?.dispose();
+    },
+  };
+}
+
+function fusedActivation(
+  activation: Operands['shape']['activation'],
+): FusedArguments['activation'] | undefined {
+  if (activation === undefined || activation === 'none') return 'linear';
+  if (activation === 'relu') return 'relu';
+  if (typeof activation === 'object' && activation.min === 0 && activation.max === 6) return 'relu6';
+  return undefined;
+}

@@ -1,0 +1,211 @@
+/**
+ * Shapes as text: `[batch x] m x k x n` followed by words, for instance `1x4096x4096 prepacked` or
+ * `12x128x64x128 transposeB`. The printed form parses back to the same shape.
+ */
+import type { Activation } from '../../index.ts';
+import type { Shape } from './types.ts';
+
+/** What a shape text or file got wrong; `line` counts from 1 where there are lines. */
+export class ShapeSyntaxError extends Error {
+  readonly line: number | undefined;
+
+  constructor(message: string, line?: number) {
+    super(line === undefined ? message : `line ${line}: ${message}`);
+    this.name = 'ShapeSyntaxError';
+    this.line = line;
+  }
+}
+
+const EXTENTS = /^\d+(?:[x×*]\d+){2,3}$/i;
+const FORM = '[batch x] m x k x n, for instance 1x4096x4096';
+const ACTIVATIONS = ['relu', 'gelu', 'silu', 'tanh', 'sigmoid'] as const;
+const WORDS = ['transposeB', 'prepacked', 'bias=row', 'bias=column', ...ACTIVATIONS, 'clip=min:max'];
+
+/** 2^30 elements are 4 GiB, all that a WebAssembly memory holds: a larger operand is a slip of the pen. */
+const MAX_ELEMENTS = 2 ** 30;
+
+type Draft = { -readonly [K in keyof Shape]: Shape[K] };
+
+export function parseShape(text: string): Shape {
+  const [extents = '', ...words] = joinSpacedExtents(text).split(/\s+/);
+  if (!EXTENTS.test(extents)) throw new ShapeSyntaxError(`"${text.trim()}" is no shape; write ${FORM}`);
+  const numbers = extents.toLowerCase().split(/[x×*]/).map(Number);
+  const [n = 0, k = 0, m = 0, batch] = numbers.toReversed();
+  const shape: Draft = { name: extents.toLowerCase().replaceAll(/[×*]/g, 'x'), m, k, n, source: 'given' };
+  if (batch !== undefined) shape.batch = batch;
+  for (const word of words) applyWord(shape, word);
+  return checkExtents(shape);
+}
+
+/** `64 x 32 x 16 relu` -> `64x32x16 relu`. */
+function joinSpacedExtents(text: string): string {
+  return text.trim().replaceAll(/(\d)\s*[x×*]\s*(?=\d)/gi, '$1x');
+}
+
+function applyWord(shape: Draft, word: string): void {
+  const lower = word.toLowerCase();
+  const activation = parseActivation(lower);
+  if (activation !== undefined) shape.activation = activation;
+  else if (lower === 'transposeb') shape.transposeB = true;
+  else if (lower === 'prepacked') shape.prepacked = true;
+  else if (lower === 'bias' || lower === 'bias=row') shape.bias = 'row';
+  else if (lower === 'bias=column') shape.bias = 'column';
+  else throw new ShapeSyntaxError(`unknown word "${word}"; known are ${WORDS.join(', ')}`);
+}
+
+/** `relu`, or `clip=0:6`; undefined if the word is no activation. */
+export function parseActivation(word: string): Activation | undefined {
+  const plain = ACTIVATIONS.find((name) => name === word);
+  if (plain !== undefined) return plain;
+  const clip = /^clip=([^:]+):([^:]+)$/.exec(word);
+  if (!clip) return undefined;
+  const [min, max] = [Number(clip[1]), Number(clip[2])];
+  if (!(min <= max)) throw new ShapeSyntaxError(`"${word}": clip needs two numbers, the smaller one first`);
+  return { kind: 'clip', min, max };
+}
+
+function checkExtents(shape: Shape): Shape {
+  const { batch = 1, m, k, n } = shape;
+  for (const [name, extent] of Object.entries({ batch, m, k, n })) {
+    if (!Number.isSafeInteger(extent) || extent < 1) {
+      throw new ShapeSyntaxError(`${name} must be a whole number from 1 up, got ${String(extent)}`);
+    }
+  }
+  if (batch * Math.max(m * k, k * n, m * n) > MAX_ELEMENTS) {
+    throw new ShapeSyntaxError(`${printExtents(shape)} does not fit: an operand would take more than 4 GiB`);
+  }
+  return shape;
+}
+
+export function printExtents({ batch, m, k, n }: Shape): string {
+  return batch === undefined ? `${m}x${k}x${n}` : `${batch}x${m}x${k}x${n}`;
+}
+
+/** The canonical text: extents, then words. Two results are about the same shape if their texts are equal. */
+export function printShape(shape: Shape): string {
+  const words = [printExtents(shape)];
+  if (shape.transposeB) words.push('transposeB');
+  if (shape.prepacked) words.push('prepacked');
+  if (shape.bias) words.push(`bias=${shape.bias}`);
+  const { activation } = shape;
+  if (typeof activation === 'object') words.push(`clip=${activation.min}:${activation.max}`);
+  else if (activation && activation !== 'none') words.push(activation);
+  return words.join(' ');
+}
+
+/** Reads a user's shapes: a JSON array of texts and objects, or text with one shape a line and # comments. */
+export function parseShapeFile(content: string): readonly Shape[] {
+  const shapes = content.trimStart().startsWith('[') ? parseJsonShapes(content) : parseLines(content);
+  if (shapes.length === 0) throw new ShapeSyntaxError(`no shapes in it; write one a line: ${FORM}`);
+  return shapes;
+}
+
+function parseLines(content: string): readonly Shape[] {
+  return content.split(/\r?\n/).flatMap((line, index) => {
+    const text = line.replace(/#.*$/, '').trim();
+    return text === '' ? [] : [atLine(index + 1, () => parseShape(text))];
+  });
+}
+
+function parseJsonShapes(content: string): readonly Shape[] {
+  let entries: unknown;
+  try {
+    entries = JSON.parse(content);
+  } catch (error) {
+    throw new ShapeSyntaxError(`not valid JSON: ${(error as Error).message}`, jsonErrorLine(content, error));
+  }
+  if (!Array.isArray(entries)) throw new ShapeSyntaxError('the JSON must be an array of shapes');
+  const lines = entryLines(content, entries.length);
+  return entries.map((entry: unknown, index) => atLine(lines[index], () => parseJsonShape(entry)));
+}
+
+const OBJECT_KEYS = [
+  'name',
+  'batch',
+  'm',
+  'k',
+  'n',
+  'transposeB',
+  'prepacked',
+  'bias',
+  'activation',
+  'source',
+];
+
+function parseJsonShape(entry: unknown): Shape {
+  if (typeof entry === 'string') return parseShape(entry);
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+    throw new ShapeSyntaxError(`a shape is a text or an object, got ${JSON.stringify(entry)}`);
+  }
+  const fields = entry as Readonly<Record<string, unknown>>;
+  const stray = Object.keys(fields).find((key) => !OBJECT_KEYS.includes(key));
+  if (stray !== undefined)
+    throw new ShapeSyntaxError(`unknown field "${stray}"; known are ${OBJECT_KEYS.join(', ')}`);
+  const shape: Draft = {
+    name: '',
+    m: fields.m as number,
+    k: fields.k as number,
+    n: fields.n as number,
+    source: 'given',
+  };
+  if (fields.batch !== undefined) shape.batch = fields.batch as number;
+  checkExtents(shape);
+  for (const flag of ['transposeB', 'prepacked'] as const) {
+    const value = fields[flag];
+    if (value !== undefined && typeof value !== 'boolean')
+      throw new ShapeSyntaxError(`${flag} must be true or false`);
+    if (value === true) shape[flag] = true;
+  }
+  if (fields.bias !== undefined && fields.bias !== 'none') applyWord(shape, `bias=${String(fields.bias)}`);
+  if (fields.activation !== undefined && fields.activation !== 'none')
+    shape.activation = jsonActivation(fields.activation);
+  shape.name = typeof fields.name === 'string' ? fields.name : printExtents(shape);
+  if (typeof fields.source === 'string') shape.source = fields.source;
+  return shape;
+}
+
+function jsonActivation(value: unknown): Activation {
+  const clip = value as { readonly kind?: unknown; readonly min?: unknown; readonly max?: unknown } | null;
+  const word =
+    typeof value === 'object' && clip?.kind === 'clip'
+      ? `clip=${String(clip.min)}:${String(clip.max)}`
+      : value;
+  const activation = typeof word === 'string' ? parseActivation(word) : undefined;
+  if (activation === undefined) throw new ShapeSyntaxError(`unknown activation ${JSON.stringify(value)}`);
+  return activation;
+}
+
+function atLine<T>(line: number | undefined, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof ShapeSyntaxError && error.line === undefined)
+      throw new ShapeSyntaxError(error.message, line);
+    throw error;
+  }
+}
+
+/** Node says "at position 17" (and newer ones the line too); where it does not, the line stays unnamed. */
+function jsonErrorLine(content: string, error: unknown): number | undefined {
+  const position = /position (\d+)/.exec((error as Error).message)?.[1];
+  return position === undefined ? undefined : content.slice(0, Number(position)).split('\n').length;
+}
+
+/** The line on which each entry of a JSON array starts: the places at depth 1 after `[` and each comma. */
+function entryLines(content: string, count: number): readonly number[] {
+  const lines: number[] = [];
+  let [depth, line, expecting] = [0, 1, false];
+  for (const [token] of content.matchAll(/"(?:\\.|[^"\\])*"|\n|\S/g)) {
+    if (token === '\n') {
+      line++;
+      continue;
+    }
+    if (expecting && token !== ']') lines.push(line);
+    expecting = false;
+    if (token === '[' || token === '{') depth++;
+    if (token === ']' || token === '}') depth--;
+    expecting = depth === 1 && (token === ',' || token === '[');
+    if (lines.length === count && depth === 0) break;
+  }
+  return lines;
+}

@@ -1,0 +1,198 @@
+/** One runtime's parts, wired once: memory, planner, executor, wisdom, trust. Operations get this and nothing global. */
+import { systemClock } from '../core/clock.ts';
+import { TesseraeError } from '../core/errors.ts';
+import type { Shape } from '../core/shape.ts';
+import type { Address, Owner } from '../backends/types.ts';
+import type { WasmBackend } from '../backends/wasm/backend.ts';
+import { checkKernel } from '../backends/wasm/check.ts';
+import type { Host } from '../backends/wasm/host.ts';
+import type { KernelFilter } from '../kernels/select.ts';
+import { kernelsUsed } from '../kernels/table.ts';
+import type { MachineProfile } from '../plan/machine.ts';
+import type { Effort } from '../plan/plan.ts';
+import { type Planned, Planner } from '../plan/planner.ts';
+import type { Wisdom } from '../plan/wisdom.ts';
+import type { MatmulProblem } from '../problem/matmul.ts';
+import { Executor } from '../schedule/execute.ts';
+import type { Block, Heap } from './tensor.ts';
+import { tuneProblem } from './tuning.ts';
+import type { Policy, RuntimeEvent } from './types.ts';
+
+export interface CoreParts {
+  readonly host: Host;
+  readonly backend: WasmBackend;
+  readonly wisdom: Wisdom;
+  readonly threads: number;
+  readonly exact: boolean;
+  readonly policy: Policy;
+  readonly effort: Effort;
+  readonly onEvent: (event: RuntimeEvent) => void;
+}
+
+/** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
+const FIRST_CALL_BUDGET_MS = { measure: 500, exhaustive: 5000 } as const;
+
+export class Core {
+  readonly host: Host;
+  readonly backend: WasmBackend;
+  readonly wisdom: Wisdom;
+  readonly planner: Planner;
+  readonly executor: Executor;
+  readonly threads: number;
+  readonly exact: boolean;
+  readonly effort: Effort;
+  readonly heap: Heap;
+  readonly filter: KernelFilter;
+  readonly onEvent: (event: RuntimeEvent) => void;
+  readonly #policy: Policy;
+  readonly #checked = new Set<string>();
+  readonly #quarantined = new Map<string, string>();
+  readonly #leaks: FinalizationRegistry<{ block: Block; shape: Shape }>;
+  readonly #tuning = new Map<string, Promise<unknown>>();
+  #tensors = 0;
+  #machine: MachineProfile;
+  #closed = false;
+  #saving: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(parts: CoreParts, machine: MachineProfile) {
+    this.host = parts.host;
+    this.backend = parts.backend;
+    this.wisdom = parts.wisdom;
+    this.threads = parts.threads;
+    this.exact = parts.exact;
+    this.effort = parts.effort;
+    this.onEvent = parts.onEvent;
+    this.#policy = parts.policy;
+    this.#machine = machine;
+    this.filter = { present: new Set(this.backend.kernels.keys()), quarantined: this.#quarantined };
+    this.planner = new Planner({ filter: this.filter, wisdom: this.wisdom, threads: this.threads, machine: () => this.#machine });
+    this.executor = new Executor(this.backend, this.host.yieldToEvents, () => systemClock.now());
+    this.heap = this.#makeHeap();
+    this.#leaks = new FinalizationRegistry(({ block, shape }) => {
+      if (block.disposed || this.#closed) return;
+      this.#tensors--;
+      block.dispose();
+      this.onEvent({ type: 'leak', bytes: block.bytes, shape });
+    });
+  }
+
+  get machine(): MachineProfile {
+    return this.#machine;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Live tensors and prepacked operands. */
+  get tensors(): number {
+    return this.#tensors;
+  }
+
+  checkOpen(what: string): void {
+    if (this.#closed) throw new TesseraeError('E_CLOSED', `cannot ${what}: the runtime is closed`, {}, 'Create another with createRuntime().');
+  }
+
+  setMachine(machine: MachineProfile): void {
+    this.#machine = machine;
+    this.wisdom.setMachine(machine);
+    this.planner.reconsider();
+    this.saveSoon();
+  }
+
+  /** A plan whose kernels have passed their check here, or undefined if none is left. */
+  plan(problem: MatmulProblem): Planned | undefined {
+    for (;;) {
+      const planned = this.#planOrNone(problem);
+      if (!planned) return undefined;
+      if (kernelsUsed(planned.plan.kernel).every((name) => this.trust(name))) return planned;
+    }
+  }
+
+  /** Checks a kernel at its first use; one that fails is named, put aside, and planned around. */
+  trust(name: string): boolean {
+    if (this.#checked.has(name)) return !this.#quarantined.has(name);
+    this.#checked.add(name);
+    const reason = checkKernel(this.backend, name);
+    if (reason === undefined) return true;
+    this.#quarantined.set(name, reason);
+    this.planner.reconsider();
+    this.onEvent({ type: 'quarantine', kernel: name, reason });
+    return false;
+  }
+
+  get quarantined(): { kernel: string; reason: string }[] {
+    return [...this.#quarantined].map(([kernel, reason]) => ({ kernel, reason }));
+  }
+
+  /** Tunes a problem that has no measured plan yet; calls that meet the same problem meanwhile wait for the same result. */
+  async tuneFirst(problem: MatmulProblem, signal: AbortSignal | undefined): Promise<void> {
+    const planned = this.plan(problem);
+    if (this.effort === 'estimate' || !planned || planned.effort !== 'estimate') return;
+    const running = this.#tuning.get(planned.key);
+    if (running) {
+      await running;
+      return;
+    }
+    const tuning = tuneProblem(this, problem, {
+      effort: this.effort, budgetMs: FIRST_CALL_BUDGET_MS[this.effort], ...(signal ? { signal } : {}),
+    }).finally(() => this.#tuning.delete(planned.key));
+    this.#tuning.set(planned.key, tuning);
+    await tuning;
+  }
+
+  /** Writes wisdom a moment later, once for many changes; failure is an event, not an error of whatever call came last. */
+  saveSoon(): void {
+    if (this.#saving !== undefined || this.#closed) return;
+    this.#saving = setTimeout(() => this.save(), 200);
+    this.#saving.unref?.();
+  }
+
+  save(): void {
+    clearTimeout(this.#saving);
+    this.#saving = undefined;
+    try {
+      this.wisdom.save();
+    } catch (error) {
+      this.onEvent({ type: 'wisdom-refused', reason: error instanceof Error ? error.message : String(error), source: this.wisdom.source });
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.save();
+    this.#closed = true;
+    await this.backend.close();
+  }
+
+  #planOrNone(problem: MatmulProblem): Planned | undefined {
+    try {
+      return this.planner.plan(problem);
+    } catch (cause) {
+      if (this.#policy !== 'strict') return undefined;
+      throw new TesseraeError('E_FALLBACK', 'no kernel for this problem may be trusted on this device', { quarantined: this.quarantined }, "Use policy 'auto' to fall back to the slow reference, and please report this.", cause);
+    }
+  }
+
+  #makeHeap(): Heap {
+    const core = this;
+    return {
+      get closed() {
+        return core.#closed;
+      },
+      allocate: (bytes: number, owner: Owner): Address => core.backend.allocate(bytes, owner),
+      free: (address: Address) => {
+        if (!core.#closed) core.backend.free(address);
+      },
+      floats: () => core.backend.floats(),
+      watch(owner, block, shape) {
+        core.#tensors++;
+        core.#leaks.register(owner, { block, shape }, block);
+      },
+      unwatch(block) {
+        core.#tensors--;
+        core.#leaks.unregister(block);
+      },
+    };
+  }
+}

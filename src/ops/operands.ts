@@ -1,0 +1,113 @@
+/** What a user passed, checked and brought into memory: before any work, with an error that says what was wrong. */
+import { TesseraeError } from '../core/errors.ts';
+import { checkShape, type Shape, showShape, sizeOf } from '../core/shape.ts';
+import type { BiasKind } from '../problem/epilogue.ts';
+import { Block, DenseTensor, type Heap, Panels } from './tensor.ts';
+import type { Prepacked, Tensor, TensorLike } from './types.ts';
+
+export interface Operand {
+  readonly shape: Shape;
+  /** Where the elements are; a plain array is copied there when `place` is called. */
+  place(): Block;
+  /** Lets go of the memory that `place` took, if it took any. */
+  done(): void;
+}
+
+const TENSOR_HINT = 'Pass a tensor of this runtime, or { data: Float32Array, shape: [..] }.';
+
+/** Checks one operand; nothing is allocated yet. */
+export function readOperand(heap: Heap, value: TensorLike, name: string): Operand {
+  if (value instanceof DenseTensor) {
+    checkTensor(heap, value, name);
+    const { block } = value;
+    return { shape: value.shape, place: () => (block.hold(), block), done: () => block.release() };
+  }
+  const { data, shape } = checkArray(value, name);
+  let copy: Block | undefined;
+  return {
+    shape,
+    place: () => {
+      copy = new Block(heap, 4 * data.length, 'scratch');
+      heap.floats().set(data, copy.address >> 2);
+      return copy;
+    },
+    done: () => copy?.dispose(),
+  };
+}
+
+function checkTensor(heap: Heap, tensor: DenseTensor, name: string): void {
+  if (tensor.block.heap !== heap) {
+    throw new TesseraeError('E_FOREIGN', `${name} belongs to another runtime`, { operand: name, shape: tensor.shape }, 'Copy it over: rt.tensor(other.data, other.shape).');
+  }
+  tensor.check(`use as ${name}`);
+}
+
+function checkArray(value: unknown, name: string): { data: Float32Array; shape: Shape } {
+  if (value instanceof Panels) {
+    throw new TesseraeError('E_ARGUMENT', `${name} cannot be a prepacked operand`, { operand: name }, 'Only the right operand of matmul is prepacked.');
+  }
+  if (typeof value !== 'object' || value === null || !('data' in value) || !('shape' in value)) {
+    throw new TesseraeError('E_ARGUMENT', `${name} is no tensor`, { operand: name, type: typeof value }, TENSOR_HINT);
+  }
+  const shape = checkShape(value.shape, name);
+  const data = checkData(value.data, shape, name);
+  return { data, shape };
+}
+
+/** f32 only: silently converting another type would hide a bug or a copy. */
+export function checkData(data: unknown, shape: Shape, name: string): Float32Array {
+  if (!(data instanceof Float32Array)) {
+    const type = Object.prototype.toString.call(data).slice(8, -1);
+    throw new TesseraeError('E_DTYPE', `${name} holds ${type}, not Float32Array`, { operand: name, dtype: type }, 'Convert first: Float32Array.from(data).');
+  }
+  checkLength(data.length, shape, name);
+  return data;
+}
+
+export function checkLength(length: number, shape: Shape, name: string): void {
+  if (length === sizeOf(shape)) return;
+  throw new TesseraeError(
+    'E_SHAPE',
+    `${name} has ${length} elements, its shape ${showShape(shape)} needs ${sizeOf(shape)}`,
+    { operand: name, elements: length, shape, needed: sizeOf(shape) },
+    'Data and shape must agree.',
+  );
+}
+
+export function readPrepacked(heap: Heap, value: TensorLike | Prepacked): Panels | undefined {
+  if (!(value instanceof Panels)) return undefined;
+  if (value.block.heap !== heap) {
+    throw new TesseraeError('E_FOREIGN', 'b was prepacked by another runtime', { operand: 'b', shape: value.shape }, 'Prepack it with this runtime.');
+  }
+  if (value.disposed) {
+    throw new TesseraeError('E_DISPOSED', 'b is a disposed prepacked operand', { operand: 'b', shape: value.shape }, 'Dispose it after its last use.');
+  }
+  return value;
+}
+
+/** [n] or [1, n] is added to every row, [m, 1] to every column. */
+export function biasKind(shape: Shape, m: number, n: number): BiasKind {
+  if (shape.length === 1 && shape[0] === n) return 'row';
+  if (shape.length === 2 && shape[0] === 1 && shape[1] === n) return 'row';
+  if (shape.length === 2 && shape[0] === m && shape[1] === 1) return 'column';
+  throw new TesseraeError(
+    'E_SHAPE',
+    `bias has shape ${showShape(shape)}, the product is ${m} x ${n}`,
+    { shape, m, n },
+    `Use [${n}] for one value per column, or [${m}, 1] for one per row.`,
+  );
+}
+
+/** The user's result tensor, or undefined for a new one. */
+export function readOut(heap: Heap, out: Tensor | undefined, shape: Shape, inputs: readonly unknown[]): DenseTensor | undefined {
+  if (out === undefined) return undefined;
+  if (!(out instanceof DenseTensor)) throw new TesseraeError('E_ARGUMENT', 'out is no tensor of this library', { out: typeof out }, 'Make it with rt.zeros(shape).');
+  checkTensor(heap, out, 'out');
+  if (out.shape.length !== shape.length || out.shape.some((extent, axis) => extent !== shape[axis])) {
+    throw new TesseraeError('E_SHAPE', `out has shape ${showShape(out.shape)}, the result ${showShape(shape)}`, { out: out.shape, result: shape }, 'Make out with the shape of the result.');
+  }
+  if (inputs.includes(out)) {
+    throw new TesseraeError('E_ARGUMENT', 'out is also an operand', { shape: out.shape }, 'The result is written while operands are read: use another tensor.');
+  }
+  return out;
+}

@@ -1,0 +1,132 @@
+/** Tensors: typed views of the runtime's memory whose lifetime the user ends, with a safety net that reports leaks. */
+import { TesseraeError } from '../core/errors.ts';
+import { type Shape, showShape, sizeOf } from '../core/shape.ts';
+import type { Address, Owner } from '../backends/types.ts';
+import type { Tensor } from './types.ts';
+
+/** What a block of memory needs of its runtime. */
+export interface Heap {
+  readonly closed: boolean;
+  allocate(bytes: number, owner: Owner): Address;
+  free(address: Address): void;
+  /** The whole memory as floats; rebuilt after growth. */
+  floats(): Float32Array;
+  /** Reports and frees the block if `owner` is collected without having been disposed. */
+  watch(owner: object, block: Block, shape: Shape): void;
+  unwatch(block: Block): void;
+}
+
+/** A block of memory that calls in flight keep alive: freed when disposed and no longer in use. */
+export class Block {
+  readonly heap: Heap;
+  readonly address: Address;
+  readonly bytes: number;
+  #uses = 0;
+  #disposed = false;
+
+  constructor(heap: Heap, bytes: number, owner: Owner) {
+    this.heap = heap;
+    this.bytes = bytes;
+    this.address = heap.allocate(bytes, owner);
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  hold(): void {
+    this.#uses++;
+  }
+
+  release(): void {
+    this.#uses--;
+    if (this.#disposed && this.#uses === 0) this.heap.free(this.address);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.#uses === 0) this.heap.free(this.address);
+  }
+}
+
+export class DenseTensor implements Tensor {
+  readonly dtype = 'f32';
+  readonly shape: Shape;
+  readonly size: number;
+  readonly block: Block;
+  #view: Float32Array | undefined;
+
+  constructor(heap: Heap, shape: Shape) {
+    this.shape = shape;
+    this.size = sizeOf(shape);
+    this.block = new Block(heap, 4 * this.size, 'tensors');
+    heap.watch(this, this.block, shape);
+  }
+
+  get disposed(): boolean {
+    return this.block.disposed;
+  }
+
+  get data(): Float32Array {
+    this.check('read');
+    const { buffer } = this.block.heap.floats();
+    if (this.#view?.buffer !== buffer) this.#view = new Float32Array(buffer, this.block.address, this.size);
+    return this.#view;
+  }
+
+  /** Throws if the tensor may not be used any more. */
+  check(what: string): void {
+    if (this.block.heap.closed) {
+      throw new TesseraeError('E_CLOSED', `cannot ${what} a tensor of a closed runtime`, { shape: this.shape }, 'Copy results out before close().');
+    }
+    if (this.disposed) {
+      throw new TesseraeError('E_DISPOSED', `cannot ${what} a disposed tensor of shape ${showShape(this.shape)}`, { shape: this.shape }, 'Dispose a tensor after its last use.');
+    }
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.block.heap.unwatch(this.block);
+    if (!this.block.heap.closed) this.block.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Panels of a right operand. */
+export class Panels {
+  readonly shape: readonly [number, number];
+  readonly nr: number;
+  readonly kc: number;
+  readonly block: Block;
+
+  constructor(heap: Heap, shape: readonly [number, number], panel: { nr: number; kc: number }) {
+    this.shape = shape;
+    this.nr = panel.nr;
+    this.kc = panel.kc;
+    const [k, n] = shape;
+    this.block = new Block(heap, 4 * k * Math.ceil(n / panel.nr) * panel.nr, 'prepacked');
+    heap.watch(this, this.block, shape);
+  }
+
+  get bytes(): number {
+    return this.block.bytes;
+  }
+
+  get disposed(): boolean {
+    return this.block.disposed;
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.block.heap.unwatch(this.block);
+    if (!this.block.heap.closed) this.block.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * The public contract of the library as types: what a user passes in and gets back.
+ * Implementations live beside this file; everything here is plain data or an interface.
+ */
+import type { TesseraeError } from '../core/errors.ts';
+import type { Candidate, Effort, Plan } from '../plan/plan.ts';
+import type { MachineProfile } from '../plan/machine.ts';
+import type { WisdomStore } from '../plan/stores/types.ts';
+import type { Activation } from '../problem/epilogue.ts';
+import type { MatmulProblem } from '../problem/matmul.ts';
+
+export type Numerics = 'fast' | 'exact';
+export type Policy = 'auto' | 'strict';
+export type EngineFlags = 'off' | 'allow';
+
+/** Options of {@link createRuntime}; every one has a default. */
+export interface RuntimeOptions {
+  /** Threads that compute, the calling thread included in `...Sync` calls. Default: the cores available. */
+  readonly threads?: number;
+  /** `'exact'`: the same bytes on any machine, thread count and blocking. Default `'fast'`. */
+  readonly numerics?: Numerics;
+  /** `'strict'` throws `E_FALLBACK` where less than asked for would be used (threads, SIMD level). Default `'auto'`. */
+  readonly policy?: Policy;
+  /** How hard a problem that has no wisdom is planned at its first call. Default `'estimate'`. */
+  readonly effort?: Effort;
+  /** Where measured plans are kept: a file path, a store, or `false` for this runtime's memory only.
+   *  Default: a file in the user's cache folder. */
+  readonly wisdom?: string | WisdomStore | false;
+  /** Bytes: `initial` size of the shared memory and its `maximum` (at most 4 GiB). Defaults 16 MiB and 4 GiB. */
+  readonly memory?: { readonly initial?: number; readonly maximum?: number };
+  /** With `'allow'` V8 flags may be set process-wide before kernels are compiled (relaxed SIMD on Node 20,
+   *  256-bit revectorisation on Node 24+). `rt.info.engineFlags` says which. Default `'off'`. */
+  readonly engineFlags?: EngineFlags;
+  /** Milliseconds without progress after which a worker counts as stuck and is replaced. Default 30 000. */
+  readonly workerTimeoutMs?: number;
+  /** Hears of everything a user may want to log: see {@link RuntimeEvent}. */
+  readonly onEvent?: (event: RuntimeEvent) => void;
+}
+
+export type RuntimeEvent =
+  | { readonly type: 'quarantine'; readonly kernel: string; readonly reason: string }
+  | { readonly type: 'wisdom-refused'; readonly reason: string; readonly source: string }
+  | { readonly type: 'threads'; readonly requested: number; readonly actual: number; readonly reason: string }
+  | { readonly type: 'worker-lost'; readonly worker: number; readonly reason: string }
+  | { readonly type: 'leak'; readonly bytes: number; readonly shape: readonly number[] }
+  | { readonly type: 'planned'; readonly key: string; readonly plan: Plan; readonly effort: Effort };
+
+/** A dense row-major f32 array that lives in the runtime's memory. */
+export interface Tensor {
+  readonly dtype: 'f32';
+  readonly shape: readonly number[];
+  /** Element count. */
+  readonly size: number;
+  /** A live view of the bytes, no copy. Do not keep it over a call that allocates: ask again instead. */
+  readonly data: Float32Array;
+  readonly disposed: boolean;
+  /** Gives the memory back; using the tensor afterwards throws `E_DISPOSED`. Disposing twice is harmless. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A plain typed array with its shape, accepted wherever a tensor is; copied in for the call. */
+export interface ArrayWithShape {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+export type TensorLike = Tensor | ArrayWithShape;
+
+/** A right operand packed once for many calls; made by `rt.prepack`. */
+export interface Prepacked {
+  /** Extents of the matrix as multiplied: [k, n]. */
+  readonly shape: readonly [number, number];
+  readonly bytes: number;
+  readonly disposed: boolean;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface MatmulOptions {
+  /** Multiply by the transpose of the last two dimensions of `a` / `b`. Default false. */
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** Shape [n]: added to every row; shape [m, 1]: added to every column. */
+  readonly bias?: TensorLike;
+  readonly activation?: Activation;
+  /** out = activation(alpha * (a x b) + beta * out + bias). Defaults 1 and 0; with beta 0 `out` is never read. */
+  readonly alpha?: number;
+  readonly beta?: number;
+  /** Result tensor to write into; needed when beta is not 0. Must not overlap the operands. */
+  readonly out?: Tensor;
+}
+
+export interface Progress {
+  readonly phase: 'run' | 'tune' | 'prepare';
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface AsyncOptions {
+  readonly signal?: AbortSignal;
+  /** Called between tiles at most every 50 ms, with done rising to total. */
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface TuneOptions extends AsyncOptions {
+  /** Default `'measure'`. */
+  readonly effort?: Exclude<Effort, 'estimate'>;
+  /** For all problems together. Default 10 000. */
+  readonly budgetMs?: number;
+}
+
+export interface TuneReport {
+  readonly key: string;
+  readonly plan: Plan;
+  readonly ms: number;
+  /** Milliseconds of the plan that the estimate alone would have used, in the same race. */
+  readonly estimateMs: number;
+  readonly measured: number;
+  readonly candidates: number;
+}
+
+export interface Explanation {
+  readonly key: string;
+  readonly problem: MatmulProblem;
+  readonly plan: Plan;
+  /** Where the plan comes from. */
+  readonly source: 'wisdom' | 'estimate';
+  readonly effort: Effort;
+  /** Best first; a measured time where there is one, an estimate else. */
+  readonly candidates: readonly Candidate[];
+  readonly quarantined: readonly { readonly kernel: string; readonly reason: string }[];
+}
+
+export interface FeatureReport {
+  readonly name: 'simd' | 'relaxed-simd' | 'revectorize' | 'shared-memory' | 'threads';
+  readonly on: boolean;
+  /** Why it is off, or what turned it on. */
+  readonly reason: string;
+}
+
+export interface RuntimeInfo {
+  readonly version: string;
+  readonly engine: { readonly name: string; readonly version: string; readonly v8: string; readonly arch: string };
+  readonly features: readonly FeatureReport[];
+  readonly threads: { readonly requested: number; readonly actual: number; readonly reason: string };
+  readonly numerics: Numerics;
+  readonly policy: Policy;
+  readonly backends: readonly { readonly name: string; readonly available: boolean; readonly reason: string }[];
+  /** V8 flags that this library set, in order; empty unless `engineFlags: 'allow'`. */
+  readonly engineFlags: readonly string[];
+  /** What the short probe of the machine found (also kept in wisdom). */
+  readonly machine: MachineReport;
+  readonly wisdom: { readonly source: string; readonly entries: number; readonly signature: string };
+  readonly closed: boolean;
+}
+
+/** What the short probe, or `measureMachine`, found. */
+export type MachineReport = MachineProfile;
+
+export interface MemoryReport {
+  /** Bytes of the WebAssembly memory now, its maximum, and what is handed out. */
+  readonly capacity: number;
+  readonly maximum: number;
+  readonly used: number;
+  readonly byOwner: { readonly tensors: number; readonly prepacked: number; readonly scratch: number; readonly runtime: number };
+  readonly tensors: number;
+}
+
+export interface Runtime extends AsyncDisposable {
+  readonly info: RuntimeInfo;
+  tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
+  zeros(shape: readonly number[]): Tensor;
+  matmul(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions & AsyncOptions): Promise<Tensor>;
+  matmulSync(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions): Tensor;
+  /** Packs a right operand ([k, n], or [n, k] with transposeB) for repeated use; `m` is the usual row count (default 1..many). */
+  prepack(b: TensorLike, options?: { readonly transposeB?: boolean; readonly m?: number }): Prepacked;
+  explain(problem: ProblemSpec): Explanation;
+  prepare(problems: readonly ProblemSpec[], options?: AsyncOptions): Promise<void>;
+  tune(problems: readonly ProblemSpec[], options?: TuneOptions): Promise<readonly TuneReport[]>;
+  /** Measures the machine afresh at length (about two seconds): what `doctor` prints. */
+  measureMachine(options?: AsyncOptions): Promise<MachineReport>;
+  readonly wisdom: WisdomAccess;
+  memory(): MemoryReport;
+  close(): Promise<void>;
+}
+
+/** A problem as a user writes it: extents, or the text form `1x4096x4096` (m x k x n, an optional batch first). */
+export type ProblemSpec =
+  | string
+  | {
+      readonly m: number;
+      readonly k: number;
+      readonly n: number;
+      readonly batch?: number;
+      readonly transposeA?: boolean;
+      readonly transposeB?: boolean;
+      readonly bias?: 'none' | 'row' | 'column';
+      readonly activation?: Activation;
+      readonly prepacked?: boolean;
+    };
+
+export interface WisdomAccess {
+  list(): readonly { readonly key: string; readonly effort: Effort; readonly ms: number; readonly plan: Plan }[];
+  /** The store's text, signed: what `import` takes. */
+  export(): string;
+  /** All or nothing; merges with what is there, better effort wins. Throws `E_WISDOM` and changes nothing if refused. */
+  import(text: string): number;
+  clear(): void;
+}
+
+export type { TesseraeError };

@@ -1,0 +1,97 @@
+/**
+ * The cost model: a guess of a plan's milliseconds from what the probe measured. It need not be right, only rank well;
+ * bench/regret.ts says how well it does.
+ *
+ * time = kernel work on padded blocks + micro-kernel calls + edges + packing, shared by the threads that tiles can feed,
+ * not below what memory can deliver, plus waking the team and waiting between phases.
+ */
+import { ceilDiv, roundUp } from '../core/math.ts';
+import { findKernel, type Kernel } from '../kernels/table.ts';
+import { flopsOf, type MatmulProblem } from '../problem/matmul.ts';
+import type { MachineProfile } from './machine.ts';
+import type { Plan } from './plan.ts';
+
+/** Constants found by fitting times of the squares from 8 to 1024 on Node 20 and 24 (x86-64, 3 GHz class). */
+const CALL_US = 0.006; // call_indirect and the block's way in and out of the accumulators, per block and pass
+const EDGE_US = 0.06; // an edge block's extra: through scratch and out by memory.copy
+const PACK_LINES_GBS = 8; // copying neighbours into panels
+const PACK_QUAD_GBS = 4; // transposing four lines at a time
+const PACK_LANE_GBS = 1.2; // a lane by itself
+const STEP_US = 0.15; // claiming a step and reading its record
+const CALL_BASE_US = 1; // JavaScript's part of a call
+const PHASE_US = 3; // one wait of a team for the end of a phase
+/** B in place is read with a long stride: cheap while it fits the first caches, dearer beyond. */
+const IN_PLACE_SLOW = 1.2;
+const L2_ELEMENTS = 96 * 1024;
+
+function gflopsOf(kernel: Kernel, machine: MachineProfile): number {
+  return machine.kernelGflops[kernel.name] ?? machine.peakGflops * 0.4;
+}
+
+/** Milliseconds to write `lines` x `k` elements into panels of `width`. */
+function packMs(lines: number, k: number, width: number, contiguous: boolean): number {
+  const bytes = 4 * k * lines;
+  if (contiguous) return bytes / (width % 4 === 0 ? PACK_LINES_GBS : PACK_LANE_GBS) / 1e6;
+  const quads = (width - (width % 4)) / width;
+  return (bytes * quads) / PACK_QUAD_GBS / 1e6 + (bytes * (1 - quads)) / PACK_LANE_GBS / 1e6;
+}
+
+/** Work on one thread, in milliseconds: blocks, calls, edges. */
+function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): number {
+  const { mr, nr } = kernel;
+  const passes = ceilDiv(p.k, plan.kc);
+  const direct = plan.packing !== 'ab';
+  const wholeRows = Math.floor(p.m / mr);
+  const restRows = p.m - wholeRows * mr;
+  const colBlocks = ceilDiv(p.n, nr);
+  // rows below the last block: one more padded block, or one by one with the direct kernel's partner (about half as fast)
+  const rowBlocks = wholeRows + (restRows === 0 ? 0 : direct ? (2 * restRows) / mr : 1);
+  const blocks = rowBlocks * colBlocks;
+  const flops = 2 * blocks * mr * nr * p.k;
+  const slow = plan.packing === 'none' && p.k * p.n > L2_ELEMENTS ? IN_PLACE_SLOW : 1;
+  const edges = (p.n % nr ? p.m / mr : 0) + (restRows && !direct ? colBlocks : 0);
+  const calls = blocks * passes;
+  return (flops / gflopsOf(kernel, machine) / 1e6) * slow + (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3;
+}
+
+/** The share of one thread when `count` equal steps are handed to `threads`. */
+function share(count: number, threads: number): number {
+  return ceilDiv(count, threads) / count;
+}
+
+function gemmMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): number {
+  const tiles = p.batch * ceilDiv(p.m, plan.mc) * ceilDiv(p.n, plan.nc);
+  const packA = plan.packing === 'ab' ? packMs(p.m, p.k, kernel.mr, p.transposeA) * (p.sharedA ? 1 : p.batch) : 0;
+  const packB = plan.packing !== 'none' && !p.prepackedB ? packMs(p.n, p.k, kernel.nr, !p.transposeB) * (p.sharedB ? 1 : p.batch) : 0;
+  const work = p.batch * blocksMs(p, plan, kernel, machine) * share(tiles, plan.threads);
+  const phases = packA + packB > 0 ? 1 : 0;
+  const wait = plan.threads > 1 ? (machine.wakeUs + PHASE_US * (1 + phases)) / 1e3 : 0;
+  return work + (packA + packB) / plan.threads + wait + (tiles * STEP_US) / 1e3;
+}
+
+function vectorMs(p: MatmulProblem, plan: Plan, machine: MachineProfile, kernel: Kernel): number {
+  const elements = p.m === 1 ? p.n : p.m;
+  const chunks = p.batch * ceilDiv(elements, plan.nc);
+  const work = (flopsOf(p) / gflopsOf(kernel, machine) / 1e6) * share(chunks, plan.threads);
+  return work + (plan.threads > 1 ? machine.wakeUs / 1e3 : 0) + (chunks * STEP_US) / 1e3;
+}
+
+/** Bytes that must come from memory at least once. */
+function bytesOf(p: MatmulProblem): number {
+  const a = (p.sharedA ? 1 : p.batch) * p.m * p.k;
+  const b = (p.sharedB ? 1 : p.batch) * p.k * roundUp(p.n, 1);
+  return 4 * (a + b + p.batch * p.m * p.n);
+}
+
+/** Estimated milliseconds of a plan, call overhead included. */
+export function estimateMs(p: MatmulProblem, plan: Plan, machine: MachineProfile): number {
+  const kernel = findKernel(plan.kernel);
+  if (!kernel) return Number.POSITIVE_INFINITY;
+  const vector = kernel.family === 'axpy' || kernel.family === 'dot';
+  const work = vector ? vectorMs(p, plan, machine, kernel) : gemmMs(p, plan, kernel, machine);
+  const bytes = bytesOf(p);
+  const bandwidth = plan.threads > 1 ? machine.readGBsAllThreads : machine.readGBs;
+  // what stays in the caches between calls costs no memory traffic
+  const memory = bytes > 4 * 1024 * 1024 ? bytes / bandwidth / 1e6 : 0;
+  return Math.max(work, memory) + CALL_BASE_US / 1e3;
+}

@@ -1,0 +1,88 @@
+/** Problem to plan: wisdom if there is any, else the estimate. Measuring is the tuner's; its results come back as wisdom. */
+import { applicableKernels, type KernelFilter } from '../kernels/select.ts';
+import { findKernel } from '../kernels/table.ts';
+import { type MatmulProblem, matmulKey } from '../problem/matmul.ts';
+import { candidatePlans, type Ladders, NARROW } from './candidates.ts';
+import { estimateMs } from './estimate.ts';
+import type { MachineProfile } from './machine.ts';
+import type { Candidate, Effort, Plan } from './plan.ts';
+import type { Wisdom } from './wisdom.ts';
+
+export interface Planned {
+  readonly key: string;
+  readonly problem: MatmulProblem;
+  readonly plan: Plan;
+  readonly source: 'wisdom' | 'estimate';
+  readonly effort: Effort;
+  /** Measured milliseconds where wisdom has them, else the estimate. */
+  readonly ms: number;
+}
+
+export interface PlannerContext {
+  readonly filter: KernelFilter;
+  readonly wisdom: Wisdom;
+  readonly threads: number;
+  machine(): MachineProfile;
+}
+
+export class Planner {
+  readonly #context: PlannerContext;
+  readonly #known = new Map<string, Planned>();
+  /** Times measured by the tuner in this process, for `explain`. */
+  readonly #measured = new Map<string, readonly Candidate[]>();
+
+  constructor(context: PlannerContext) {
+    this.#context = context;
+  }
+
+  /** Always answers, and at once: the same plan for the same key until something is learned. */
+  plan(problem: MatmulProblem): Planned {
+    const key = matmulKey(problem);
+    const known = this.#known.get(key);
+    if (known) return known;
+    const planned = this.#fromWisdom(key, problem) ?? this.#fromEstimate(key, problem);
+    this.#known.set(key, planned);
+    return planned;
+  }
+
+  /** Candidates with estimates, best first. */
+  candidates(problem: MatmulProblem, ladders: Ladders = NARROW): Candidate[] {
+    const { filter, threads, machine } = this.#context;
+    const profile = machine();
+    const plans = candidatePlans(problem, applicableKernels(problem, filter), ladders, threads);
+    return plans.map((plan) => ({ plan, estimateMs: estimateMs(problem, plan, profile) })).sort((a, b) => a.estimateMs - b.estimateMs);
+  }
+
+  /** Remembers what the tuner measured, and uses it from the next call on. */
+  learn(problem: MatmulProblem, plan: Plan, effort: Effort, ms: number, candidates: readonly Candidate[]): void {
+    const key = matmulKey(problem);
+    this.#context.wisdom.put(key, { plan, effort, ms, at: Date.now() });
+    this.#measured.set(key, candidates);
+    this.#known.delete(key);
+  }
+
+  measured(key: string): readonly Candidate[] | undefined {
+    return this.#measured.get(key);
+  }
+
+  /** Forgets cached choices: after wisdom was imported or cleared, or a kernel was quarantined. */
+  reconsider(): void {
+    this.#known.clear();
+  }
+
+  #fromWisdom(key: string, problem: MatmulProblem): Planned | undefined {
+    const entry = this.#context.wisdom.get(key);
+    if (!entry) return undefined;
+    const { plan, effort } = entry;
+    const kernel = findKernel(plan.kernel);
+    const usable = kernel && applicableKernels(problem, this.#context.filter).includes(kernel);
+    if (!usable || plan.threads > this.#context.threads) return undefined;
+    return { key, problem, plan, source: 'wisdom', effort, ms: entry.ms ?? estimateMs(problem, plan, this.#context.machine()) };
+  }
+
+  #fromEstimate(key: string, problem: MatmulProblem): Planned {
+    const best = this.candidates(problem)[0];
+    if (!best) throw new Error(`no kernel serves ${key}: every applicable one is quarantined`);
+    return { key, problem, plan: best.plan, source: 'estimate', effort: 'estimate', ms: best.estimateMs };
+  }
+}

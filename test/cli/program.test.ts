@@ -1,0 +1,207 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'tape';
+import type { BenchReport } from '../../src/cli/bench/report.ts';
+import { fakeLog, runFake } from './support.ts';
+
+const FAST = ['--no-cold', '--time', '1'];
+
+test('program: usage errors end with 2 and help where they can', async (t) => {
+  const cases: readonly (readonly [argv: string, message: RegExp])[] = [
+    ['benhc', /unknown command 'benhc'[\s\S]*bench/],
+    ['bench --suite quik', /no suite "quik"[\s\S]*Did you mean "quick"\?/],
+    ['bench --suite zzzzzz', /no suite "zzzzzz"[\s\S]*Known are .*gpt2-decode/],
+    ['bench --suite quick --shapes 8x8x8', /exclude each other/],
+    ['bench --shapes nowhere.txt', /cannot read nowhere.txt: ENOENT/],
+    ['bench --shapes 8x8', /"8x8" is no shape/],
+    ['bench --only onnxruntime-wbe', /Did you mean "onnxruntime-web"\?/],
+    ['bench --threads 0', /"0" is no whole number/],
+    ['bench --effort mesure', /Did you mean "measure"\?/],
+    ['bench --thread 2', /unknown option '--thread'[\s\S]*--threads/],
+    ['tune --budget soon', /"soon" is no duration/],
+    ['tune --effort estimate', /no effort "estimate"/],
+    ['explain matmull 1x2x3', /no operation "matmull"[\s\S]*Did you mean "matmul"\?/],
+    ['explain matmul 1x2', /"1x2" is no shape/],
+    ['explain matmul 1x2x3 --activation rellu', /Did you mean "relu"\?/],
+    ['explain', /missing required argument/],
+    ['compare a.json', /missing required argument/],
+    ['compare a.json b.json', /cannot read a.json: ENOENT/],
+    ['compare --min-effect 200 a.json b.json', /no percentage/],
+    ['wisdom import nowhere.json', /cannot use nowhere.json: ENOENT/],
+    ['wisdom', /Usage: tesserae wisdom/],
+    ['', /Usage: tesserae/],
+  ];
+  for (const [argv, message] of cases) {
+    const log = fakeLog();
+    const { code, out, err } = await runFake(argv.split(' ').filter(Boolean), { log, cwd: tmpdir() });
+    t.equal(code, 2, `${argv}: exit status`);
+    t.match(err, message, `${argv}: message`);
+    t.equal(out, '', `${argv}: nothing on stdout`);
+    t.equal(log.created.length, log.closed, `${argv}: no runtime left open`);
+  }
+  t.end();
+});
+
+test('program: help and version end with 0, and help documents the exit codes', async (t) => {
+  const help = await runFake(['--help']);
+  t.equal(help.code, 0);
+  t.match(help.out, /130 {2}interrupted/);
+  for (const name of ['doctor', 'bench', 'compare', 'tune', 'explain', 'wisdom']) {
+    const { code, out } = await runFake([name, '--help']);
+    t.equal(code, 0, name);
+    t.match(out, /--json/.test(out) || name === 'wisdom' ? /Usage/ : /--json/, `${name} has --json`);
+  }
+  t.match((await runFake(['--version'])).out, /^\d+\.\d+\.\d+/);
+  t.end();
+});
+
+test('program: with --json, stdout is one document whatever happens', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-cli-'));
+  writeFileSync(join(folder, 'wisdom.json'), '{"fake":1}');
+  const commands: readonly (readonly [argv: readonly string[], code: number])[] = [
+    [['doctor'], 0],
+    [['bench', '--shapes', '8x8x8', ...FAST], 0],
+    [['tune', '--shapes', '8x8x8'], 0],
+    [['explain', 'matmul', '1x2x3'], 0],
+    [['wisdom', 'list'], 0],
+    [['wisdom', 'export'], 0],
+    [['wisdom', 'import', 'wisdom.json'], 0],
+    [['wisdom', 'clear'], 0],
+    [['bench', '--suite', 'quik'], 2],
+    [['bench', '--nonsense'], 2],
+    [['explain', 'matmul', '1x13x3'], 1],
+  ];
+  for (const [argv, code] of commands) {
+    const result = await runFake([...argv, '--json'], { cwd: folder });
+    t.equal(result.code, code, `${argv.join(' ')}: exit status`);
+    const document = JSON.parse(result.out) as { tool?: string; error?: { code: string } };
+    t.ok(code === 0 ? document.tool === 'tesserae' : document.error !== undefined, `${argv.join(' ')}: JSON`);
+  }
+  rmSync(folder, { recursive: true });
+  t.end();
+});
+
+test('program: common options reach the runtime, which is always closed', async (t) => {
+  const log = fakeLog();
+  const argv = ['wisdom', 'list', '--threads', '3', '--engine-flags', '--exact', '--wisdom', 'my.json'];
+  await runFake(argv, { log, cwd: '/somewhere' });
+  const { onEvent, ...given } = log.created[0] ?? {};
+  t.equal(typeof onEvent, 'function');
+  t.equal(given.wisdom, join('/somewhere', 'my.json'), 'the file is relative to the user');
+  t.deepEqual({ ...given, wisdom: '' }, { threads: 3, engineFlags: 'allow', numerics: 'exact', wisdom: '' });
+  await runFake(['explain', 'matmul', '1x13x3', '--no-wisdom'], { log });
+  t.equal(log.created[1]?.wisdom, false);
+  t.deepEqual([log.created.length, log.closed], [2, 2], 'closed after an error too');
+  t.end();
+});
+
+test("program: the library's errors are code, message and hint, with a stack only if asked", async (t) => {
+  const plain = await runFake(['explain', 'matmul', '1x13x3']);
+  t.equal(plain.code, 1);
+  t.equal(plain.err, 'error: E_MEMORY: no memory for it\n  Close something.\n');
+  const verbose = await runFake(['explain', 'matmul', '1x13x3', '--verbose']);
+  t.match(verbose.err, /at .*support\.ts/);
+  t.end();
+});
+
+test('bench: a report for people and one for machines', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-cli-'));
+  const log = fakeLog();
+  const { code, out } = await runFake(
+    ['bench', '--shapes', '8x8x8,1x16x16', ...FAST, '--json', 'report.json'],
+    { log, cwd: folder },
+  );
+  t.equal(code, 0);
+  t.match(out, /8x8x8 +tesserae +[\d.]+ GFLOP\/s/, 'a table');
+  t.match(out, /1x16x16 +tesserae +[\d.]+ GB\/s/, 'GEMV by bandwidth');
+  t.match(out, /f32_gemm_4x8__simd ab mc=96/, 'the chosen plan');
+  t.equal(log.tuned, 2, 'plans are measured before the race');
+  const report = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8')) as BenchReport;
+  const cell = report.rows[0]?.cells[0];
+  t.equal(report.rows[0]?.flops, 1024, "the user's shape is counted");
+  t.ok(cell?.status === 'timed' && cell.samples.length >= 16, 'samples are kept');
+  t.equal(report.environment.node, process.version);
+  rmSync(folder, { recursive: true });
+  t.end();
+});
+
+test('bench: our wrong answer is shown, not timed, and fails', async (t) => {
+  const spoil = (result: Float32Array) => {
+    result[3] = 7;
+  };
+  const { code, out } = await runFake(['bench', '--shapes', '8x8x8', ...FAST], { spoil });
+  t.equal(code, 1);
+  t.match(out, /WRONG ANSWER/);
+  t.match(out, /wrong answer, not timed: element \[0, 0, 3\] is 7/);
+  t.end();
+});
+
+test('bench: an interrupt ends with 130 and keeps what is finished', async (t) => {
+  const controller = new AbortController();
+  const log = fakeLog();
+  let results = 0;
+  const spoil = () => {
+    if (++results === 200) controller.abort();
+  };
+  const argv = ['bench', '--shapes', '8x8x8,64x64x64,256x256x256', ...FAST, '--json'];
+  const { code, out } = await runFake(argv, { log, spoil, signal: controller.signal });
+  t.equal(code, 130);
+  const report = JSON.parse(out) as BenchReport;
+  t.ok(report.interrupted && report.rows.length < 3, `${report.rows.length} of 3 rows`);
+  t.equal(log.closed, 1, 'the runtime is closed');
+  t.end();
+});
+
+test('bench: an interrupt before anything began', async (t) => {
+  const log = fakeLog();
+  const { code, err } = await runFake(['doctor'], { log, signal: AbortSignal.abort() });
+  t.deepEqual([code, err, log.created.length], [130, 'interrupted\n', 0]);
+  t.end();
+});
+
+test('doctor: a quarantined kernel is a problem, a missing feature a note', async (t) => {
+  const fine = await runFake(['doctor']);
+  t.equal(fine.code, 0);
+  t.match(fine.out, /note +relaxed-simd is off: the engine needs a flag/);
+  t.match(fine.out, /50\.0 GFLOP\/s on one thread/);
+  const broken = await runFake(['doctor'], {
+    quarantined: [{ kernel: 'f32_gemm_6x8__relaxed', reason: 'element 3' }],
+  });
+  t.equal(broken.code, 1);
+  t.match(broken.out, /problem kernel f32_gemm_6x8__relaxed gave wrong answers/);
+  t.end();
+});
+
+test('compare: exit status 1 only for a change', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-cli-'));
+  await runFake(['bench', '--shapes', '8x8x8', ...FAST, '--json', 'a.json'], { cwd: folder });
+  const report = JSON.parse(readFileSync(join(folder, 'a.json'), 'utf8')) as BenchReport;
+  const steady = Array.from({ length: 20 }, (_, i) => 1 + (i % 5) / 1000);
+  const withSamples = (factor: number) => {
+    const samples = steady.map((ms) => ms * factor);
+    return JSON.stringify({
+      ...report,
+      rows: report.rows.map((row) => ({ ...row, cells: row.cells.map((cell) => ({ ...cell, samples })) })),
+    });
+  };
+  writeFileSync(join(folder, 'a.json'), withSamples(1));
+  writeFileSync(join(folder, 'b.json'), withSamples(1.15));
+  writeFileSync(join(folder, 'broken.json'), '{"tool":');
+  writeFileSync(join(folder, 'other.json'), '{"tool":"other"}');
+  const codes = await Promise.all(
+    [
+      ['a', 'a'],
+      ['a', 'b'],
+      ['a', 'broken'],
+      ['a', 'other'],
+    ].map((names) => runFake(['compare', ...names.map((name) => `${name}.json`)], { cwd: folder })),
+  );
+  t.deepEqual(
+    codes.map(({ code }) => code),
+    [0, 1, 2, 2],
+  );
+  t.match(codes[1]?.out ?? '', /8x8x8 +tesserae .* 1\.15x +slower/);
+  rmSync(folder, { recursive: true });
+  t.end();
+});

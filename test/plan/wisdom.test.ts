@@ -1,0 +1,557 @@
+/** Wisdom: what goes in comes out, better effort wins, and whatever is wrong with a text, nothing of it is used. */
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'tape';
+import { TesseraeError } from '../../src/core/errors.ts';
+import { hashText } from '../../src/core/hash.ts';
+import type { MachineProfile } from '../../src/plan/machine.ts';
+import type { Effort, Plan } from '../../src/plan/plan.ts';
+import { memoryStore } from '../../src/plan/stores/memory.ts';
+import { defaultWisdomPath, nodeFileStore } from '../../src/plan/stores/node-file.ts';
+import type { WisdomStore } from '../../src/plan/stores/types.ts';
+import { MAX_ENTRIES, Wisdom, type WisdomEntry } from '../../src/plan/wisdom.ts';
+
+const SIGNATURE = 's1-test';
+const PLAN: Plan = {
+  backend: 'wasm',
+  kernel: 'f32_gemm_4x8__simd',
+  packing: 'ab',
+  mc: 96,
+  kc: 256,
+  nc: 512,
+  order: 'mn',
+  threads: 2,
+};
+const MACHINE: MachineProfile = {
+  peakGflops: 58,
+  readGBs: 12,
+  readGBsAllThreads: 20,
+  wakeUs: 15,
+  kernelGflops: { f32_gemm_4x8__simd: 54 },
+};
+
+function entry(mc: number, effort: Effort = 'measure', at = 1): WisdomEntry {
+  return { plan: { ...PLAN, mc }, effort, ms: effort === 'estimate' ? undefined : 1.5, at };
+}
+
+/** A text as `export()` makes it, of these body lines: the way to write a text that is well signed but wrong. */
+function signed(lines: readonly string[], entries = lines.length, signature = SIGNATURE, schema = 1): string {
+  const body = lines.map((line) => `${line}\n`).join('');
+  const head = { format: 'tesserae-wisdom', schema, signature, entries };
+  return `${JSON.stringify({ ...head, checksum: hashText(`${JSON.stringify(head)}\n${body}`) })}\n${body}`;
+}
+
+function line(key: string, change: object = {}, planChange: object = {}): string {
+  return JSON.stringify({
+    key,
+    plan: { ...PLAN, ...planChange },
+    effort: 'measure',
+    ms: 1,
+    at: 1,
+    ...change,
+  });
+}
+
+function sample(): string {
+  const wisdom = new Wisdom(undefined, SIGNATURE);
+  wisdom.setMachine(MACHINE);
+  wisdom.put('b', entry(8));
+  wisdom.put('a', entry(4, 'estimate'));
+  return wisdom.export();
+}
+
+function wisdomError(act: () => unknown): TesseraeError | undefined {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof TesseraeError && error.code === 'E_WISDOM') return error;
+    throw error;
+  }
+  return undefined;
+}
+
+/** Reads a text from a store and says what became of it. */
+function load(
+  text: string,
+  isPlanValid?: (plan: Plan) => string | undefined,
+): { size: number; reasons: string[] } {
+  const reasons: string[] = [];
+  const wisdom = new Wisdom(memoryStore(text), SIGNATURE, (reason) => reasons.push(reason), isPlanValid);
+  return { size: wisdom.size + (wisdom.machine === undefined ? 0 : 1), reasons };
+}
+
+test('wisdom: round trip through a store', (t) => {
+  const store = memoryStore();
+  const first = new Wisdom(store, SIGNATURE);
+  first.setMachine(MACHINE);
+  first.put('k', entry(4, 'exhaustive', 7));
+  first.put('e', entry(5, 'estimate', 8));
+  t.equal(first.get('k')?.plan.mc, 4, 'there at once');
+  t.equal(store.read(), undefined, 'nothing is written before save');
+  t.equal(first.save(), true, 'save writes');
+  t.equal(first.save(), false, 'and has nothing to do then');
+  const reasons: string[] = [];
+  const second = new Wisdom(store, SIGNATURE, (reason) => reasons.push(reason));
+  t.deepEqual(second.list(), first.list(), 'the same list');
+  t.deepEqual(second.machine, MACHINE, 'the same machine');
+  t.equal(second.get('k')?.at, 7);
+  t.equal(second.get('e')?.ms, undefined, 'an estimate has no time');
+  t.equal(second.get('nothing'), undefined);
+  t.equal(second.export(), store.read(), 'equal tables give equal texts');
+  t.equal(second.dirty, false, 'reading changes nothing');
+  t.deepEqual(reasons, []);
+  t.equal(new Wisdom(undefined, SIGNATURE).save(), false, 'without a store there is nothing to save');
+  t.end();
+});
+
+test('wisdom: better effort replaces worse, newer replaces older', (t) => {
+  const efforts: Effort[] = ['estimate', 'measure', 'exhaustive'];
+  for (const [i, old] of efforts.entries()) {
+    for (const [j, next] of efforts.entries()) {
+      const wisdom = new Wisdom(undefined, SIGNATURE);
+      wisdom.put('k', entry(1, old, 5));
+      const isTaken = wisdom.put('k', entry(2, next, 6));
+      t.equal(isTaken, j >= i, `put ${next} over ${old}`);
+      t.equal(wisdom.get('k')?.plan.mc, j >= i ? 2 : 1);
+      for (const at of [4, 6]) {
+        const merged = new Wisdom(undefined, SIGNATURE);
+        merged.put('k', entry(1, old, 5));
+        const taken = merged.import(signed([line('k', { effort: next, at }, { mc: 2 })]));
+        t.equal(taken, j > i || (j === i && at > 5) ? 1 : 0, `import ${next} of ${at} over ${old} of 5`);
+      }
+    }
+  }
+  t.end();
+});
+
+test('wisdom: a plan that is no plan is a fault of the caller', (t) => {
+  const wisdom = new Wisdom(undefined, SIGNATURE);
+  const bad = { ...entry(1), plan: { ...PLAN, mc: 0 } };
+  t.ok(
+    wisdomError(() => wisdom.put('k', bad)),
+    'mc 0',
+  );
+  t.ok(
+    wisdomError(() => wisdom.put('', entry(1))),
+    'empty key',
+  );
+  t.ok(
+    wisdomError(() => wisdom.put('k', { ...entry(1), ms: Number.NaN })),
+    'NaN ms',
+  );
+  t.ok(
+    wisdomError(() => wisdom.setMachine({ ...MACHINE, wakeUs: Number.POSITIVE_INFINITY })),
+    'infinite wakeUs',
+  );
+  t.equal(wisdom.size, 0);
+  t.equal(wisdom.machine, undefined);
+  const mutable = { ...PLAN };
+  wisdom.put('k', { ...entry(1), plan: mutable });
+  mutable.mc = 7;
+  t.equal(wisdom.get('k')?.plan.mc, 96, 'the table keeps its own copy');
+  t.end();
+});
+
+test('wisdom: truncated at every byte', (t) => {
+  const bytes = Buffer.from(sample());
+  let refused = 0;
+  for (let length = 0; length < bytes.length; length++) {
+    const { size, reasons } = load(bytes.subarray(0, length).toString());
+    if (size === 0 && reasons.length === 1) refused++;
+  }
+  t.equal(refused, bytes.length, `${bytes.length} prefixes refused, each with one reason`);
+  t.deepEqual(load(bytes.toString()), { size: 3, reasons: [] }, 'the whole is taken');
+  t.end();
+});
+
+test('wisdom: every bit flipped, and bytes lost, doubled, appended', (t) => {
+  const bytes = Buffer.from(sample());
+  let refused = 0;
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const flipped = Buffer.from(bytes);
+    flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    const { size, reasons } = load(flipped.toString());
+    if (size === 0 && reasons.length === 1) refused++;
+  }
+  t.equal(refused, bytes.length * 8, `${refused} texts with one wrong bit refused`);
+  const text = bytes.toString();
+  const lines = text.split('\n');
+  const others = {
+    'a line lost': [...lines.slice(0, 2), ...lines.slice(3)].join('\n'),
+    'a line doubled': [...lines.slice(0, 3), ...lines.slice(2)].join('\n'),
+    'lines swapped': [lines[0], lines[1], lines[3], lines[2], ''].join('\n'),
+    'a blank line appended': `${text}\n`,
+    'a blank in the header': text.replace('{', '{ '),
+    'other line ends': text.replaceAll('\n', '\r\n'),
+    'two texts joined': text + text,
+  };
+  for (const [what, bad] of Object.entries(others)) {
+    const { size, reasons } = load(bad);
+    t.ok(size === 0 && reasons.length === 1, `${what}: ${reasons[0]}`);
+  }
+  t.end();
+});
+
+const WRONG: Readonly<Record<string, readonly [string, RegExp]>> = {
+  'another signature': [signed([line('k')], 1, 's1-other'), /signature/],
+  'another schema': [signed([line('k')], 1, SIGNATURE, 2), /schema/],
+  'another format': ['{"format":"something-else"}\n', /not a wisdom file/],
+  'no JSON': ['hello\n', /line 1 is not a JSON object/],
+  nothing: ['', /header/],
+  'a JSON array': ['[]\n', /line 1/],
+  'wrong count': [signed([line('k')], 2), /number of entries/],
+  'the same key twice': [signed([line('k'), line('k')]), /twice/],
+  'an empty key': [signed([line('')]), /key/],
+  'a key beyond bounds': [signed([line('x'.repeat(513))]), /key/],
+  'an unknown effort': [signed([line('k', { effort: 'heroic' })]), /effort/],
+  'a negative time': [signed([line('k', { ms: -1 })]), /ms/],
+  'time null': [signed([line('k', { ms: null })]), /ms/],
+  'no date': [signed([line('k', { at: undefined })]), /at/],
+  'an unknown field': [signed([line('k', { extra: 1 })]), /unknown field extra/],
+  'plan null': [signed([line('k', { plan: null })]), /plan/],
+  'plan array': [signed([line('k', { plan: [] })]), /plan/],
+  'an unknown backend': [signed([line('k', {}, { backend: 'abacus' })]), /backend/],
+  'a kernel that is no string': [signed([line('k', {}, { kernel: 5 })]), /kernel/],
+  'a fractional block': [signed([line('k', {}, { kc: 1.5 })]), /kc/],
+  'no threads': [signed([line('k', {}, { threads: 0 })]), /threads/],
+  'an unknown plan field': [signed([line('k', {}, { split: 2 })]), /unknown field split/],
+  'an inherited name': [signed([line('k').replace('"mc"', '"__proto__"')]), /mc/],
+  'a second machine': [
+    signed(
+      [...Array(2)].map(() => JSON.stringify({ machine: MACHINE })),
+      0,
+    ),
+    /line 3/,
+  ],
+  'a bad machine': [signed([JSON.stringify({ machine: { ...MACHINE, readGBs: -1 } })], 0), /readGBs/],
+  'a bad kernel speed': [
+    signed([JSON.stringify({ machine: { ...MACHINE, kernelGflops: { x: 'fast' } } })], 0),
+    /kernelGflops/,
+  ],
+  'one bad entry behind good ones': [signed([line('a'), line('b'), line('c', { at: 'now' })]), /line 4/],
+  huge: ['x'.repeat(64 * 2 ** 20 + 1), /too large/],
+};
+
+test('wisdom: well signed but wrong, at load and at import', (t) => {
+  for (const [what, [text, expected]] of Object.entries(WRONG)) {
+    const { size, reasons } = load(text);
+    t.ok(
+      size === 0 && reasons.length === 1 && expected.test(reasons[0] ?? ''),
+      `load: ${what}: ${reasons[0]}`,
+    );
+    const wisdom = new Wisdom(undefined, SIGNATURE);
+    wisdom.put('a', entry(3, 'estimate', 0));
+    wisdom.put('kept', entry(4));
+    const before = wisdom.export();
+    const error = wisdomError(() => wisdom.import(text));
+    t.ok(error !== undefined && error.values.reason === reasons[0] && error.hint !== '', `import: ${what}`);
+    t.equal(wisdom.export(), before, 'and the table is as it was');
+  }
+  const wisdom = new Wisdom(undefined, SIGNATURE);
+  wisdom.put('kept', entry(4));
+  t.equal(wisdom.import(sample()), 2, 'a good text is taken');
+  t.deepEqual(
+    wisdom.list().map(({ key }) => key),
+    ['a', 'b', 'kept'],
+    'beside what was there',
+  );
+  const error = wisdomError(() =>
+    new Wisdom(undefined, SIGNATURE).import(signed([line('k')], 1, 's1-other')),
+  );
+  t.deepEqual(error?.values.found, 's1-other', 'the values name the signature found');
+  t.deepEqual(error?.values.expected, SIGNATURE, 'and the one expected');
+  t.end();
+});
+
+test('wisdom: plans are checked by the validator passed in', (t) => {
+  const isPlanValid = (plan: Plan) => (plan.kernel === 'gone' ? 'there is no kernel gone' : undefined);
+  const text = signed([line('a'), line('b', {}, { kernel: 'gone' })]);
+  const { size, reasons } = load(text, isPlanValid);
+  t.equal(size, 0, 'refused as a whole');
+  t.match(reasons[0] ?? '', /line 3: there is no kernel gone/);
+  t.equal(load(text).size, 2, 'the text itself is sound');
+  const wisdom = new Wisdom(undefined, SIGNATURE, () => {}, isPlanValid);
+  t.match(wisdomError(() => wisdom.import(text))?.message ?? '', /no kernel gone/);
+  t.equal(wisdom.size, 0);
+  t.end();
+});
+
+test('wisdom: two writers on one store', (t) => {
+  const store = memoryStore();
+  const one = new Wisdom(store, SIGNATURE);
+  const two = new Wisdom(store, SIGNATURE);
+  one.load();
+  two.load();
+  one.put('one', entry(1));
+  one.put('both', entry(10, 'measure', 5));
+  two.put('two', entry(2));
+  two.put('both', entry(20, 'exhaustive', 4));
+  one.setMachine(MACHINE);
+  one.save();
+  two.save();
+  t.deepEqual(
+    two.list().map(({ key }) => key),
+    ['both', 'one', 'two'],
+    'the second took in the first',
+  );
+  t.equal(two.get('both')?.plan.mc, 20, 'better effort stayed');
+  t.deepEqual(two.machine, MACHINE, 'the machine came along');
+  one.put('more', entry(3));
+  one.save();
+  t.equal(one.get('both')?.plan.mc, 20, 'better effort replaced worse');
+  t.equal(new Wisdom(store, SIGNATURE).size, 4, 'all is stored');
+  const own = { ...MACHINE, wakeUs: 99 };
+  two.setMachine(own);
+  two.save();
+  t.equal(
+    new Wisdom(store, SIGNATURE).machine?.wakeUs,
+    99,
+    'a machine measured anew replaces the stored one',
+  );
+  t.end();
+});
+
+test('wisdom: forget, clear, and what is stored', (t) => {
+  const store = memoryStore();
+  const other = new Wisdom(store, SIGNATURE);
+  other.put('k', entry(1));
+  other.put('l', entry(2));
+  other.setMachine(MACHINE);
+  other.save();
+  const reasons: string[] = [];
+  const wisdom = new Wisdom(store, SIGNATURE, (reason) => reasons.push(reason));
+  t.equal(wisdom.forget('k', 'trapped'), true);
+  t.equal(wisdom.forget('k', 'trapped'), false, 'only once');
+  t.deepEqual(reasons, ['k: trapped'], 'the reason is passed on');
+  other.put('m', entry(3));
+  other.save();
+  wisdom.save();
+  t.equal(wisdom.get('k'), undefined, 'another process does not bring it back');
+  t.equal(wisdom.get('m')?.plan.mc, 3, 'and its other plans come');
+  t.equal(new Wisdom(store, SIGNATURE).get('k'), undefined, 'nor is it stored');
+  other.put('k', entry(9, 'measure', 2));
+  other.save();
+  wisdom.put('n', entry(4));
+  wisdom.save();
+  t.equal(wisdom.get('k')?.plan.mc, 9, 'another plan for the same problem is welcome');
+  wisdom.clear();
+  t.equal(wisdom.size, 0);
+  t.equal(new Wisdom(store, SIGNATURE).size, 4, 'stored until saved');
+  wisdom.save();
+  const after = new Wisdom(store, SIGNATURE, (reason) => reasons.push(reason));
+  t.equal(after.size, 0, 'gone');
+  t.equal(after.machine, undefined, 'the machine too');
+  t.equal(reasons.length, 1, 'and an empty store is no fault');
+  other.save();
+  other.put('late', entry(1));
+  other.save();
+  const command = new Wisdom(store, SIGNATURE);
+  command.clear();
+  command.save();
+  t.equal(new Wisdom(store, SIGNATURE).size, 0, 'what was never read is cleared as well');
+  t.end();
+});
+
+test('wisdom: a refused text is set aside before it is overwritten', (t) => {
+  const bad = `${sample()}junk`;
+  const store = memoryStore(bad);
+  const reasons: string[] = [];
+  const wisdom = new Wisdom(store, SIGNATURE, (reason) => reasons.push(reason));
+  t.equal(wisdom.size, 0);
+  t.equal(wisdom.save(), false, 'nothing new, nothing written');
+  t.equal(store.read(), bad, 'and the text is still there');
+  wisdom.put('k', entry(1));
+  wisdom.save();
+  t.equal(store.refused, bad, 'set aside');
+  t.equal(reasons.length, 1, 'one warning, not one per look');
+  t.equal(new Wisdom(store, SIGNATURE).size, 1, 'and replaced');
+  store.write('ruined meanwhile');
+  wisdom.put('l', entry(2));
+  wisdom.save();
+  t.equal(reasons.length, 2, 'ruined while running: a second warning');
+  t.equal(new Wisdom(store, SIGNATURE).size, 2, 'and mended');
+  t.equal(store.refused, bad, 'one copy is kept');
+  t.end();
+});
+
+test('wisdom: a store that throws', (t) => {
+  let isBroken = { read: true, write: true };
+  const memory = memoryStore();
+  const store: WisdomStore = {
+    name: 'broken',
+    read: () => {
+      if (isBroken.read) throw new Error('no reading');
+      return memory.read();
+    },
+    write: (text) => {
+      if (isBroken.write) throw new Error('no writing');
+      memory.write(text);
+    },
+  };
+  const heard: string[][] = [];
+  const wisdom = new Wisdom(store, SIGNATURE, (...args) => heard.push(args));
+  t.equal(wisdom.get('k'), undefined, 'reading does not throw');
+  t.deepEqual(heard, [['no reading', 'broken']], 'but is reported');
+  wisdom.put('k', entry(1));
+  t.throws(() => wisdom.save(), /no reading/, 'what cannot be read is not overwritten');
+  isBroken = { read: false, write: true };
+  t.throws(() => wisdom.save(), /no writing/);
+  t.ok(wisdom.dirty && wisdom.get('k') !== undefined, 'the table is unharmed and still to be saved');
+  isBroken = { read: false, write: false };
+  t.equal(wisdom.save(), true, 'and is, once the store works');
+  t.equal(new Wisdom(memory, SIGNATURE).size, 1);
+  t.end();
+});
+
+test('wisdom: the table is bounded; cheap and old plans go first', (t) => {
+  const wisdom = new Wisdom(undefined, SIGNATURE);
+  wisdom.put('precious', entry(1, 'exhaustive', 0));
+  for (let i = 0; i < MAX_ENTRIES; i++) wisdom.put(`k${i}`, entry(1, i % 2 ? 'measure' : 'estimate', i));
+  t.ok(wisdom.size <= MAX_ENTRIES, `${wisdom.size} entries`);
+  t.ok(wisdom.get('precious'), 'the best effort stays');
+  t.equal(wisdom.get('k0'), undefined, 'the oldest estimate went');
+  t.ok(wisdom.get('k1'), 'a measured plan stays');
+  t.equal(
+    new Wisdom(undefined, SIGNATURE).import(wisdom.export()),
+    wisdom.size,
+    'what it exports is imported',
+  );
+  t.end();
+});
+
+// ---- files --------------------------------------------------------------------------------------------------
+
+async function inFolder(act: (folder: string) => void | Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-wisdom-'));
+  try {
+    await act(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+test('file store: default path by platform', (t) => {
+  const at = (platform: string, env: Record<string, string>, home?: string, tag?: string) =>
+    defaultWisdomPath(tag, { platform, env, home });
+  t.equal(at('linux', {}, '/home/u'), '/home/u/.cache/tesserae/wisdom-v1.jsonl');
+  t.equal(at('linux', { XDG_CACHE_HOME: '/c' }, '/home/u'), '/c/tesserae/wisdom-v1.jsonl');
+  t.equal(
+    at('linux', { XDG_CACHE_HOME: 'c' }, '/home/u'),
+    '/home/u/.cache/tesserae/wisdom-v1.jsonl',
+    'relative: ignored',
+  );
+  t.equal(
+    at('darwin', { XDG_CACHE_HOME: '/c' }, '/Users/u'),
+    '/Users/u/Library/Caches/tesserae/wisdom-v1.jsonl',
+  );
+  t.equal(at('win32', { LOCALAPPDATA: 'C:\\L' }, 'C:\\u'), 'C:\\L\\tesserae\\wisdom-v1.jsonl');
+  t.equal(at('win32', {}, 'C:\\u'), 'C:\\u\\AppData\\Local\\tesserae\\wisdom-v1.jsonl');
+  t.equal(at('linux', {}), undefined, 'no home, no file');
+  t.equal(
+    at('linux', {}, '/home/u', 's1-ab'),
+    '/home/u/.cache/tesserae/wisdom-v1-s1-ab.jsonl',
+    'one per configuration',
+  );
+  t.end();
+});
+
+test('file store: round trip, mode, nothing left behind, refused file', (t) => {
+  return inFolder((folder) => {
+    const path = join(folder, 'deep', 'er', 'wisdom-v1.jsonl');
+    const store = nodeFileStore(path);
+    t.equal(store.read(), undefined, 'no file is no fault');
+    const wisdom = new Wisdom(store, SIGNATURE);
+    wisdom.put('k', entry(1));
+    wisdom.save();
+    t.equal(new Wisdom(store, SIGNATURE).get('k')?.plan.mc, 1);
+    if (process.platform !== 'win32') t.equal(statSync(path).mode & 0o777, 0o600, 'for the user only');
+    t.deepEqual(readdirSync(join(folder, 'deep', 'er')), ['wisdom-v1.jsonl'], 'no temporary file');
+    writeFileSync(path, 'first');
+    const again = new Wisdom(store, SIGNATURE);
+    again.put('k', entry(2));
+    again.save();
+    t.equal(readFileSync(`${path}.refused`, 'utf8'), 'first', 'kept for a look');
+    writeFileSync(path, 'second');
+    again.put('k', entry(3));
+    again.save();
+    t.equal(readFileSync(`${path}.refused`, 'utf8'), 'first', 'one copy only');
+    t.equal(new Wisdom(store, SIGNATURE).get('k')?.plan.mc, 3);
+  });
+});
+
+test('file store: places that do not work say so', (t) => {
+  return inFolder((folder) => {
+    const file = join(folder, 'file');
+    const sub = join(folder, 'sub');
+    writeFileSync(file, '');
+    mkdirSync(sub);
+    for (const path of [join(file, 'wisdom.jsonl'), sub]) {
+      const error = wisdomError(() => nodeFileStore(path).write('text'));
+      t.ok(
+        error?.message.includes(path) && error.values.path === path && error.hint !== '',
+        `${error?.message}`,
+      );
+    }
+    t.ok(
+      wisdomError(() => nodeFileStore(sub).read()),
+      'a folder cannot be read',
+    );
+    const reasons: string[] = [];
+    t.equal(new Wisdom(nodeFileStore(sub), SIGNATURE, (reason) => reasons.push(reason)).size, 0);
+    t.equal(reasons.length, 1, 'the table goes on without');
+    t.deepEqual(readdirSync(folder), ['file', 'sub'], 'no temporary file');
+    if (process.getuid?.() === 0) return t.comment('SKIP read-only folder: root may write anywhere');
+    chmodSync(folder, 0o500);
+    t.match(wisdomError(() => nodeFileStore(join(folder, 'w')).write('text'))?.message ?? '', /EACCES/);
+    chmodSync(folder, 0o700);
+  });
+});
+
+test('file store: processes that write at once do not tear it', (t) => {
+  return inFolder(async (folder) => {
+    const path = join(folder, 'w.jsonl');
+    const source = (file: string) => JSON.stringify(new URL(`../../src/plan/${file}`, import.meta.url).href);
+    const script = `
+      import { Wisdom } from ${source('wisdom.ts')};
+      import { nodeFileStore } from ${source('stores/node-file.ts')};
+      const refused = (reason) => { console.error(reason); process.exit(1); };
+      const wisdom = new Wisdom(nodeFileStore(${JSON.stringify(path)}), '${SIGNATURE}', refused);
+      for (let i = 0; i < 100; i++) {
+        wisdom.put(process.argv[1] + i, ${JSON.stringify(entry(1))});
+        wisdom.save();
+      }`;
+    const ends = ['a', 'b'].map((name) => {
+      const args = [...process.execArgv, '--input-type=module', '-e', script, name];
+      const child = spawn(process.execPath, args, { stdio: 'inherit' });
+      return new Promise<number | null>((done) => child.on('exit', done));
+    });
+    let isOver = false;
+    const codes = Promise.all(ends).finally(() => {
+      isOver = true;
+    });
+    const reasons: string[] = [];
+    let reads = 0;
+    while (!isOver) {
+      new Wisdom(nodeFileStore(path), SIGNATURE, (reason) => reasons.push(reason)).load();
+      if (existsSync(path)) reads++;
+      await new Promise((then) => setTimeout(then, 2));
+    }
+    t.deepEqual(await codes, [0, 0], 'both writers end well');
+    t.deepEqual(reasons, [], `${reads} reads meanwhile, none refused`);
+    // The last save of each is complete; what the earlier one lost to the race is only missing in the file.
+    const size = new Wisdom(nodeFileStore(path), SIGNATURE).size;
+    t.ok(size >= 100 && size <= 200, `${size} entries`);
+  });
+});
