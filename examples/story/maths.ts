@@ -69,7 +69,10 @@ export function dot(a: Float32Array, aAt: number, b: Float32Array, bAt: number, 
   return s0 + s1 + (s2 + s3);
 }
 
-/** out = the sum of weights[t] x row t of `rows`. */
+/**
+ * out = the sum of weights[t] x row t of `rows`, four columns at a time: their sums stay in registers, and a pass over
+ * the rows serves all four.
+ */
 export function weightedSum(
   weights: Float32Array,
   count: number,
@@ -79,11 +82,28 @@ export function weightedSum(
   outAt: number,
   size: number,
 ): void {
-  out.fill(0, outAt, outAt + size);
-  for (let t = 0; t < count; t++) {
-    const weight = weights[t]!;
-    const row = rowsAt + t * size;
-    for (let i = 0; i < size; i++) out[outAt + i] = out[outAt + i]! + weight * rows[row + i]!;
+  let i = 0;
+  for (; i + 4 <= size; i += 4) {
+    let s0 = 0;
+    let s1 = 0;
+    let s2 = 0;
+    let s3 = 0;
+    for (let t = 0, at = rowsAt + i; t < count; t++, at += size) {
+      const weight = weights[t]!;
+      s0 += weight * rows[at]!;
+      s1 += weight * rows[at + 1]!;
+      s2 += weight * rows[at + 2]!;
+      s3 += weight * rows[at + 3]!;
+    }
+    out[outAt + i] = s0;
+    out[outAt + i + 1] = s1;
+    out[outAt + i + 2] = s2;
+    out[outAt + i + 3] = s3;
+  }
+  for (; i < size; i++) {
+    let sum = 0;
+    for (let t = 0; t < count; t++) sum += weights[t]! * rows[rowsAt + t * size + i]!;
+    out[outAt + i] = sum;
   }
 }
 
@@ -129,7 +149,7 @@ export function causalSoftmax(
 export function softmax(values: Float32Array, start: number, count: number): void {
   const end = start + count;
   let max = Number.NEGATIVE_INFINITY;
-  for (let i = start; i < end; i++) max = Math.max(max, values[i]!);
+  for (let i = start; i < end; i++) if (values[i]! > max) max = values[i]!;
   let sum = 0;
   for (let i = start; i < end; i++) {
     const e = Math.exp(values[i]! - max);

@@ -307,13 +307,14 @@ export class Network {
     const queries = qkv.data;
     const out = attention.data;
     const scores = this.#scores;
+    const { keys, values } = layer;
+    const seen = position + 1;
     for (let head = 0; head < heads; head++) {
       const cache = Math.floor(head / group) * this.positions * size;
       const at = head * size;
-      for (let t = 0; t <= position; t++)
-        scores[t] = scale * dot(queries, at, layer.keys, cache + t * size, size);
-      softmax(scores, 0, position + 1);
-      weightedSum(scores, position + 1, layer.values, cache, out, at, size);
+      for (let t = 0; t < seen; t++) scores[t] = scale * dot(queries, at, keys, cache + t * size, size);
+      softmax(scores, 0, seen);
+      weightedSum(scores, seen, values, cache, out, at, size);
     }
   }
 

@@ -46,6 +46,8 @@ export class Core {
   readonly onEvent: (event: RuntimeEvent) => void;
   readonly #policy: Policy;
   readonly #checked = new Set<string>();
+  /** Plans whose kernels have all passed. */
+  readonly #trusted = new WeakSet<Planned>();
   readonly #quarantined = new Map<string, string>();
   readonly #leaks: FinalizationRegistry<{ block: Block; shape: Shape }>;
   readonly #tuning = new Map<string, Promise<unknown>>();
@@ -104,8 +106,8 @@ export class Core {
   plan(problem: MatmulProblem): Planned | undefined {
     for (;;) {
       const planned = this.#planOrNone(problem);
-      if (!planned) return undefined;
-      if (kernelsUsed(planned.plan.kernel).every((name) => this.trust(name))) return planned;
+      if (!planned || this.#trusted.has(planned)) return planned;
+      if (kernelsUsed(planned.plan.kernel).every((name) => this.trust(name))) this.#trusted.add(planned);
     }
   }
 

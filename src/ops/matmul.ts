@@ -35,6 +35,14 @@ function readFlag(value: boolean | undefined, name: string): boolean {
   throw new TesseraeError('E_ARGUMENT', `${name} is ${String(value)}`, { [name]: value }, `${name} must be true or false.`);
 }
 
+function rowsOf(shape: Shape, transpose: boolean): number {
+  return shape[shape.length - (transpose ? 1 : 2)] ?? 1;
+}
+
+function columnsOf(shape: Shape, transpose: boolean): number {
+  return shape[shape.length - (transpose ? 2 : 1)] ?? 1;
+}
+
 /** Everything that can be wrong with a call is found here, before memory is taken. */
 function readRequest(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions): Request {
   core.checkOpen('multiply');
@@ -51,15 +59,11 @@ function readRequest(core: Core, a: TensorLike, b: TensorLike | Prepacked, optio
   const operandB = panels ? undefined : readOperand(core.heap, b as TensorLike, 'b');
   const bias = options.bias === undefined ? undefined : readOperand(core.heap, options.bias, 'bias');
   const shapeB = panels ? panels.shape : operandB!.shape;
-  const traits = {
-    transposeA, transposeB,
+  const kind = bias ? biasKind(bias.shape, rowsOf(operandA.shape, transposeA), columnsOf(shapeB, transposeB)) : 'none';
+  const { problem, shape } = matmulFromShapes(operandA.shape, shapeB, {
+    transposeA, transposeB, panel: panels?.panel, bias: kind,
     activation: activation.kind, scaled: alpha !== 1, accumulate: beta !== 0, exact: core.exact,
-    ...(panels ? { panel: { nr: panels.nr, kc: panels.kc } } : {}),
-  };
-  const bare = matmulFromShapes(operandA.shape, shapeB, traits);
-  const [m, n] = bare.shape.slice(-2) as [number, number];
-  const kind = bias ? biasKind(bias.shape, m, n) : 'none';
-  const { problem, shape } = kind === 'none' ? bare : matmulFromShapes(operandA.shape, shapeB, { ...traits, bias: kind });
+  });
   const out = readOut(core.heap, options.out, shape, [a, b, options.bias]);
   if (beta !== 0 && !out) {
     throw new TesseraeError('E_ARGUMENT', `beta is ${beta} but there is no out`, { beta }, 'Pass the tensor that beta applies to as out.');
@@ -67,51 +71,59 @@ function readRequest(core: Core, a: TensorLike, b: TensorLike | Prepacked, optio
   return { problem, shape, a: operandA, b: operandB, panels, bias, out, alpha, beta, clipMin: activation.min, clipMax: activation.max };
 }
 
-interface Placed {
-  readonly operands: Operands;
-  readonly out: DenseTensor;
-  /** Lets go of everything; after a failure also of a result that nobody will see. */
-  done(failed: boolean): void;
-}
+/** A call's memory: operands in place, the result made. `release` gives back whatever was taken, after a failure also a
+ *  result that nobody will see. */
+class Placement {
+  readonly #request: Request;
+  /** How many of a, b, bias, panels, in this order, are held. */
+  #held = 0;
+  #made: DenseTensor | undefined;
+  #out: DenseTensor | undefined;
+  operands!: Operands;
 
-/** Brings operands into memory and makes the result; if memory runs out, all of it is given back. */
-function place(core: Core, request: Request): Placed {
-  const { a, b, panels, bias } = request;
-  const undo: (() => void)[] = [];
-  let made: DenseTensor | undefined;
-  const release = (failed: boolean) => {
-    for (const step of undo) step();
-    if (failed) made?.dispose();
-  };
-  const put = (operand: Operand | undefined): number => {
-    if (!operand) return 0;
-    const block = operand.place();
-    undo.push(() => operand.done());
-    return block.address;
-  };
-  try {
-    const addresses = { a: put(a), b: put(b), bias: put(bias) };
-    const out = request.out ?? (made = new DenseTensor(core.heap, request.shape));
-    out.block.hold();
-    undo.push(() => out.block.release());
-    if (panels) {
-      panels.block.hold();
-      undo.push(() => panels.block.release());
+  constructor(core: Core, request: Request) {
+    this.#request = request;
+    try {
+      this.#take(core, request);
+    } catch (error) {
+      this.release(true);
+      throw error;
     }
-    const { alpha, beta, clipMin, clipMax } = request;
-    const operands: Operands = {
-      ...addresses, c: out.block.address, alpha, beta, clipMin, clipMax,
-      ...(panels ? { packedB: panels.block.address } : {}),
-    };
-    return { operands, out, done: release };
-  } catch (error) {
-    release(true);
-    throw error;
+  }
+
+  get out(): DenseTensor {
+    return this.#out!;
+  }
+
+  #take(core: Core, { a, b, bias, panels, shape, out, alpha, beta, clipMin, clipMax }: Request): void {
+    const addressA = a.place();
+    this.#held = 1;
+    const addressB = b ? b.place() : 0;
+    this.#held = 2;
+    const addressBias = bias ? bias.place() : 0;
+    this.#held = 3;
+    panels?.block.hold();
+    this.#held = 4;
+    const result = out ?? (this.#made = new DenseTensor(core.heap, shape));
+    result.block.hold();
+    this.#out = result;
+    const packedB = panels?.block.address;
+    this.operands = { a: addressA, b: addressB, c: result.block.address, bias: addressBias, packedB, alpha, beta, clipMin, clipMax };
+  }
+
+  release(failed: boolean): void {
+    const { a, b, bias, panels } = this.#request;
+    if (this.#held > 0) a.done();
+    if (this.#held > 1) b?.done();
+    if (this.#held > 2) bias?.done();
+    if (this.#held > 3) panels?.block.release();
+    this.#out?.block.release();
+    if (failed) this.#made?.dispose();
   }
 }
 
 /** Extents of zero: no product, but bias, beta and activation still apply when only k is zero. */
-function runEmpty(core: Core, request: Request, placed: Placed): void {
+function runEmpty(core: Core, request: Request, placed: Placement): void {
   const { problem: p } = request;
   const floats = core.heap.floats();
   const { c, bias, beta, clipMin, clipMax } = placed.operands;
@@ -124,7 +136,7 @@ function runEmpty(core: Core, request: Request, placed: Placed): void {
 }
 
 /** The oracle as a last resort, where no kernel may be trusted. */
-function runReference(core: Core, request: Request, placed: Placed): void {
+function runReference(core: Core, request: Request, placed: Placement): void {
   const { problem: p, a, b, bias } = request;
   const floats = core.heap.floats();
   const slice = (address: number, shape: Shape) => floats.slice(address >> 2, (address >> 2) + shape.reduce((x, y) => x * y, 1));
@@ -141,7 +153,7 @@ function isEmpty(p: MatmulProblem): boolean {
 
 export function matmulSync(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions): Tensor {
   const request = readRequest(core, a, b, options);
-  const placed = place(core, request);
+  const placed = new Placement(core, request);
   let failed = true;
   try {
     if (isEmpty(request.problem)) runEmpty(core, request, placed);
@@ -153,28 +165,46 @@ export function matmulSync(core: Core, a: TensorLike, b: TensorLike | Prepacked,
     failed = false;
     return placed.out;
   } finally {
-    placed.done(failed);
+    placed.release(failed);
   }
 }
 
-export async function matmul(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions & AsyncOptions): Promise<Tensor> {
-  const { signal, onProgress } = options;
-  signal?.throwIfAborted();
-  const request = readRequest(core, a, b, options);
-  const placed = place(core, request);
+/** Starts at once; a call that is short enough is finished when this returns. */
+export function matmul(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions & AsyncOptions): Promise<Tensor> {
+  let placed: Placement | undefined;
+  try {
+    options.signal?.throwIfAborted();
+    const request = readRequest(core, a, b, options);
+    placed = new Placement(core, request);
+    const pending = startCall(core, request, placed, options);
+    if (pending) return finishCall(pending, placed);
+    placed.release(false);
+    return Promise.resolve(placed.out);
+  } catch (error) {
+    placed?.release(true);
+    return Promise.reject(error);
+  }
+}
+
+function startCall(core: Core, request: Request, placed: Placement, { signal, onProgress }: AsyncOptions): void | Promise<void> {
+  const { problem } = request;
+  if (isEmpty(problem)) return runEmpty(core, request, placed);
+  const run = (): void | Promise<void> => {
+    const planned = core.plan(problem);
+    if (!planned) return runReference(core, request, placed);
+    const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
+    return core.executor.run(planned, placed.operands, { signal, onProgress: report });
+  };
+  return core.effort === 'estimate' ? run() : core.tuneFirst(problem, signal).then(run);
+}
+
+async function finishCall(pending: Promise<void>, placed: Placement): Promise<Tensor> {
   let failed = true;
   try {
-    if (isEmpty(request.problem)) runEmpty(core, request, placed);
-    else {
-      if (core.effort !== 'estimate') await core.tuneFirst(request.problem, signal);
-      const planned = core.plan(request.problem);
-      const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
-      if (planned) await core.executor.run(planned, placed.operands, { signal, onProgress: report });
-      else runReference(core, request, placed);
-    }
+    await pending;
     failed = false;
     return placed.out;
   } finally {
-    placed.done(failed);
+    placed.release(failed);
   }
 }

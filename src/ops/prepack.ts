@@ -46,17 +46,19 @@ export function prepack(core: Core, b: TensorLike, options: { readonly transpose
   const kc = roundUp(Math.max(1, Math.ceil(k / Math.max(1, Math.ceil(k / PANEL_KC)))), 4);
   const panels = new Panels(core.heap, [k, n], { nr, kc });
   if (k === 0 || n === 0) return panels;
-  const block = operand.place();
+  let placed = false;
   try {
+    const address = operand.place();
+    placed = true;
     const kernel = applicableKernels(problem, core.filter).find((row: Kernel) => row.family === 'packed' && row.nr === nr);
     if (!kernel) throw new TesseraeError('E_KERNEL', `no kernel for panels ${nr} wide may be trusted`, { nr }, 'Pass b as a tensor.');
     const plan: Plan = { backend: 'wasm', kernel: kernel.name, packing: 'ab', mc: kernel.mr, kc, nc: nr, order: 'mn', threads: 1 };
-    core.executor.packB({ key: `${matmulKey(problem)} prepack`, problem, plan, ms: 0 }, block.address, panels.block.address);
+    core.executor.packB({ key: `${matmulKey(problem)} prepack`, problem, plan, ms: 0 }, address, panels.block.address);
     return panels;
   } catch (error) {
     panels.dispose();
     throw error;
   } finally {
-    operand.done();
+    if (placed) operand.done();
   }
 }

@@ -34,7 +34,7 @@ export function readSpec(spec: ProblemSpec, exact: boolean): MatmulProblem {
       bias: spec.bias ?? 'none',
       activation: readActivation(spec.activation).kind,
       exact,
-      ...(spec.prepacked ? { panel: { nr: SPEC_PANEL_NR, kc } } : {}),
+      panel: spec.prepacked ? { nr: SPEC_PANEL_NR, kc } : undefined,
     },
   );
 }

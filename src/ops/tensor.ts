@@ -99,14 +99,12 @@ export class DenseTensor implements Tensor {
 /** Panels of a right operand. */
 export class Panels {
   readonly shape: readonly [number, number];
-  readonly nr: number;
-  readonly kc: number;
+  readonly panel: { readonly nr: number; readonly kc: number };
   readonly block: Block;
 
   constructor(heap: Heap, shape: readonly [number, number], panel: { nr: number; kc: number }) {
     this.shape = shape;
-    this.nr = panel.nr;
-    this.kc = panel.kc;
+    this.panel = panel;
     const [k, n] = shape;
     this.block = new Block(heap, 4 * k * Math.ceil(n / panel.nr) * panel.nr, 'prepacked');
     heap.watch(this, this.block, shape);

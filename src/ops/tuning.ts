@@ -47,7 +47,7 @@ function makeBench(core: Core, p: MatmulProblem): Bench {
   try {
     const [a, b, c, bias] = [take(countA, 1), take(countB, 2), take(countC, 3), take(Math.max(p.m, p.n), 4)];
     return {
-      operands: { a, b, c, bias, alpha: p.scaled ? 0.5 : 1, beta: p.accumulate ? 0.5 : 0, clipMin: -1, clipMax: 1, ...(p.panel ? { packedB: b } : {}) },
+      operands: { a, b, c, bias, alpha: p.scaled ? 0.5 : 1, beta: p.accumulate ? 0.5 : 0, clipMin: -1, clipMax: 1, packedB: p.panel ? b : undefined },
       result: () => core.backend.view(c, countC),
       a: () => core.backend.view(a, countA),
       b: () => core.backend.view(b, countB),

@@ -17,10 +17,10 @@ export interface MatmulProblem {
   readonly sharedA: boolean;
   readonly sharedB: boolean;
   /** Leading extents, only where an operand is broadcast along some of them but not all. */
-  readonly leading?: { readonly a: Shape; readonly b: Shape; readonly out: Shape };
+  readonly leading: { readonly a: Shape; readonly b: Shape; readonly out: Shape } | undefined;
   readonly prepackedB: boolean;
   /** The panels of a prepacked B: their width and the k extent of their blocks. Kernel and kc must match them. */
-  readonly panel?: { readonly nr: number; readonly kc: number };
+  readonly panel: { readonly nr: number; readonly kc: number } | undefined;
   readonly bias: BiasKind;
   readonly activation: ActivationKind;
   /** Whether alpha differs from 1 and beta from 0; their values do not change the plan. */
@@ -33,7 +33,7 @@ export interface MatmulProblem {
 export interface MatmulTraits {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
-  readonly panel?: { readonly nr: number; readonly kc: number };
+  readonly panel?: { readonly nr: number; readonly kc: number } | undefined;
   readonly bias?: BiasKind;
   readonly activation?: ActivationKind;
   readonly scaled?: boolean;
@@ -47,13 +47,13 @@ const NO_LEADING: Shape = [];
 export function matmulProblem(extents: { batch?: number; m: number; n: number; k: number }, traits: MatmulTraits = {}): MatmulProblem {
   const { batch = 1, m, n, k } = extents;
   return {
-    op: 'matmul', dtype: 'f32', batch, m, n, k,
+    op: 'matmul', dtype: 'f32', batch, m, n, k, leading: undefined,
     transposeA: traits.transposeA ?? false,
     transposeB: traits.transposeB ?? false,
     sharedA: false,
     sharedB: traits.panel !== undefined,
     prepackedB: traits.panel !== undefined,
-    ...(traits.panel ? { panel: traits.panel } : {}),
+    panel: traits.panel,
     bias: traits.bias ?? 'none',
     activation: traits.activation ?? 'none',
     scaled: traits.scaled ?? false,
@@ -106,7 +106,7 @@ function batched(
   const fullB = sizeOf(leadingB) === batch;
   const whole = (sharedA || fullA) && (sharedB || fullB);
   const leading = whole ? undefined : { a: leadingA.length ? leadingA : NO_LEADING, b: leadingB, out };
-  return { ...base, batch, sharedA, sharedB, ...(leading ? { leading } : {}) };
+  return { ...base, batch, sharedA, sharedB, leading };
 }
 
 function lastTwo(shape: Shape, transpose: boolean, name: string): [number, number] {

@@ -18,7 +18,7 @@ const TURN_MS = 8;
 const PROGRESS_MS = 50;
 
 /** Addresses and scalars of a call; packing space and the copy of the old result are found here. */
-export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0'> & { readonly packedB?: Address };
+export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0'> & { readonly packedB: Address | undefined };
 
 export interface Execution {
   readonly key: string;
@@ -33,17 +33,20 @@ export interface AsyncControl {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-interface Scratch {
-  readonly call: Call;
-  release(): void;
+interface Ready {
+  readonly prepared: Prepared;
+  uses: number;
+  evicted: boolean;
 }
 
 export class Executor {
   readonly #backend: Backend;
   readonly #yieldToEvents: () => Promise<void>;
   readonly #now: () => number;
-  readonly #programs = new Map<string, { readonly prepared: Prepared; uses: number; evicted: boolean }>();
-  #busySince = 0;
+  readonly #programs = new Map<string, Ready>();
+  /** The same by identity: planners hand out one object per problem, and a look-up by text would cost as much as a small product. */
+  #recent = new WeakMap<Execution, Ready>();
+  #busyUntil = 0;
   #busyMs = 0;
 
   constructor(backend: Backend, yieldToEvents: () => Promise<void>, now: () => number) {
@@ -60,27 +63,47 @@ export class Executor {
   /** Blocks until the result is there. */
   runSync(execution: Execution, operands: Operands, threads = execution.plan.threads): void {
     const program = this.#program(execution);
-    const scratch = this.#scratch(program.prepared, operands);
+    const call = this.#call(program.prepared, operands);
     program.uses++;
     try {
-      this.#backend.runSync(program.prepared, scratch.call, threads);
+      this.#backend.runSync(program.prepared, call, threads);
     } finally {
-      scratch.release();
+      this.#release(program.prepared, call, operands);
       this.#leave(program);
     }
   }
 
-  /** Short calls run here and now, longer ones on the team. */
-  async run(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
+  /** Short calls run here and now, longer ones on the team. Returns nothing when the result is already there: a promise for
+   *  it would cost a small product half of its speed. */
+  run(execution: Execution, operands: Operands, control: AsyncControl): void | Promise<void> {
+    if (execution.ms > INLINE_MS) return this.#runOnTeam(execution, operands, control);
+    const start = this.#now();
+    // calls with a gap between them have let the event loop run already
+    if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
+    if (this.#busyMs > TURN_MS) return this.#runNextTurn(execution, operands, control);
+    this.runSync(execution, operands);
+    this.#busyUntil = this.#now();
+    this.#busyMs += this.#busyUntil - start;
+    control.onProgress?.(1, 1);
+  }
+
+  async #runNextTurn(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
+    this.#busyMs = 0;
+    await this.#yieldToEvents();
     control.signal?.throwIfAborted();
-    if (execution.ms <= INLINE_MS) return this.#runInline(execution, operands, control);
+    this.runSync(execution, operands);
+    this.#busyUntil = this.#now();
+    control.onProgress?.(1, 1);
+  }
+
+  async #runOnTeam(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
     const program = this.#program(execution);
-    const scratch = this.#scratch(program.prepared, operands);
+    const call = this.#call(program.prepared, operands);
     program.uses++;
     try {
-      await this.#await(program.prepared, scratch.call, execution.plan.threads, control);
+      await this.#await(program.prepared, call, execution.plan.threads, control);
     } finally {
-      scratch.release();
+      this.#release(program.prepared, call, operands);
       this.#leave(program);
     }
   }
@@ -98,21 +121,6 @@ export class Executor {
   clear(): void {
     for (const program of this.#programs.values()) this.#evict(program);
     this.#programs.clear();
-  }
-
-  async #runInline(execution: Execution, operands: Operands, { signal, onProgress }: AsyncControl): Promise<void> {
-    const start = this.#now();
-    // calls with a gap between them have let the event loop run already
-    if (start - this.#busySince > TURN_MS) this.#busyMs = 0;
-    if (this.#busyMs > TURN_MS) {
-      this.#busyMs = 0;
-      await this.#yieldToEvents();
-      signal?.throwIfAborted();
-    }
-    this.runSync(execution, operands);
-    this.#busySince = this.#now();
-    this.#busyMs += this.#busySince - start;
-    onProgress?.(1, 1);
   }
 
   async #await(prepared: Prepared, call: Call, threads: number, { signal, onProgress }: AsyncControl): Promise<void> {
@@ -134,55 +142,63 @@ export class Executor {
     }
   }
 
-  #program({ key, problem, plan }: Execution): { readonly prepared: Prepared; uses: number; evicted: boolean } {
-    const name = `${key} ${printPlan(plan)}`;
-    const known = this.#programs.get(name);
-    if (known) return known;
-    if (this.#programs.size >= MAX_PROGRAMS) {
-      const [oldest, program] = this.#programs.entries().next().value!;
-      this.#programs.delete(oldest);
-      this.#evict(program);
+  #program(execution: Execution): Ready {
+    const recent = this.#recent.get(execution);
+    if (recent && !recent.evicted) return recent;
+    const name = `${execution.key} ${printPlan(execution.plan)}`;
+    let program = this.#programs.get(name);
+    if (!program) {
+      if (this.#programs.size >= MAX_PROGRAMS) this.#evictOldest();
+      program = { prepared: this.#backend.prepare(lower(execution.problem, execution.plan)), uses: 0, evicted: false };
+      this.#programs.set(name, program);
     }
-    const program = { prepared: this.#backend.prepare(lower(problem, plan)), uses: 0, evicted: false };
-    this.#programs.set(name, program);
+    this.#recent.set(execution, program);
     return program;
   }
 
+  #evictOldest(): void {
+    const [name, program] = this.#programs.entries().next().value!;
+    this.#programs.delete(name);
+    this.#evict(program);
+  }
+
   /** A program in use is released by its last user. */
-  #evict(program: { readonly prepared: Prepared; uses: number; evicted: boolean }): void {
+  #evict(program: Ready): void {
     program.evicted = true;
     if (program.uses === 0) program.prepared.release();
   }
 
-  #leave(program: { readonly prepared: Prepared; uses: number; evicted: boolean }): void {
+  #leave(program: Ready): void {
     program.uses--;
     if (program.evicted && program.uses === 0) program.prepared.release();
   }
 
-  /** Packing space and a place for the old result; all of it or, where memory is short, nothing. */
-  #scratch(prepared: Prepared, operands: Operands): Scratch {
+  /** The call with packing space and a place for the old result; all of it or, where memory is short, nothing. */
+  #call(prepared: Prepared, operands: Operands): Call {
     const { problem, packedAElements, packedBElements } = prepared.program;
-    const held: Address[] = [];
-    const take = (elements: number): Address => {
-      if (elements === 0) return 0;
-      const address = this.#backend.allocate(4 * elements, 'scratch');
-      held.push(address);
-      return address;
-    };
-    const release = () => {
-      for (const address of held) this.#backend.free(address);
-    };
+    const { a, b, c, bias, alpha, beta, clipMin, clipMax } = operands;
+    let c0 = 0;
+    let packedA = 0;
+    let packedB = 0;
     try {
-      const call: Call = {
-        ...operands,
-        c0: problem.accumulate ? take(problem.batch * problem.m * problem.n) : 0,
-        packedA: take(packedAElements),
-        packedB: operands.packedB ?? take(packedBElements),
-      };
-      return { call, release };
+      if (problem.accumulate) c0 = this.#take(problem.batch * problem.m * problem.n);
+      packedA = this.#take(packedAElements);
+      packedB = operands.packedB ?? this.#take(packedBElements);
     } catch (error) {
-      release();
+      if (c0) this.#backend.free(c0);
+      if (packedA) this.#backend.free(packedA);
       throw error;
     }
+    return { a, b, c, c0, bias, packedA, packedB, alpha, beta, clipMin, clipMax };
+  }
+
+  #take(elements: number): Address {
+    return elements === 0 ? 0 : this.#backend.allocate(4 * elements, 'scratch');
+  }
+
+  #release({ program }: Prepared, { c0, packedA, packedB }: Call, operands: Operands): void {
+    if (c0) this.#backend.free(c0);
+    if (packedA) this.#backend.free(packedA);
+    if (packedB && operands.packedB === undefined && program.packedBElements > 0) this.#backend.free(packedB);
   }
 }

@@ -26,7 +26,7 @@ import {
 } from './story-fixtures.ts';
 
 /** f32 against double precision over a few layers of at most 172 terms; scores are of magnitude 1 to 20. */
-const TOLERANCE = 2e-4;
+const TOLERANCE = 5e-5;
 
 async function withNetwork<T>(
   checkpoint: Checkpoint,

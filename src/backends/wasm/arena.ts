@@ -34,9 +34,12 @@ export class Arena {
   /** Free stretches in address order. */
   readonly #free: Stretch[] = [];
   readonly #owners: Record<Owner, number> = { tensors: 0, prepacked: 0, scratch: 0, runtime: 0 };
+  readonly #onGrow: () => void;
   #end: number;
 
-  constructor(memory: WebAssembly.Memory, start: Address, maximum: number) {
+  /** `onGrow` is called after the memory has grown: views on it must be made anew. */
+  constructor(memory: WebAssembly.Memory, start: Address, maximum: number, onGrow: () => void) {
+    this.#onGrow = onGrow;
     this.#memory = memory;
     this.#maximum = maximum;
     this.#end = memory.buffer.byteLength;
@@ -106,6 +109,7 @@ export class Arena {
     }
     this.#merge(this.#end, bytes);
     this.#end += bytes;
+    this.#onGrow();
     return this.#carve(size)!;
   }
 

@@ -41,6 +41,7 @@ export class Team {
   readonly #host: Host;
   readonly #module: WebAssembly.Module;
   readonly #memory: WebAssembly.Memory;
+  readonly #allWords: () => Int32Array;
   readonly #exports: KernelExports;
   readonly #timeoutMs: number;
   readonly #onEvent: (event: TeamEvent) => void;
@@ -52,12 +53,13 @@ export class Team {
   #closed = false;
 
   constructor(options: {
-    host: Host; module: WebAssembly.Module; memory: WebAssembly.Memory; exports: KernelExports;
+    host: Host; module: WebAssembly.Module; memory: WebAssembly.Memory; words: () => Int32Array; exports: KernelExports;
     timeoutMs: number; onEvent: (event: TeamEvent) => void;
   }) {
     this.#host = options.host;
     this.#module = options.module;
     this.#memory = options.memory;
+    this.#allWords = options.words;
     this.#exports = options.exports;
     this.#timeoutMs = options.timeoutMs;
     this.#onEvent = options.onEvent;
@@ -152,9 +154,9 @@ export class Team {
     return { id: this.#job(address, JOB.ID), address, threads, settle, failure: undefined, failed: false, settled: false, lastDone: 0, lastMove: Date.now() };
   }
 
-  /** All words of the memory; made anew because the memory may have grown. */
+  /** All words of the memory, as they are now: the memory may have grown. */
   #view(): Int32Array {
-    return new Int32Array(this.#memory.buffer);
+    return this.#allWords();
   }
 
   #job(address: number, word: number): number {
