@@ -13,7 +13,7 @@ import { KERNELS, type Kernel } from '../src/kernels/table.ts';
 import type { Core } from '../src/ops/core.ts';
 import type { Plan } from '../src/plan/plan.ts';
 import { openCore, openStage, type Stage } from './core.ts';
-import { CASE, RESULTS } from './support.ts';
+import { CASE, conclude } from './support.ts';
 
 /** About 100 x 256 x 192 for blocks, a matrix of 1 MB for vectors: both stay in a second-level cache. */
 const ROWS = 96;
@@ -32,9 +32,7 @@ export async function main(args: readonly string[]): Promise<void> {
   await b.suite(
     title,
     ...stages.map(({ kernel, run }) => b.add(kernel.name, run, CASE)),
-    b.cycle(),
-    b.complete(({ results }) => print(results, stages, core)),
-    b.save({ folder: RESULTS, file: title.replaceAll(/\W+/g, '-') }),
+    ...conclude(title.replaceAll(/\W+/g, '-'), ({ results }) => print(results, stages, core)),
   );
   for (const { stage } of stages) stage.dispose();
   await core.close();

@@ -11,7 +11,7 @@ import { plainJs } from '../src/cli/bench/peers/plain-js.ts';
 import { isAbsent } from '../src/cli/bench/types.ts';
 import { printShape, type Shape } from '../src/cli/shapes/index.ts';
 import { createRuntime, type Runtime } from '../src/index.ts';
-import { addCase, prepareVerified, RESULTS, shapesNamed } from './support.ts';
+import { addCase, conclude, prepareVerified, shapesNamed } from './support.ts';
 
 /** Above this, plain JavaScript takes most of a second a call and tells nothing new. */
 const PLAIN_JS_FLOPS = 1e8;
@@ -49,13 +49,7 @@ async function suite(runtime: Runtime, shape: Shape): Promise<void> {
     cases.push(addCase('plain JavaScript', () => void plain.run()));
   }
   const title = `matmul ${printShape(shape)}`;
-  await b.suite(
-    title,
-    ...cases,
-    b.cycle(),
-    b.complete(),
-    b.save({ folder: RESULTS, file: title.replaceAll(/\W+/g, '-') }),
-  );
+  await b.suite(title, ...cases, ...conclude(title.replaceAll(/\W+/g, '-')));
   awaited.dispose();
   for (const tensor of [...tensors, out]) tensor.dispose();
 }

@@ -141,7 +141,7 @@ async function raceChoices(core: Core, stage: Stage, choices: Choices): Promise<
     ({ plan, ms }) => new HostedContestant(planAsPeer(core, stage, plan, ms), processHost()),
   );
   const times = new Map<string, number>();
-  for (const outcome of await race(contestants, stage.shape, RACE)) {
+  for (const outcome of (await race(contestants, stage.shape, RACE)).outcomes) {
     if (outcome.status !== 'timed')
       throw new Error(`${outcome.id}: ${outcome.status} ${'reason' in outcome ? outcome.reason : ''}`);
     times.set(outcome.id, outcome.summary.median);

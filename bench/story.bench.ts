@@ -8,7 +8,7 @@ import b from 'benny';
 import { checkpointBytes, GPT2_SMALL_LIKE, madeUpCheckpoint } from '../examples/story/checkpoint.ts';
 import { Network } from '../examples/story/network.ts';
 import { createRuntime, type Runtime } from '../src/index.ts';
-import { RESULTS } from './support.ts';
+import { conclude } from './support.ts';
 
 /** Positions kept: enough for the prompt and for a conversation of some length to write over. */
 const POSITIONS = 256;
@@ -45,8 +45,7 @@ async function suite(runtime: Runtime, network: Network): Promise<void> {
     title,
     b.add(`read ${PROMPT} tokens`, async () => async () => void (await network.prefill(prompt, 0)), options),
     b.add('write one token', () => write, options),
-    b.cycle(),
-    b.complete(({ results }) => {
+    ...conclude('story', ({ results }) => {
       const [read, written] = results.map(({ ops }) => ops);
       const gbs = ((written ?? 0) * network.weightBytes) / 1e9;
       console.log(`  read   ${((read ?? 0) * PROMPT).toFixed(1)} tokens/s`);
@@ -57,7 +56,6 @@ async function suite(runtime: Runtime, network: Network): Promise<void> {
         `         ${((100 * gbs) / memory).toFixed(0)} % of the ${memory.toFixed(1)} GB/s measured here`,
       );
     }),
-    b.save({ folder: RESULTS, file: 'story' }),
   );
 }
 

@@ -5,7 +5,7 @@ import { isUnsupported, type Peer, type Prepared } from '../src/cli/bench/types.
 import { verify } from '../src/cli/bench/verify.ts';
 import { SHAPE_LISTS, type Shape, shapeList } from '../src/cli/shapes/index.ts';
 
-export const RESULTS = 'bench/results';
+const RESULTS = 'bench/results';
 
 /** Half a second a case: the suites have many, and benny reports its margin of error beside each. */
 export const CASE = { minSamples: 10, maxTime: 0.5 } as const;
@@ -33,4 +33,21 @@ export function shapesNamed(name: string): readonly Shape[] {
       `There is no shape list "${name}"; there are ${SHAPE_LISTS.map((known) => known.name).join(', ')}.`,
     );
   return list.shapes;
+}
+
+type Complete = NonNullable<Parameters<typeof b.complete>[0]>;
+
+/** The end of every suite: benny's live lines on a terminal, one line a case elsewhere, then what `report` adds. */
+export function conclude(
+  file: string,
+  report: Complete = () => undefined,
+): readonly ReturnType<typeof b.add>[] {
+  const live = process.stdout.isTTY === true;
+  const complete = b.complete((summary) => {
+    for (const { name, ops, margin } of live ? [] : summary.results) {
+      console.log(`  ${name.padEnd(44)}${ops.toLocaleString('en').padStart(12)} ops/s  ±${margin} %`);
+    }
+    report(summary);
+  });
+  return [...(live ? [b.cycle()] : []), complete, b.save({ folder: RESULTS, file })];
 }

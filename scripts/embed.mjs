@@ -6,6 +6,7 @@
 // A file is only rewritten when its content changes, and then in one step, so that watchers and parallel runs
 // never see half of one.
 
+import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,11 +35,16 @@ async function wasmBytes() {
     .sort();
   if (names.length === 0) throw new Error('embed: there is no build/*.wasm to embed');
   const rows = [];
+  const hash = createHash('sha256');
   for (const name of names) {
     const bytes = await readFile(join(root, 'build', name));
+    hash.update(name).update(bytes);
     rows.push(`  ${JSON.stringify(basename(name, '.wasm'))}: ${JSON.stringify(bytes.toString('base64'))},\n`);
   }
-  return `${header}export const wasmBase64: Readonly<Record<string, string>> = {\n${rows.join('')}};\n`;
+  const digest = hash.digest('hex').slice(0, 32);
+  return `${header}export const wasmBase64: Readonly<Record<string, string>> = {\n${rows.join('')}};
+/** Changes with any kernel, so that times measured with other code are not believed. */
+export const wasmDigest = '${digest}';\n`;
 }
 
 async function workerSource() {

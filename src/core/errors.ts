@@ -34,7 +34,13 @@ export class TesseraeError extends Error {
   /** What to do about it. */
   readonly hint: string;
 
-  constructor(code: ErrorCode, message: string, values: Readonly<Record<string, unknown>>, hint: string, cause?: unknown) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    values: Readonly<Record<string, unknown>>,
+    hint: string,
+    cause?: unknown,
+  ) {
     super(`${message} (${code}). ${hint}`, cause === undefined ? undefined : { cause });
     this.name = 'TesseraeError';
     this.code = code;

@@ -16,7 +16,12 @@ export function sizeOf(shape: Shape): number {
 /** Checks extents and returns a frozen copy. */
 export function checkShape(shape: unknown, what: string): Shape {
   if (!Array.isArray(shape)) {
-    throw new TesseraeError('E_SHAPE', `${what}: the shape is not an array`, { shape }, 'Pass an array of extents such as [2, 3].');
+    throw new TesseraeError(
+      'E_SHAPE',
+      `${what}: the shape is not an array`,
+      { shape },
+      'Pass an array of extents such as [2, 3].',
+    );
   }
   for (const extent of shape as unknown[]) {
     if (!Number.isSafeInteger(extent) || (extent as number) < 0) {

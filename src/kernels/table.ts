@@ -36,29 +36,74 @@ export interface Kernel {
 type Block = readonly [mr: number, nr: number];
 
 const PACKED_BLOCKS: readonly Block[] = [
-  [1, 4], [1, 8], [1, 16], [1, 24], [1, 32], [2, 8], [2, 12], [2, 16], [3, 8], [3, 12], [3, 16],
-  [4, 8], [4, 16], [5, 8], [5, 16], [6, 8], [6, 16], [8, 8],
+  [1, 4],
+  [1, 8],
+  [1, 16],
+  [1, 24],
+  [1, 32],
+  [2, 8],
+  [2, 12],
+  [2, 16],
+  [3, 8],
+  [3, 12],
+  [3, 16],
+  [4, 8],
+  [4, 16],
+  [5, 8],
+  [5, 16],
+  [6, 8],
+  [6, 16],
+  [8, 8],
 ];
 
 /** Blocks in which a second k step pays on at least one engine; wider ones spill in every form. */
 const UNROLLED_BLOCKS: readonly Block[] = [
-  [1, 16], [1, 24], [1, 32], [2, 12], [2, 16], [3, 8], [3, 12], [3, 16], [4, 8], [5, 8], [6, 8],
+  [1, 16],
+  [1, 24],
+  [1, 32],
+  [2, 12],
+  [2, 16],
+  [3, 8],
+  [3, 12],
+  [3, 16],
+  [4, 8],
+  [5, 8],
+  [6, 8],
 ];
 
 /** Blocks with pairs of vectors, which 256-bit revectorisation can fuse. */
 const REVECTORIZED_BLOCKS: readonly Block[] = [
-  [3, 16], [4, 8], [4, 16], [5, 8], [5, 16], [6, 8], [6, 16], [8, 8],
+  [3, 16],
+  [4, 8],
+  [4, 16],
+  [5, 8],
+  [5, 16],
+  [6, 8],
+  [6, 16],
+  [8, 8],
 ];
 
 /** Every nr here has its one-row partner, which finishes the rows that are left over. */
 const DIRECT_BLOCKS: readonly Block[] = [
-  [1, 8], [1, 16], [1, 32], [2, 16], [3, 8], [4, 8], [5, 8], [6, 8],
+  [1, 8],
+  [1, 16],
+  [1, 32],
+  [2, 16],
+  [3, 8],
+  [4, 8],
+  [5, 8],
+  [6, 8],
 ];
 
 const FEATURES: readonly KernelFeature[] = ['simd', 'relaxed'];
 const TRICK = { plain: 'loadsplat', k2: 'loadsplat_k2', sum: 'loadsplat_sum' } as const;
 
-function gemmRow([mr, nr]: Block, feature: KernelFeature, family: 'packed' | 'direct', form: KernelForm): Kernel {
+function gemmRow(
+  [mr, nr]: Block,
+  feature: KernelFeature,
+  family: 'packed' | 'direct',
+  form: KernelForm,
+): Kernel {
   const trick = family === 'direct' ? 'direct' : TRICK[form];
   return {
     name: `f32_gemm_${mr}x${nr}__${feature}_${trick}`,
@@ -116,7 +161,9 @@ export function kernelTableText(): string {
  *  kernel itself. */
 export function oneRowPartner(kernel: Kernel): Kernel {
   if (kernel.family !== 'direct' || kernel.mr === 1) return kernel;
-  const partner = KERNELS.find((k) => k.family === 'direct' && k.mr === 1 && k.nr === kernel.nr && k.feature === kernel.feature);
+  const partner = KERNELS.find(
+    (k) => k.family === 'direct' && k.mr === 1 && k.nr === kernel.nr && k.feature === kernel.feature,
+  );
   if (!partner) throw new Error(`${kernel.name} has no one-row partner`);
   return partner;
 }

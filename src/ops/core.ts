@@ -1,11 +1,12 @@
 /** One runtime's parts, wired once: memory, planner, executor, wisdom, trust. Operations get this and nothing global. */
-import { systemClock } from '../core/clock.ts';
-import { TesseraeError } from '../core/errors.ts';
-import type { Shape } from '../core/shape.ts';
+
 import type { Address, Owner } from '../backends/types.ts';
 import type { WasmBackend } from '../backends/wasm/backend.ts';
 import { checkKernel } from '../backends/wasm/check.ts';
 import type { Host } from '../backends/wasm/host.ts';
+import { systemClock } from '../core/clock.ts';
+import { TesseraeError } from '../core/errors.ts';
+import type { Shape } from '../core/shape.ts';
 import type { KernelFilter } from '../kernels/select.ts';
 import { kernelsUsed } from '../kernels/table.ts';
 import type { MachineProfile } from '../plan/machine.ts';
@@ -67,7 +68,12 @@ export class Core {
     this.#policy = parts.policy;
     this.#machine = machine;
     this.filter = { present: new Set(this.backend.kernels.keys()), quarantined: this.#quarantined };
-    this.planner = new Planner({ filter: this.filter, wisdom: this.wisdom, threads: this.threads, machine: () => this.#machine });
+    this.planner = new Planner({
+      filter: this.filter,
+      wisdom: this.wisdom,
+      threads: this.threads,
+      machine: () => this.#machine,
+    });
     this.executor = new Executor(this.backend, this.host.yieldToEvents, () => systemClock.now());
     this.heap = this.#makeHeap();
     this.#leaks = new FinalizationRegistry(({ block, shape }) => {
@@ -92,7 +98,13 @@ export class Core {
   }
 
   checkOpen(what: string): void {
-    if (this.#closed) throw new TesseraeError('E_CLOSED', `cannot ${what}: the runtime is closed`, {}, 'Create another with createRuntime().');
+    if (this.#closed)
+      throw new TesseraeError(
+        'E_CLOSED',
+        `cannot ${what}: the runtime is closed`,
+        {},
+        'Create another with createRuntime().',
+      );
   }
 
   setMachine(machine: MachineProfile): void {
@@ -137,7 +149,9 @@ export class Core {
       return;
     }
     const tuning = tuneProblem(this, problem, {
-      effort: this.effort, budgetMs: FIRST_CALL_BUDGET_MS[this.effort], ...(signal ? { signal } : {}),
+      effort: this.effort,
+      budgetMs: FIRST_CALL_BUDGET_MS[this.effort],
+      ...(signal ? { signal } : {}),
     }).finally(() => this.#tuning.delete(planned.key));
     this.#tuning.set(planned.key, tuning);
     await tuning;
@@ -156,7 +170,11 @@ export class Core {
     try {
       this.wisdom.save();
     } catch (error) {
-      this.onEvent({ type: 'wisdom-refused', reason: error instanceof Error ? error.message : String(error), source: this.wisdom.source });
+      this.onEvent({
+        type: 'wisdom-refused',
+        reason: error instanceof Error ? error.message : String(error),
+        source: this.wisdom.source,
+      });
     }
   }
 
@@ -172,7 +190,13 @@ export class Core {
       return this.planner.plan(problem);
     } catch (cause) {
       if (this.#policy !== 'strict') return undefined;
-      throw new TesseraeError('E_FALLBACK', 'no kernel for this problem may be trusted on this device', { quarantined: this.quarantined }, "Use policy 'auto' to fall back to the slow reference, and please report this.", cause);
+      throw new TesseraeError(
+        'E_FALLBACK',
+        'no kernel for this problem may be trusted on this device',
+        { quarantined: this.quarantined },
+        "Use policy 'auto' to fall back to the slow reference, and please report this.",
+        cause,
+      );
     }
   }
 

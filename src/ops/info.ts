@@ -19,15 +19,26 @@ const RELAXED = '--experimental-wasm-relaxed-simd';
 
 function relaxedReport({ relaxed, flagsSet, flagsAsked, engine }: FeatureFacts): FeatureReport {
   const name = 'relaxed-simd';
-  if (relaxed) return { name, on: true, reason: flagsSet.includes(RELAXED) ? `by the V8 flag ${RELAXED}` : 'on by default in this engine' };
-  const reason = flagsAsked ? 'the V8 flag had no effect' : `V8 ${engine.v8} has it behind a flag; engineFlags: 'allow' sets it`;
+  if (relaxed)
+    return {
+      name,
+      on: true,
+      reason: flagsSet.includes(RELAXED) ? `by the V8 flag ${RELAXED}` : 'on by default in this engine',
+    };
+  const reason = flagsAsked
+    ? 'the V8 flag had no effect'
+    : `V8 ${engine.v8} has it behind a flag; engineFlags: 'allow' sets it`;
   return { name, on: false, reason };
 }
 
 function revectorizeReport({ flagsSet, flagsAsked, flagsReason }: FeatureFacts): FeatureReport {
   const name = 'revectorize';
   if (flagsSet.includes(REVECTORIZE)) return { name, on: true, reason: `by the V8 flag ${REVECTORIZE}` };
-  return { name, on: false, reason: flagsAsked ? flagsReason : "needs V8 13 on x86-64 and engineFlags: 'allow'" };
+  return {
+    name,
+    on: false,
+    reason: flagsAsked ? flagsReason : "needs V8 13 on x86-64 and engineFlags: 'allow'",
+  };
 }
 
 export function featureReports(facts: FeatureFacts): FeatureReport[] {
@@ -36,6 +47,10 @@ export function featureReports(facts: FeatureFacts): FeatureReport[] {
     relaxedReport(facts),
     revectorizeReport(facts),
     { name: 'shared-memory', on: true, reason: 'SharedArrayBuffer is there' },
-    { name: 'threads', on: facts.noThreads === undefined, reason: facts.noThreads ?? 'worker threads share the memory' },
+    {
+      name: 'threads',
+      on: facts.noThreads === undefined,
+      reason: facts.noThreads ?? 'worker threads share the memory',
+    },
   ];
 }

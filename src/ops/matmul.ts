@@ -1,9 +1,10 @@
 /** matmul: arguments -> problem -> plan -> execution -> result. */
-import { TesseraeError } from '../core/errors.ts';
+
 import { referenceActivation, referenceMatmul } from '../backends/reference/matmul.ts';
+import { TesseraeError } from '../core/errors.ts';
+import type { Shape } from '../core/shape.ts';
 import { type Activation, readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
-import type { Shape } from '../core/shape.ts';
 import type { Operands } from '../schedule/execute.ts';
 import type { Core } from './core.ts';
 import { biasKind, type Operand, readOperand, readOut, readPrepacked } from './operands.ts';
@@ -27,12 +28,22 @@ interface Request {
 function readNumber(value: number | undefined, fallback: number, name: string): number {
   if (value === undefined) return fallback;
   if (typeof value === 'number' && Number.isFinite(value)) return value;
-  throw new TesseraeError('E_ARGUMENT', `${name} is ${String(value)}`, { [name]: value }, `${name} must be a finite number.`);
+  throw new TesseraeError(
+    'E_ARGUMENT',
+    `${name} is ${String(value)}`,
+    { [name]: value },
+    `${name} must be a finite number.`,
+  );
 }
 
 function readFlag(value: boolean | undefined, name: string): boolean {
   if (value === undefined || typeof value === 'boolean') return value ?? false;
-  throw new TesseraeError('E_ARGUMENT', `${name} is ${String(value)}`, { [name]: value }, `${name} must be true or false.`);
+  throw new TesseraeError(
+    'E_ARGUMENT',
+    `${name} is ${String(value)}`,
+    { [name]: value },
+    `${name} must be true or false.`,
+  );
 }
 
 function rowsOf(shape: Shape, transpose: boolean): number {
@@ -48,27 +59,59 @@ function readRequest(core: Core, a: TensorLike, b: TensorLike | Prepacked, optio
   core.checkOpen('multiply');
   const transposeA = readFlag(options.transposeA, 'transposeA');
   const transposeB = readFlag(options.transposeB, 'transposeB');
-  const activation: { kind: MatmulProblem['activation']; min: number; max: number } = readActivation(options.activation as Activation | undefined);
+  const activation: { kind: MatmulProblem['activation']; min: number; max: number } = readActivation(
+    options.activation as Activation | undefined,
+  );
   const alpha = readNumber(options.alpha, 1, 'alpha');
   const beta = readNumber(options.beta, 0, 'beta');
   const operandA = readOperand(core.heap, a, 'a');
   const panels = readPrepacked(core.heap, b);
   if (panels && transposeB) {
-    throw new TesseraeError('E_ARGUMENT', 'transposeB does not go with a prepacked b', { transposeB }, 'Say transposeB when prepacking.');
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      'transposeB does not go with a prepacked b',
+      { transposeB },
+      'Say transposeB when prepacking.',
+    );
   }
   const operandB = panels ? undefined : readOperand(core.heap, b as TensorLike, 'b');
   const bias = options.bias === undefined ? undefined : readOperand(core.heap, options.bias, 'bias');
   const shapeB = panels ? panels.shape : operandB!.shape;
-  const kind = bias ? biasKind(bias.shape, rowsOf(operandA.shape, transposeA), columnsOf(shapeB, transposeB)) : 'none';
+  const kind = bias
+    ? biasKind(bias.shape, rowsOf(operandA.shape, transposeA), columnsOf(shapeB, transposeB))
+    : 'none';
   const { problem, shape } = matmulFromShapes(operandA.shape, shapeB, {
-    transposeA, transposeB, panel: panels?.panel, bias: kind,
-    activation: activation.kind, scaled: alpha !== 1, accumulate: beta !== 0, exact: core.exact,
+    transposeA,
+    transposeB,
+    panel: panels?.panel,
+    bias: kind,
+    activation: activation.kind,
+    scaled: alpha !== 1,
+    accumulate: beta !== 0,
+    exact: core.exact,
   });
   const out = readOut(core.heap, options.out, shape, [a, b, options.bias]);
   if (beta !== 0 && !out) {
-    throw new TesseraeError('E_ARGUMENT', `beta is ${beta} but there is no out`, { beta }, 'Pass the tensor that beta applies to as out.');
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      `beta is ${beta} but there is no out`,
+      { beta },
+      'Pass the tensor that beta applies to as out.',
+    );
   }
-  return { problem, shape, a: operandA, b: operandB, panels, bias, out, alpha, beta, clipMin: activation.min, clipMax: activation.max };
+  return {
+    problem,
+    shape,
+    a: operandA,
+    b: operandB,
+    panels,
+    bias,
+    out,
+    alpha,
+    beta,
+    clipMin: activation.min,
+    clipMax: activation.max,
+  };
 }
 
 /** A call's memory: operands in place, the result made. `release` gives back whatever was taken, after a failure also a
@@ -104,11 +147,22 @@ class Placement {
     this.#held = 3;
     panels?.block.hold();
     this.#held = 4;
-    const result = out ?? (this.#made = new DenseTensor(core.heap, shape));
+    if (!out) this.#made = new DenseTensor(core.heap, shape);
+    const result = out ?? this.#made!;
     result.block.hold();
     this.#out = result;
     const packedB = panels?.block.address;
-    this.operands = { a: addressA, b: addressB, c: result.block.address, bias: addressBias, packedB, alpha, beta, clipMin, clipMax };
+    this.operands = {
+      a: addressA,
+      b: addressB,
+      c: result.block.address,
+      bias: addressBias,
+      packedB,
+      alpha,
+      beta,
+      clipMin,
+      clipMax,
+    };
   }
 
   release(failed: boolean): void {
@@ -129,7 +183,12 @@ function runEmpty(core: Core, request: Request, placed: Placement): void {
   const { c, bias, beta, clipMin, clipMax } = placed.operands;
   for (let at = 0; at < p.batch * p.m * p.n; at++) {
     const i = Math.floor(at / p.n) % p.m;
-    const added = p.bias === 'row' ? floats[(bias >> 2) + (at % p.n)]! : p.bias === 'column' ? floats[(bias >> 2) + i]! : 0;
+    const added =
+      p.bias === 'row'
+        ? floats[(bias >> 2) + (at % p.n)]!
+        : p.bias === 'column'
+          ? floats[(bias >> 2) + i]!
+          : 0;
     const old = beta === 0 ? 0 : beta * floats[(c >> 2) + at]!;
     floats[(c >> 2) + at] = referenceActivation(p.activation, old + added, clipMin, clipMax);
   }
@@ -139,11 +198,27 @@ function runEmpty(core: Core, request: Request, placed: Placement): void {
 function runReference(core: Core, request: Request, placed: Placement): void {
   const { problem: p, a, b, bias } = request;
   const floats = core.heap.floats();
-  const slice = (address: number, shape: Shape) => floats.slice(address >> 2, (address >> 2) + shape.reduce((x, y) => x * y, 1));
-  if (!b) throw new TesseraeError('E_KERNEL', 'no kernel that reads these panels may be trusted on this device', { kernels: [...core.filter.quarantined.keys()] }, 'Pass b as a tensor instead of prepacked.');
+  const slice = (address: number, shape: Shape) =>
+    floats.slice(address >> 2, (address >> 2) + shape.reduce((x, y) => x * y, 1));
+  if (!b)
+    throw new TesseraeError(
+      'E_KERNEL',
+      'no kernel that reads these panels may be trusted on this device',
+      { kernels: [...core.filter.quarantined.keys()] },
+      'Pass b as a tensor instead of prepacked.',
+    );
   const { operands, out } = placed;
   const { alpha, beta, clipMin, clipMax } = operands;
-  const values = { a: slice(operands.a, a.shape), b: slice(operands.b, b.shape), bias: bias && slice(operands.bias, bias.shape), c0: out.data.slice(), alpha, beta, clipMin, clipMax };
+  const values = {
+    a: slice(operands.a, a.shape),
+    b: slice(operands.b, b.shape),
+    bias: bias && slice(operands.bias, bias.shape),
+    c0: out.data.slice(),
+    alpha,
+    beta,
+    clipMin,
+    clipMax,
+  };
   referenceMatmul(p, values, out.data);
 }
 
@@ -151,7 +226,12 @@ function isEmpty(p: MatmulProblem): boolean {
   return p.batch === 0 || p.m === 0 || p.n === 0 || p.k === 0;
 }
 
-export function matmulSync(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions): Tensor {
+export function matmulSync(
+  core: Core,
+  a: TensorLike,
+  b: TensorLike | Prepacked,
+  options: MatmulOptions,
+): Tensor {
   const request = readRequest(core, a, b, options);
   const placed = new Placement(core, request);
   let failed = true;
@@ -170,7 +250,12 @@ export function matmulSync(core: Core, a: TensorLike, b: TensorLike | Prepacked,
 }
 
 /** Starts at once; a call that is short enough is finished when this returns. */
-export function matmul(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions & AsyncOptions): Promise<Tensor> {
+export function matmul(
+  core: Core,
+  a: TensorLike,
+  b: TensorLike | Prepacked,
+  options: MatmulOptions & AsyncOptions,
+): Promise<Tensor> {
   let placed: Placement | undefined;
   try {
     options.signal?.throwIfAborted();
@@ -186,7 +271,12 @@ export function matmul(core: Core, a: TensorLike, b: TensorLike | Prepacked, opt
   }
 }
 
-function startCall(core: Core, request: Request, placed: Placement, { signal, onProgress }: AsyncOptions): void | Promise<void> {
+function startCall(
+  core: Core,
+  request: Request,
+  placed: Placement,
+  { signal, onProgress }: AsyncOptions,
+): void | Promise<void> {
   const { problem } = request;
   if (isEmpty(problem)) return runEmpty(core, request, placed);
   const run = (): void | Promise<void> => {

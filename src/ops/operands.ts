@@ -49,17 +49,32 @@ export function readOperand(heap: Heap, value: TensorLike, name: string): Operan
 
 function checkTensor(heap: Heap, tensor: DenseTensor, name: string): void {
   if (tensor.block.heap !== heap) {
-    throw new TesseraeError('E_FOREIGN', `${name} belongs to another runtime`, { operand: name, shape: tensor.shape }, 'Copy it over: rt.tensor(other.data, other.shape).');
+    throw new TesseraeError(
+      'E_FOREIGN',
+      `${name} belongs to another runtime`,
+      { operand: name, shape: tensor.shape },
+      'Copy it over: rt.tensor(other.data, other.shape).',
+    );
   }
   if (tensor.disposed || heap.closed) tensor.check(`use as ${name}`);
 }
 
 function checkArray(value: unknown, name: string): { data: Float32Array; shape: Shape } {
   if (value instanceof Panels) {
-    throw new TesseraeError('E_ARGUMENT', `${name} cannot be a prepacked operand`, { operand: name }, 'Only the right operand of matmul is prepacked.');
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      `${name} cannot be a prepacked operand`,
+      { operand: name },
+      'Only the right operand of matmul is prepacked.',
+    );
   }
   if (typeof value !== 'object' || value === null || !('data' in value) || !('shape' in value)) {
-    throw new TesseraeError('E_ARGUMENT', `${name} is no tensor`, { operand: name, type: typeof value }, TENSOR_HINT);
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      `${name} is no tensor`,
+      { operand: name, type: typeof value },
+      TENSOR_HINT,
+    );
   }
   const shape = checkShape(value.shape, name);
   const data = checkData(value.data, shape, name);
@@ -70,7 +85,12 @@ function checkArray(value: unknown, name: string): { data: Float32Array; shape: 
 export function checkData(data: unknown, shape: Shape, name: string): Float32Array {
   if (!(data instanceof Float32Array)) {
     const type = Object.prototype.toString.call(data).slice(8, -1);
-    throw new TesseraeError('E_DTYPE', `${name} holds ${type}, not Float32Array`, { operand: name, dtype: type }, 'Convert first: Float32Array.from(data).');
+    throw new TesseraeError(
+      'E_DTYPE',
+      `${name} holds ${type}, not Float32Array`,
+      { operand: name, dtype: type },
+      'Convert first: Float32Array.from(data).',
+    );
   }
   checkLength(data.length, shape, name);
   return data;
@@ -89,10 +109,20 @@ export function checkLength(length: number, shape: Shape, name: string): void {
 export function readPrepacked(heap: Heap, value: TensorLike | Prepacked): Panels | undefined {
   if (!(value instanceof Panels)) return undefined;
   if (value.block.heap !== heap) {
-    throw new TesseraeError('E_FOREIGN', 'b was prepacked by another runtime', { operand: 'b', shape: value.shape }, 'Prepack it with this runtime.');
+    throw new TesseraeError(
+      'E_FOREIGN',
+      'b was prepacked by another runtime',
+      { operand: 'b', shape: value.shape },
+      'Prepack it with this runtime.',
+    );
   }
   if (value.disposed) {
-    throw new TesseraeError('E_DISPOSED', 'b is a disposed prepacked operand', { operand: 'b', shape: value.shape }, 'Dispose it after its last use.');
+    throw new TesseraeError(
+      'E_DISPOSED',
+      'b is a disposed prepacked operand',
+      { operand: 'b', shape: value.shape },
+      'Dispose it after its last use.',
+    );
   }
   return value;
 }
@@ -111,15 +141,36 @@ export function biasKind(shape: Shape, m: number, n: number): BiasKind {
 }
 
 /** The user's result tensor, or undefined for a new one. */
-export function readOut(heap: Heap, out: Tensor | undefined, shape: Shape, inputs: readonly unknown[]): DenseTensor | undefined {
+export function readOut(
+  heap: Heap,
+  out: Tensor | undefined,
+  shape: Shape,
+  inputs: readonly unknown[],
+): DenseTensor | undefined {
   if (out === undefined) return undefined;
-  if (!(out instanceof DenseTensor)) throw new TesseraeError('E_ARGUMENT', 'out is no tensor of this library', { out: typeof out }, 'Make it with rt.zeros(shape).');
+  if (!(out instanceof DenseTensor))
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      'out is no tensor of this library',
+      { out: typeof out },
+      'Make it with rt.zeros(shape).',
+    );
   checkTensor(heap, out, 'out');
   if (out.shape.length !== shape.length || out.shape.some((extent, axis) => extent !== shape[axis])) {
-    throw new TesseraeError('E_SHAPE', `out has shape ${showShape(out.shape)}, the result ${showShape(shape)}`, { out: out.shape, result: shape }, 'Make out with the shape of the result.');
+    throw new TesseraeError(
+      'E_SHAPE',
+      `out has shape ${showShape(out.shape)}, the result ${showShape(shape)}`,
+      { out: out.shape, result: shape },
+      'Make out with the shape of the result.',
+    );
   }
   if (inputs.includes(out)) {
-    throw new TesseraeError('E_ARGUMENT', 'out is also an operand', { shape: out.shape }, 'The result is written while operands are read: use another tensor.');
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      'out is also an operand',
+      { shape: out.shape },
+      'The result is written while operands are read: use another tensor.',
+    );
   }
   return out;
 }

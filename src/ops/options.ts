@@ -14,7 +14,12 @@ export type Settings = Required<Omit<RuntimeOptions, 'threads' | 'wisdom' | 'mem
 };
 
 function bad(name: string, value: unknown, hint: string): TesseraeError {
-  return new TesseraeError('E_ARGUMENT', `option ${name} is ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`, { [name]: value }, hint);
+  return new TesseraeError(
+    'E_ARGUMENT',
+    `option ${name} is ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
+    { [name]: value },
+    hint,
+  );
 }
 
 function oneOf<T extends string>(name: string, value: T | undefined, choices: readonly T[]): T {
@@ -23,32 +28,71 @@ function oneOf<T extends string>(name: string, value: T | undefined, choices: re
   throw bad(name, value, `Use one of ${choices.join(', ')}.`);
 }
 
-function inRange(name: string, value: number | undefined, fallback: number, low: number, high: number, unit: string): number {
+function inRange(
+  name: string,
+  value: number | undefined,
+  fallback: number,
+  low: number,
+  high: number,
+  unit: string,
+): number {
   if (value === undefined) return fallback;
   if (typeof value === 'number' && Number.isFinite(value) && value >= low && value <= high) return value;
   throw bad(name, value, `It must be a number of ${unit} from ${low} to ${high}.`);
 }
 
 const KNOWN: readonly (keyof RuntimeOptions)[] = [
-  'threads', 'numerics', 'policy', 'effort', 'wisdom', 'memory', 'engineFlags', 'workerTimeoutMs', 'onEvent',
+  'threads',
+  'numerics',
+  'policy',
+  'effort',
+  'wisdom',
+  'memory',
+  'engineFlags',
+  'workerTimeoutMs',
+  'onEvent',
 ];
 
 export function readOptions(options: RuntimeOptions): Settings {
-  if (typeof options !== 'object' || options === null) throw bad('options', options, 'Pass an object, or nothing.');
+  if (typeof options !== 'object' || options === null)
+    throw bad('options', options, 'Pass an object, or nothing.');
   for (const name of Object.keys(options)) {
-    if (!(KNOWN as readonly string[]).includes(name)) throw bad(name, (options as Record<string, unknown>)[name], `There is no such option; known are ${KNOWN.join(', ')}.`);
+    if (!(KNOWN as readonly string[]).includes(name))
+      throw bad(
+        name,
+        (options as Record<string, unknown>)[name],
+        `There is no such option; known are ${KNOWN.join(', ')}.`,
+      );
   }
   const { threads, wisdom, onEvent } = options;
   if (threads !== undefined && !(Number.isSafeInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
     throw bad('threads', threads, `A whole number from 1 to ${MAX_THREADS}.`);
   }
-  const isStore = typeof wisdom === 'object' && wisdom !== null && typeof wisdom.read === 'function' && typeof wisdom.write === 'function';
+  const isStore =
+    typeof wisdom === 'object' &&
+    wisdom !== null &&
+    typeof wisdom.read === 'function' &&
+    typeof wisdom.write === 'function';
   if (wisdom !== undefined && wisdom !== false && (typeof wisdom !== 'string' || wisdom === '') && !isStore) {
     throw bad('wisdom', wisdom, 'A file path, a store with read and write, or false.');
   }
   if (onEvent !== undefined && typeof onEvent !== 'function') throw bad('onEvent', onEvent, 'A function.');
-  const maximum = inRange('memory.maximum', options.memory?.maximum, 4096 * MiB, 1 * MiB, 4096 * MiB, 'bytes');
-  const initial = inRange('memory.initial', options.memory?.initial, Math.min(16 * MiB, maximum), 0, maximum, 'bytes');
+  const maximum = inRange(
+    'memory.maximum',
+    options.memory?.maximum,
+    4096 * MiB,
+    1 * MiB,
+    4096 * MiB,
+    'bytes',
+  );
+  const initial = inRange(
+    'memory.initial',
+    options.memory?.initial,
+    Math.min(16 * MiB, maximum),
+    0,
+    maximum,
+    'bytes',
+  );
   return {
     threads,
     wisdom,
@@ -56,7 +100,14 @@ export function readOptions(options: RuntimeOptions): Settings {
     policy: oneOf('policy', options.policy, ['auto', 'strict']),
     effort: oneOf('effort', options.effort, ['estimate', 'measure', 'exhaustive']),
     engineFlags: oneOf('engineFlags', options.engineFlags, ['off', 'allow']),
-    workerTimeoutMs: inRange('workerTimeoutMs', options.workerTimeoutMs, 30_000, 10, 3_600_000, 'milliseconds'),
+    workerTimeoutMs: inRange(
+      'workerTimeoutMs',
+      options.workerTimeoutMs,
+      30_000,
+      10,
+      3_600_000,
+      'milliseconds',
+    ),
     onEvent: onEvent ?? (() => undefined),
     memory: { initial, maximum },
   };

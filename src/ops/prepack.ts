@@ -28,16 +28,30 @@ function panelWidth(core: Core, problem: MatmulProblem, m: number | undefined): 
 
 function checkRows(m: number | undefined): void {
   if (m === undefined || (Number.isSafeInteger(m) && m >= 0)) return;
-  throw new TesseraeError('E_ARGUMENT', `m is ${String(m)}`, { m }, 'm is the usual number of rows of the left operand.');
+  throw new TesseraeError(
+    'E_ARGUMENT',
+    `m is ${String(m)}`,
+    { m },
+    'm is the usual number of rows of the left operand.',
+  );
 }
 
-export function prepack(core: Core, b: TensorLike, options: { readonly transposeB?: boolean; readonly m?: number }): Prepacked {
+export function prepack(
+  core: Core,
+  b: TensorLike,
+  options: { readonly transposeB?: boolean; readonly m?: number },
+): Prepacked {
   core.checkOpen('prepack');
   checkRows(options.m);
   const transposeB = options.transposeB ?? false;
   const operand = readOperand(core.heap, b, 'b');
   if (operand.shape.length !== 2) {
-    throw new TesseraeError('E_SHAPE', `b has rank ${operand.shape.length}, prepack takes a matrix`, { shape: operand.shape }, 'Prepack each matrix of a batch by itself.');
+    throw new TesseraeError(
+      'E_SHAPE',
+      `b has rank ${operand.shape.length}, prepack takes a matrix`,
+      { shape: operand.shape },
+      'Prepack each matrix of a batch by itself.',
+    );
   }
   const [rows, cols] = operand.shape as readonly [number, number];
   const [k, n] = transposeB ? [cols, rows] : [rows, cols];
@@ -50,10 +64,31 @@ export function prepack(core: Core, b: TensorLike, options: { readonly transpose
   try {
     const address = operand.place();
     placed = true;
-    const kernel = applicableKernels(problem, core.filter).find((row: Kernel) => row.family === 'packed' && row.nr === nr);
-    if (!kernel) throw new TesseraeError('E_KERNEL', `no kernel for panels ${nr} wide may be trusted`, { nr }, 'Pass b as a tensor.');
-    const plan: Plan = { backend: 'wasm', kernel: kernel.name, packing: 'ab', mc: kernel.mr, kc, nc: nr, order: 'mn', threads: 1 };
-    core.executor.packB({ key: `${matmulKey(problem)} prepack`, problem, plan, ms: 0 }, address, panels.block.address);
+    const kernel = applicableKernels(problem, core.filter).find(
+      (row: Kernel) => row.family === 'packed' && row.nr === nr,
+    );
+    if (!kernel)
+      throw new TesseraeError(
+        'E_KERNEL',
+        `no kernel for panels ${nr} wide may be trusted`,
+        { nr },
+        'Pass b as a tensor.',
+      );
+    const plan: Plan = {
+      backend: 'wasm',
+      kernel: kernel.name,
+      packing: 'ab',
+      mc: kernel.mr,
+      kc,
+      nc: nr,
+      order: 'mn',
+      threads: 1,
+    };
+    core.executor.packB(
+      { key: `${matmulKey(problem)} prepack`, problem, plan, ms: 0 },
+      address,
+      panels.block.address,
+    );
     return panels;
   } catch (error) {
     panels.dispose();

@@ -1,19 +1,21 @@
 /** createRuntime and the runtime that it returns: the whole public surface, each method a line or two into its own file. */
-import { systemClock } from '../core/clock.ts';
-import { TesseraeError } from '../core/errors.ts';
-import { checkShape } from '../core/shape.ts';
+
 import { WasmBackend } from '../backends/wasm/backend.ts';
+import { wasmDigest } from '../backends/wasm/gen/wasm-bytes.ts';
 import type { EngineReport, Host } from '../backends/wasm/host.ts';
 import { nodeHost } from '../backends/wasm/host-node.ts';
 import { hasRelaxedSimd } from '../backends/wasm/module.ts';
 import { measureTeam, probeMachine } from '../backends/wasm/probe.ts';
+import { systemClock } from '../core/clock.ts';
+import { TesseraeError } from '../core/errors.ts';
+import { checkShape } from '../core/shape.ts';
 import { findKernel, KERNELS, kernelTableText } from '../kernels/table.ts';
 import { signature } from '../plan/fingerprint.ts';
 import type { MachineProfile } from '../plan/machine.ts';
-import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import { memoryStore } from '../plan/stores/memory.ts';
+import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
-import { Wisdom, WISDOM_SCHEMA } from '../plan/wisdom.ts';
+import { WISDOM_SCHEMA, Wisdom } from '../plan/wisdom.ts';
 import { matmulKey } from '../problem/matmul.ts';
 import { Core } from './core.ts';
 import { type FeatureFacts, featureReports, version } from './info.ts';
@@ -25,8 +27,21 @@ import { readSpec } from './spec.ts';
 import { DenseTensor } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
 import type {
-  AsyncOptions, Explanation, MatmulOptions, MachineReport, MemoryReport, Prepacked, ProblemSpec, Runtime, RuntimeInfo,
-  RuntimeOptions, Tensor, TensorLike, TuneOptions, TuneReport, WisdomAccess,
+  AsyncOptions,
+  Explanation,
+  MachineReport,
+  MatmulOptions,
+  MemoryReport,
+  Prepacked,
+  ProblemSpec,
+  Runtime,
+  RuntimeInfo,
+  RuntimeOptions,
+  Tensor,
+  TensorLike,
+  TuneOptions,
+  TuneReport,
+  WisdomAccess,
 } from './types.ts';
 
 /** A first guess of the time to wake the team, until it has been measured. */
@@ -65,7 +80,8 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
   const requested = settings.threads ?? engine.cores;
   const threads = host.noThreads === undefined ? requested : 1;
   checkStrict(settings, features, threads, requested);
-  if (threads < requested) settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
+  if (threads < requested)
+    settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
   const backend = new WasmBackend({
     host,
     initialMemory: settings.memory.initial,
@@ -76,7 +92,14 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
   });
   const wisdom = openWisdom(settings, backend, engine, features.flagsSet, threads);
   const parts = {
-    host, backend, wisdom, threads, exact: settings.numerics === 'exact', policy: settings.policy, effort: settings.effort, onEvent: settings.onEvent,
+    host,
+    backend,
+    wisdom,
+    threads,
+    exact: settings.numerics === 'exact',
+    policy: settings.policy,
+    effort: settings.effort,
+    onEvent: settings.onEvent,
   };
   const known = internals.machine ?? knownMachine(wisdom, backend, parts.exact);
   const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact)));
@@ -87,23 +110,46 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
 function readFeatures(host: Host, settings: Settings): FeatureFacts {
   const asked = settings.engineFlags === 'allow';
   const flags = asked ? host.setEngineFlags({ relaxedSimd: !hasRelaxedSimd() }) : { set: [], reason: '' };
-  return { relaxed: hasRelaxedSimd(), flagsAsked: asked, flagsSet: flags.set, flagsReason: flags.reason, engine: host.engine, noThreads: host.noThreads };
+  return {
+    relaxed: hasRelaxedSimd(),
+    flagsAsked: asked,
+    flagsSet: flags.set,
+    flagsReason: flags.reason,
+    engine: host.engine,
+    noThreads: host.noThreads,
+  };
 }
 
 function checkStrict(settings: Settings, features: FeatureFacts, threads: number, requested: number): void {
   if (settings.policy !== 'strict') return;
   if (threads < requested) {
-    throw new TesseraeError('E_FALLBACK', `${requested} threads were asked for, ${threads} can be had: ${features.noThreads}`, { requested, actual: threads }, "Use policy 'auto', or ask for one thread.");
+    throw new TesseraeError(
+      'E_FALLBACK',
+      `${requested} threads were asked for, ${threads} can be had: ${features.noThreads}`,
+      { requested, actual: threads },
+      "Use policy 'auto', or ask for one thread.",
+    );
   }
   if (settings.engineFlags === 'allow' && features.flagsSet.length === 0) {
-    throw new TesseraeError('E_FALLBACK', `engine flags were allowed but none applies: ${features.flagsReason}`, { engine: features.engine.v8 }, "Use policy 'auto', or engineFlags 'off'.");
+    throw new TesseraeError(
+      'E_FALLBACK',
+      `engine flags were allowed but none applies: ${features.flagsReason}`,
+      { engine: features.engine.v8 },
+      "Use policy 'auto', or engineFlags 'off'.",
+    );
   }
 }
 
-function openWisdom(settings: Settings, backend: WasmBackend, engine: EngineReport, flags: readonly string[], threads: number): Wisdom {
+function openWisdom(
+  settings: Settings,
+  backend: WasmBackend,
+  engine: EngineReport,
+  flags: readonly string[],
+  threads: number,
+): Wisdom {
   const sign = signature({
     schema: WISDOM_SCHEMA,
-    kernelTable: kernelTableText(),
+    kernelTable: `${wasmDigest}\n${kernelTableText()}`,
     engine: { name: engine.name, version: engine.version, v8: engine.v8, arch: engine.arch },
     features: [backend.moduleName],
     engineFlags: flags,
@@ -114,7 +160,12 @@ function openWisdom(settings: Settings, backend: WasmBackend, engine: EngineRepo
     if (!findKernel(plan.kernel)) return `there is no kernel ${plan.kernel}`;
     return plan.threads > threads ? `it wants ${plan.threads} threads, there are ${threads}` : undefined;
   };
-  const wisdom = new Wisdom(openStore(settings, sign), sign, (reason, source) => settings.onEvent({ type: 'wisdom-refused', reason, source }), isPlanValid);
+  const wisdom = new Wisdom(
+    openStore(settings, sign),
+    sign,
+    (reason, source) => settings.onEvent({ type: 'wisdom-refused', reason, source }),
+    isPlanValid,
+  );
   wisdom.load();
   return wisdom;
 }
@@ -130,19 +181,36 @@ function openStore({ wisdom }: Settings, sign: string): WisdomStore {
 /** Kernels whose speed the planner needs: those that it may choose from. */
 function probedKernels(backend: WasmBackend, exact: boolean): string[] {
   const fast = KERNELS.filter((kernel) => backend.kernels.has(kernel.name));
-  const wanted = exact ? fast.filter((kernel) => kernel.deterministic) : fast.filter((kernel) => kernel.feature === backend.moduleName);
+  const wanted = exact
+    ? fast.filter((kernel) => kernel.deterministic)
+    : fast.filter((kernel) => kernel.feature === backend.moduleName);
   return wanted.map((kernel) => kernel.name);
 }
 
 function knownMachine(wisdom: Wisdom, backend: WasmBackend, exact: boolean): MachineProfile | undefined {
   const machine = wisdom.machine;
-  return machine && probedKernels(backend, exact).every((name) => name in machine.kernelGflops) ? machine : undefined;
+  return machine && probedKernels(backend, exact).every((name) => name in machine.kernelGflops)
+    ? machine
+    : undefined;
 }
 
-async function shortProbe(backend: WasmBackend, host: Host, threads: number, exact: boolean): Promise<MachineProfile> {
+async function shortProbe(
+  backend: WasmBackend,
+  host: Host,
+  threads: number,
+  exact: boolean,
+): Promise<MachineProfile> {
   return probeMachine(
     backend,
-    { clock: systemClock, peakMs: 40, kernelMs: 240, readBytes: 8 * MiB, readMs: 12, kernels: probedKernels(backend, exact), pause: () => host.yieldToEvents() },
+    {
+      clock: systemClock,
+      peakMs: 40,
+      kernelMs: 240,
+      readBytes: 8 * MiB,
+      readMs: 12,
+      kernels: probedKernels(backend, exact),
+      pause: () => host.yieldToEvents(),
+    },
     { wakeUs: threads > 1 ? WAKE_GUESS_US : 0 },
   );
 }
@@ -153,7 +221,12 @@ class WasmRuntime implements Runtime {
   readonly #features: FeatureFacts;
   readonly #threads: { readonly requested: number; readonly actual: number };
 
-  constructor(core: Core, settings: Settings, features: FeatureFacts, threads: { requested: number; actual: number }) {
+  constructor(
+    core: Core,
+    settings: Settings,
+    features: FeatureFacts,
+    threads: { requested: number; actual: number },
+  ) {
     this.#core = core;
     this.#settings = settings;
     this.#features = features;
@@ -164,7 +237,9 @@ class WasmRuntime implements Runtime {
     const core = this.#core;
     const { name, version: engineVersion, v8, arch } = core.host.engine;
     const { requested, actual } = this.#threads;
-    const reason = core.host.noThreads ?? (this.#settings.threads === undefined ? 'one for each available core' : 'as asked');
+    const reason =
+      core.host.noThreads ??
+      (this.#settings.threads === undefined ? 'one for each available core' : 'as asked');
     return {
       version,
       engine: { name, version: engineVersion, v8, arch },
@@ -173,8 +248,16 @@ class WasmRuntime implements Runtime {
       numerics: this.#settings.numerics,
       policy: this.#settings.policy,
       backends: [
-        { name: 'wasm', available: true, reason: `${core.backend.moduleName} kernels: ${core.backend.kernels.size}` },
-        { name: 'reference', available: true, reason: 'float64 on the calling thread, only where no kernel may be trusted' },
+        {
+          name: 'wasm',
+          available: true,
+          reason: `${core.backend.moduleName} kernels: ${core.backend.kernels.size}`,
+        },
+        {
+          name: 'reference',
+          available: true,
+          reason: 'float64 on the calling thread, only where no kernel may be trusted',
+        },
       ],
       engineFlags: this.#features.flagsSet,
       machine: core.machine,
@@ -186,7 +269,8 @@ class WasmRuntime implements Runtime {
   get wisdom(): WisdomAccess {
     const { wisdom, planner } = this.#core;
     return {
-      list: () => wisdom.list().map(({ key, plan, effort, ms }) => ({ key, plan, effort, ms: ms ?? Number.NaN })),
+      list: () =>
+        wisdom.list().map(({ key, plan, effort, ms }) => ({ key, plan, effort, ms: ms ?? Number.NaN })),
       export: () => wisdom.export(),
       import: (text) => {
         const changed = wisdom.import(text);
@@ -220,7 +304,11 @@ class WasmRuntime implements Runtime {
     return tensor;
   }
 
-  matmul(a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions & AsyncOptions = {}): Promise<Tensor> {
+  matmul(
+    a: TensorLike,
+    b: TensorLike | Prepacked,
+    options: MatmulOptions & AsyncOptions = {},
+  ): Promise<Tensor> {
     return matmul(this.#core, a, b, options);
   }
 
@@ -237,9 +325,23 @@ class WasmRuntime implements Runtime {
     core.checkOpen('explain');
     const problem = readSpec(spec, core.exact);
     const planned = core.plan(problem);
-    if (!planned) throw new TesseraeError('E_KERNEL', 'every kernel for this problem is quarantined', { quarantined: core.quarantined }, 'Calls use the slow reference; please report this.');
+    if (!planned)
+      throw new TesseraeError(
+        'E_KERNEL',
+        'every kernel for this problem is quarantined',
+        { quarantined: core.quarantined },
+        'Calls use the slow reference; please report this.',
+      );
     const { key, plan, source, effort } = planned;
-    return { key, problem, plan, source, effort, candidates: core.planner.measured(key) ?? core.planner.candidates(problem), quarantined: core.quarantined };
+    return {
+      key,
+      problem,
+      plan,
+      source,
+      effort,
+      candidates: core.planner.measured(key) ?? core.planner.candidates(problem),
+      quarantined: core.quarantined,
+    };
   }
 
   async prepare(problems: readonly ProblemSpec[], options: AsyncOptions = {}): Promise<void> {
@@ -265,7 +367,13 @@ class WasmRuntime implements Runtime {
     const core = this.#core;
     core.checkOpen('tune');
     const { effort = 'measure', budgetMs = 10_000, signal, onProgress } = options;
-    if (!(budgetMs > 0)) throw new TesseraeError('E_ARGUMENT', `budgetMs is ${String(budgetMs)}`, { budgetMs }, 'A number of milliseconds above 0.');
+    if (!(budgetMs > 0))
+      throw new TesseraeError(
+        'E_ARGUMENT',
+        `budgetMs is ${String(budgetMs)}`,
+        { budgetMs },
+        'A number of milliseconds above 0.',
+      );
     const specs = problems.map((spec) => readSpec(spec, core.exact));
     const started = systemClock.now();
     const reports: TuneReport[] = [];
@@ -274,10 +382,21 @@ class WasmRuntime implements Runtime {
       signal?.throwIfAborted();
       // what earlier problems left of the budget is shared by the later ones
       const share = (budgetMs - (systemClock.now() - started)) / (specs.length - index);
-      const tuned = await tuneProblem(core, problem, { effort, budgetMs: Math.max(1, share), ...(signal ? { signal } : {}) });
+      const tuned = await tuneProblem(core, problem, {
+        effort,
+        budgetMs: Math.max(1, share),
+        ...(signal ? { signal } : {}),
+      });
       if (tuned) {
         const { plan, ms, defaultMs, measured, candidates } = tuned;
-        reports.push({ key: matmulKey(problem), plan, ms, estimateMs: defaultMs, measured, candidates: candidates.length });
+        reports.push({
+          key: matmulKey(problem),
+          plan,
+          ms,
+          estimateMs: defaultMs,
+          measured,
+          candidates: candidates.length,
+        });
       }
       onProgress?.({ phase: 'tune', done: index + 1, total: specs.length });
     }
@@ -296,8 +415,14 @@ class WasmRuntime implements Runtime {
     const machine = await probeMachine(
       core.backend,
       {
-        clock: systemClock, peakMs: 250, kernelMs: 1000, readBytes: bytes, readMs: 300, kernels: probedKernels(core.backend, core.exact),
-        pause: () => core.host.yieldToEvents(), ...(signal ? { signal } : {}),
+        clock: systemClock,
+        peakMs: 250,
+        kernelMs: 1000,
+        readBytes: bytes,
+        readMs: 300,
+        kernels: probedKernels(core.backend, core.exact),
+        pause: () => core.host.yieldToEvents(),
+        ...(signal ? { signal } : {}),
       },
       team,
     );
@@ -319,4 +444,3 @@ class WasmRuntime implements Runtime {
     return this.close();
   }
 }
-

@@ -1,7 +1,8 @@
 /** Tensors: typed views of the runtime's memory whose lifetime the user ends, with a safety net that reports leaks. */
+
+import type { Address, Owner } from '../backends/types.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../core/shape.ts';
-import type { Address, Owner } from '../backends/types.ts';
 import type { Tensor } from './types.ts';
 
 /** What a block of memory needs of its runtime. */
@@ -78,10 +79,20 @@ export class DenseTensor implements Tensor {
   /** Throws if the tensor may not be used any more. */
   check(what: string): void {
     if (this.block.heap.closed) {
-      throw new TesseraeError('E_CLOSED', `cannot ${what} a tensor of a closed runtime`, { shape: this.shape }, 'Copy results out before close().');
+      throw new TesseraeError(
+        'E_CLOSED',
+        `cannot ${what} a tensor of a closed runtime`,
+        { shape: this.shape },
+        'Copy results out before close().',
+      );
     }
     if (this.disposed) {
-      throw new TesseraeError('E_DISPOSED', `cannot ${what} a disposed tensor of shape ${showShape(this.shape)}`, { shape: this.shape }, 'Dispose a tensor after its last use.');
+      throw new TesseraeError(
+        'E_DISPOSED',
+        `cannot ${what} a disposed tensor of shape ${showShape(this.shape)}`,
+        { shape: this.shape },
+        'Dispose a tensor after its last use.',
+      );
     }
   }
 

@@ -47,7 +47,17 @@ function makeBench(core: Core, p: MatmulProblem): Bench {
   try {
     const [a, b, c, bias] = [take(countA, 1), take(countB, 2), take(countC, 3), take(Math.max(p.m, p.n), 4)];
     return {
-      operands: { a, b, c, bias, alpha: p.scaled ? 0.5 : 1, beta: p.accumulate ? 0.5 : 0, clipMin: -1, clipMax: 1, packedB: p.panel ? b : undefined },
+      operands: {
+        a,
+        b,
+        c,
+        bias,
+        alpha: p.scaled ? 0.5 : 1,
+        beta: p.accumulate ? 0.5 : 0,
+        clipMin: -1,
+        clipMax: 1,
+        packedB: p.panel ? b : undefined,
+      },
       result: () => core.backend.view(c, countC),
       a: () => core.backend.view(a, countA),
       b: () => core.backend.view(b, countB),
@@ -71,12 +81,14 @@ function spotCheck(p: MatmulProblem, bench: Bench, seed: number): string | undef
     let sum = 0;
     let size = 0;
     for (let x = 0; x < p.k; x++) {
-      const term = a[p.transposeA ? x * p.m + i : i * p.k + x]! * b[p.transposeB ? j * p.k + x : x * p.n + j]!;
+      const term =
+        a[p.transposeA ? x * p.m + i : i * p.k + x]! * b[p.transposeB ? j * p.k + x : x * p.n + j]!;
       sum += term;
       size += Math.abs(term);
     }
     const got = c[i * p.n + j]!;
-    if (!(Math.abs(got - sum) <= 2 ** -23 * (p.k + 2) * size)) return `element [${i}, ${j}] is ${got}, not ${sum}`;
+    if (!(Math.abs(got - sum) <= 2 ** -23 * (p.k + 2) * size))
+      return `element [${i}, ${j}] is ${got}, not ${sum}`;
   }
   return undefined;
 }
@@ -86,7 +98,11 @@ function isPlainProduct(p: MatmulProblem): boolean {
 }
 
 /** Runs the race and remembers its winner. Undefined if no candidate could be measured. */
-export async function tuneProblem(core: Core, problem: MatmulProblem, limits: TuneLimits): Promise<Tuned | undefined> {
+export async function tuneProblem(
+  core: Core,
+  problem: MatmulProblem,
+  limits: TuneLimits,
+): Promise<Tuned | undefined> {
   const key = matmulKey(problem);
   const exhaustive = limits.effort === 'exhaustive';
   const candidates = core.planner

@@ -3,8 +3,8 @@
  * Implementations live beside this file; everything here is plain data or an interface.
  */
 import type { TesseraeError } from '../core/errors.ts';
-import type { Candidate, Effort, Plan } from '../plan/plan.ts';
 import type { MachineProfile } from '../plan/machine.ts';
+import type { Candidate, Effort, Plan } from '../plan/plan.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import type { Activation } from '../problem/epilogue.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
@@ -141,12 +141,21 @@ export interface FeatureReport {
 
 export interface RuntimeInfo {
   readonly version: string;
-  readonly engine: { readonly name: string; readonly version: string; readonly v8: string; readonly arch: string };
+  readonly engine: {
+    readonly name: string;
+    readonly version: string;
+    readonly v8: string;
+    readonly arch: string;
+  };
   readonly features: readonly FeatureReport[];
   readonly threads: { readonly requested: number; readonly actual: number; readonly reason: string };
   readonly numerics: Numerics;
   readonly policy: Policy;
-  readonly backends: readonly { readonly name: string; readonly available: boolean; readonly reason: string }[];
+  readonly backends: readonly {
+    readonly name: string;
+    readonly available: boolean;
+    readonly reason: string;
+  }[];
   /** V8 flags that this library set, in order; empty unless `engineFlags: 'allow'`. */
   readonly engineFlags: readonly string[];
   /** What the short probe of the machine found (also kept in wisdom). */
@@ -163,7 +172,12 @@ export interface MemoryReport {
   readonly capacity: number;
   readonly maximum: number;
   readonly used: number;
-  readonly byOwner: { readonly tensors: number; readonly prepacked: number; readonly scratch: number; readonly runtime: number };
+  readonly byOwner: {
+    readonly tensors: number;
+    readonly prepacked: number;
+    readonly scratch: number;
+    readonly runtime: number;
+  };
   readonly tensors: number;
 }
 
@@ -201,7 +215,12 @@ export type ProblemSpec =
     };
 
 export interface WisdomAccess {
-  list(): readonly { readonly key: string; readonly effort: Effort; readonly ms: number; readonly plan: Plan }[];
+  list(): readonly {
+    readonly key: string;
+    readonly effort: Effort;
+    readonly ms: number;
+    readonly plan: Plan;
+  }[];
   /** The store's text, signed: what `import` takes. */
   export(): string;
   /** All or nothing; merges with what is there, better effort wins. Throws `E_WISDOM` and changes nothing if refused. */

@@ -20,7 +20,12 @@ const ALL = Number.MAX_SAFE_INTEGER;
 export const NARROW: Ladders = { mc: [48, 120], kc: [256], nc: [128, 512], orders: ['mn'] };
 
 /** For `exhaustive`. */
-export const WIDE: Ladders = { mc: [24, 48, 96, 192, ALL], kc: [128, 256, 512], nc: [64, 128, 256, 512, ALL], orders: ['mn', 'nm'] };
+export const WIDE: Ladders = {
+  mc: [24, 48, 96, 192, ALL],
+  kc: [128, 256, 512],
+  nc: [64, 128, 256, 512, ALL],
+  orders: ['mn', 'nm'],
+};
 
 /** No step may take longer than some milliseconds, or an abort would wait for it: at most this many operations. */
 const STEP_FLOPS = 2e8;
@@ -62,7 +67,16 @@ function gemmPlans(p: MatmulProblem, kernel: Kernel, ladders: Ladders, threads: 
           const oneLine = mc >= p.m || nc >= p.n;
           for (const order of oneLine ? (['mn'] as const) : ladders.orders) {
             for (const count of threads) {
-              plans.set(`${packing} ${kc} ${mc} ${nc} ${order} ${count}`, { backend: 'wasm', kernel: name, packing, mc, kc, nc, order, threads: count });
+              plans.set(`${packing} ${kc} ${mc} ${nc} ${order} ${count}`, {
+                backend: 'wasm',
+                kernel: name,
+                packing,
+                mc,
+                kc,
+                nc,
+                order,
+                threads: count,
+              });
             }
           }
         }
@@ -79,16 +93,32 @@ function vectorPlans(p: MatmulProblem, kernel: Kernel, threads: readonly number[
   for (const count of threads) {
     for (const chunks of VECTOR_CHUNKS) {
       const nc = Math.min(most, roundUp(Math.ceil(elements / (count * chunks)), 16));
-      plans.set(`${count} ${nc}`, { backend: 'wasm', kernel: kernel.name, packing: 'none', mc: 1, kc: p.k, nc, order: 'mn', threads: count });
+      plans.set(`${count} ${nc}`, {
+        backend: 'wasm',
+        kernel: kernel.name,
+        packing: 'none',
+        mc: 1,
+        kc: p.k,
+        nc,
+        order: 'mn',
+        threads: count,
+      });
     }
   }
   return [...plans.values()];
 }
 
 /** All plans of the given kernels over the ladders, without doubles. Extents are at least 1. */
-export function candidatePlans(p: MatmulProblem, kernels: readonly Kernel[], ladders: Ladders, maxThreads: number): Plan[] {
+export function candidatePlans(
+  p: MatmulProblem,
+  kernels: readonly Kernel[],
+  ladders: Ladders,
+  maxThreads: number,
+): Plan[] {
   const threads = threadLadder(maxThreads);
   return kernels.flatMap((kernel) =>
-    kernel.family === 'axpy' || kernel.family === 'dot' ? vectorPlans(p, kernel, threads) : gemmPlans(p, kernel, ladders, threads),
+    kernel.family === 'axpy' || kernel.family === 'dot'
+      ? vectorPlans(p, kernel, threads)
+      : gemmPlans(p, kernel, ladders, threads),
   );
 }

@@ -6,23 +6,27 @@
  * not below what memory can deliver, plus waking the team and waiting between phases.
  */
 import { ceilDiv, roundUp } from '../core/math.ts';
-import { findKernel, type Kernel } from '../kernels/table.ts';
+import { findKernel, type Kernel, oneRowPartner } from '../kernels/table.ts';
 import { flopsOf, type MatmulProblem } from '../problem/matmul.ts';
 import type { MachineProfile } from './machine.ts';
 import type { Plan } from './plan.ts';
 
 /** Constants found by fitting times of the squares from 8 to 1024 on Node 20 and 24 (x86-64, 3 GHz class). */
-const CALL_US = 0.006; // call_indirect and the block's way in and out of the accumulators, per block and pass
+const CALL_US = 0.003; // call_indirect and the block's way in and out of the accumulators, per block and pass
 const EDGE_US = 0.06; // an edge block's extra: through scratch and out by memory.copy
-const PACK_LINES_GBS = 8; // copying neighbours into panels
-const PACK_QUAD_GBS = 4; // transposing four lines at a time
-const PACK_LANE_GBS = 1.2; // a lane by itself
+const PACK_LINES_GBS = 14; // copying neighbours into panels
+const PACK_QUAD_GBS = 8; // transposing four lines at a time
+const PACK_LANE_GBS = 2.5; // a lane by itself
 const STEP_US = 0.15; // claiming a step and reading its record
 const CALL_BASE_US = 1; // JavaScript's part of a call
 const PHASE_US = 3; // one wait of a team for the end of a phase
-/** B in place is read with a long stride: cheap while it fits the first caches, dearer beyond. */
-const IN_PLACE_SLOW = 1.2;
-const L2_ELEMENTS = 96 * 1024;
+/** B in place is read with a long stride: cheap while it fits the first cache, dearer beyond, and dearer still where rows
+ *  are a multiple of 1 KiB apart and fall into few sets of the cache. */
+const IN_PLACE_MID = 1.05;
+const IN_PLACE_FAR = 1.2;
+const SAME_SETS = 1.15;
+const L1_ELEMENTS = 12 * 1024;
+const L2_ELEMENTS = 48 * 1024;
 
 function gflopsOf(kernel: Kernel, machine: MachineProfile): number {
   return machine.kernelGflops[kernel.name] ?? machine.peakGflops * 0.4;
@@ -36,6 +40,14 @@ function packMs(lines: number, k: number, width: number, contiguous: boolean): n
   return (bytes * quads) / PACK_QUAD_GBS / 1e6 + (bytes * (1 - quads)) / PACK_LANE_GBS / 1e6;
 }
 
+/** How much slower a kernel is on B in place than on panels. */
+function inPlaceFactor(p: MatmulProblem, plan: Plan): number {
+  const elements = p.k * p.n;
+  if (plan.packing !== 'none' || elements <= L1_ELEMENTS) return 1;
+  const far = elements > L2_ELEMENTS ? IN_PLACE_FAR : IN_PLACE_MID;
+  return (4 * p.n) % 1024 === 0 ? far * SAME_SETS : far;
+}
+
 /** Work on one thread, in milliseconds: blocks, calls, edges. */
 function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): number {
   const { mr, nr } = kernel;
@@ -44,14 +56,19 @@ function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: Machine
   const wholeRows = Math.floor(p.m / mr);
   const restRows = p.m - wholeRows * mr;
   const colBlocks = ceilDiv(p.n, nr);
-  // rows below the last block: one more padded block, or one by one with the direct kernel's partner (about half as fast)
-  const rowBlocks = wholeRows + (restRows === 0 ? 0 : direct ? (2 * restRows) / mr : 1);
-  const blocks = rowBlocks * colBlocks;
-  const flops = 2 * blocks * mr * nr * p.k;
-  const slow = plan.packing === 'none' && p.k * p.n > L2_ELEMENTS ? IN_PLACE_SLOW : 1;
-  const edges = (p.n % nr ? p.m / mr : 0) + (restRows && !direct ? colBlocks : 0);
-  const calls = blocks * passes;
-  return (flops / gflopsOf(kernel, machine) / 1e6) * slow + (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3;
+  // rows below the last block: one more padded block, or one by one with the direct kernel's partner
+  const rowBlocks = wholeRows + (restRows > 0 && !direct ? 1 : 0);
+  const lone = direct ? restRows : 0;
+  const flops = 2 * colBlocks * nr * p.k;
+  const work =
+    (flops * rowBlocks * mr) / gflopsOf(kernel, machine) +
+    (flops * lone) / gflopsOf(oneRowPartner(kernel), machine);
+  const edges = (p.n % nr ? rowBlocks + lone : 0) + (restRows && !direct ? colBlocks : 0);
+  const calls = (rowBlocks + lone) * colBlocks * passes;
+  return (
+    (work / 1e6) * inPlaceFactor(p, plan) +
+    (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3
+  );
 }
 
 /** The share of one thread when `count` equal steps are handed to `threads`. */
@@ -61,8 +78,12 @@ function share(count: number, threads: number): number {
 
 function gemmMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): number {
   const tiles = p.batch * ceilDiv(p.m, plan.mc) * ceilDiv(p.n, plan.nc);
-  const packA = plan.packing === 'ab' ? packMs(p.m, p.k, kernel.mr, p.transposeA) * (p.sharedA ? 1 : p.batch) : 0;
-  const packB = plan.packing !== 'none' && !p.prepackedB ? packMs(p.n, p.k, kernel.nr, !p.transposeB) * (p.sharedB ? 1 : p.batch) : 0;
+  const packA =
+    plan.packing === 'ab' ? packMs(p.m, p.k, kernel.mr, p.transposeA) * (p.sharedA ? 1 : p.batch) : 0;
+  const packB =
+    plan.packing !== 'none' && !p.prepackedB
+      ? packMs(p.n, p.k, kernel.nr, !p.transposeB) * (p.sharedB ? 1 : p.batch)
+      : 0;
   const work = p.batch * blocksMs(p, plan, kernel, machine) * share(tiles, plan.threads);
   const phases = packA + packB > 0 ? 1 : 0;
   const wait = plan.threads > 1 ? (machine.wakeUs + PHASE_US * (1 + phases)) / 1e3 : 0;

@@ -50,11 +50,19 @@ export class Planner {
     const { filter, threads, machine } = this.#context;
     const profile = machine();
     const plans = candidatePlans(problem, applicableKernels(problem, filter), ladders, threads);
-    return plans.map((plan) => ({ plan, estimateMs: estimateMs(problem, plan, profile) })).sort((a, b) => a.estimateMs - b.estimateMs);
+    return plans
+      .map((plan) => ({ plan, estimateMs: estimateMs(problem, plan, profile) }))
+      .sort((a, b) => a.estimateMs - b.estimateMs);
   }
 
   /** Remembers what the tuner measured, and uses it from the next call on. */
-  learn(problem: MatmulProblem, plan: Plan, effort: Effort, ms: number, candidates: readonly Candidate[]): void {
+  learn(
+    problem: MatmulProblem,
+    plan: Plan,
+    effort: Effort,
+    ms: number,
+    candidates: readonly Candidate[],
+  ): void {
     const key = matmulKey(problem);
     this.#context.wisdom.put(key, { plan, effort, ms, at: Date.now() });
     this.#measured.set(key, candidates);
@@ -77,7 +85,14 @@ export class Planner {
     const kernel = findKernel(plan.kernel);
     const usable = kernel && applicableKernels(problem, this.#context.filter).includes(kernel);
     if (!usable || plan.threads > this.#context.threads) return undefined;
-    return { key, problem, plan, source: 'wisdom', effort, ms: entry.ms ?? estimateMs(problem, plan, this.#context.machine()) };
+    return {
+      key,
+      problem,
+      plan,
+      source: 'wisdom',
+      effort,
+      ms: entry.ms ?? estimateMs(problem, plan, this.#context.machine()),
+    };
   }
 
   #fromEstimate(key: string, problem: MatmulProblem): Planned {

@@ -13,21 +13,42 @@ export type Activation =
 
 export type ActivationKind = 'none' | 'relu' | 'clip' | 'gelu' | 'silu' | 'tanh' | 'sigmoid';
 
-export const ACTIVATION_KINDS: readonly ActivationKind[] = ['none', 'relu', 'clip', 'gelu', 'silu', 'tanh', 'sigmoid'];
+export const ACTIVATION_KINDS: readonly ActivationKind[] = [
+  'none',
+  'relu',
+  'clip',
+  'gelu',
+  'silu',
+  'tanh',
+  'sigmoid',
+];
 
 /** `row`: one value per column, added to every row (shape [n]); `column`: one per row (shape [m, 1]). */
 export type BiasKind = 'none' | 'row' | 'column';
 
 /** Kind and bounds of an activation as given by a caller; throws `E_ARGUMENT` on anything else. */
-export function readActivation(activation: Activation | undefined): { kind: ActivationKind; min: number; max: number } {
+export function readActivation(activation: Activation | undefined): {
+  kind: ActivationKind;
+  min: number;
+  max: number;
+} {
   const none = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
   if (activation === undefined) return { kind: 'none', ...none };
   if (typeof activation === 'object' && activation !== null && activation.kind === 'clip') {
     const { min, max } = activation;
     if (typeof min === 'number' && typeof max === 'number' && min <= max) return { kind: 'clip', min, max };
-    throw new TesseraeError('E_ARGUMENT', 'clip needs bounds with min <= max', { min, max }, 'Use -Infinity or Infinity for no bound.');
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      'clip needs bounds with min <= max',
+      { min, max },
+      'Use -Infinity or Infinity for no bound.',
+    );
   }
-  if (typeof activation === 'string' && activation !== ('clip' as string) && ACTIVATION_KINDS.includes(activation)) {
+  if (
+    typeof activation === 'string' &&
+    activation !== ('clip' as string) &&
+    ACTIVATION_KINDS.includes(activation)
+  ) {
     return { kind: activation, ...none };
   }
   throw new TesseraeError(

@@ -44,10 +44,19 @@ export interface MatmulTraits {
 const NO_LEADING: Shape = [];
 
 /** The problem of a product of plain extents. */
-export function matmulProblem(extents: { batch?: number; m: number; n: number; k: number }, traits: MatmulTraits = {}): MatmulProblem {
+export function matmulProblem(
+  extents: { batch?: number; m: number; n: number; k: number },
+  traits: MatmulTraits = {},
+): MatmulProblem {
   const { batch = 1, m, n, k } = extents;
   return {
-    op: 'matmul', dtype: 'f32', batch, m, n, k, leading: undefined,
+    op: 'matmul',
+    dtype: 'f32',
+    batch,
+    m,
+    n,
+    k,
+    leading: undefined,
     transposeA: traits.transposeA ?? false,
     transposeB: traits.transposeB ?? false,
     sharedA: false,
@@ -66,7 +75,11 @@ export function matmulProblem(extents: { batch?: number; m: number; n: number; k
  * The problem of a x b and the shape of its result. Leading dimensions broadcast as NumPy's matmul does; a batch whose
  * right operand is shared and whose left one is stored row by row is one taller product, and becomes that here.
  */
-export function matmulFromShapes(a: Shape, b: Shape, traits: MatmulTraits): { problem: MatmulProblem; shape: Shape } {
+export function matmulFromShapes(
+  a: Shape,
+  b: Shape,
+  traits: MatmulTraits,
+): { problem: MatmulProblem; shape: Shape } {
   const [m, ka] = lastTwo(a, traits.transposeA ?? false, 'a');
   const [kb, n] = lastTwo(b, traits.transposeB ?? false, 'b');
   if (ka !== kb) {
@@ -77,7 +90,8 @@ export function matmulFromShapes(a: Shape, b: Shape, traits: MatmulTraits): { pr
       'Columns of a must equal rows of b; transposeA and transposeB swap the last two extents.',
     );
   }
-  if (a.length === 2 && b.length === 2) return { problem: matmulProblem({ m, n, k: ka }, traits), shape: [m, n] };
+  if (a.length === 2 && b.length === 2)
+    return { problem: matmulProblem({ m, n, k: ka }, traits), shape: [m, n] };
   const leadingA = a.slice(0, -2);
   const leadingB = b.slice(0, -2);
   const out = broadcast(leadingA, leadingB);
@@ -93,7 +107,11 @@ export function matmulFromShapes(a: Shape, b: Shape, traits: MatmulTraits): { pr
 }
 
 function batched(
-  leadingA: Shape, leadingB: Shape, out: Shape, { m, n, k }: { m: number; n: number; k: number }, traits: MatmulTraits,
+  leadingA: Shape,
+  leadingB: Shape,
+  out: Shape,
+  { m, n, k }: { m: number; n: number; k: number },
+  traits: MatmulTraits,
 ): MatmulProblem {
   const batch = sizeOf(out);
   const base = matmulProblem({ m, n, k }, traits);
@@ -127,7 +145,8 @@ function lastTwo(shape: Shape, transpose: boolean, name: string): [number, numbe
 export function matmulKey(p: MatmulProblem): string {
   let key = `matmul ${p.dtype} ${p.batch === 1 ? '' : `${p.batch}x`}${p.m}x${p.k}x${p.n} ${p.transposeA ? 't' : 'n'}${p.transposeB ? 't' : 'n'}`;
   if (p.leading) key += ` lead=${p.leading.a.join('.')}/${p.leading.b.join('.')}`;
-  else if (p.batch > 1 && (p.sharedA || p.sharedB)) key += ` shared=${p.sharedA ? 'a' : ''}${p.sharedB ? 'b' : ''}`;
+  else if (p.batch > 1 && (p.sharedA || p.sharedB))
+    key += ` shared=${p.sharedA ? 'a' : ''}${p.sharedB ? 'b' : ''}`;
   if (p.panel) key += ` prepacked=${p.panel.nr}.${p.panel.kc}`;
   if (p.bias !== 'none') key += ` bias=${p.bias}`;
   if (p.activation !== 'none') key += ` act=${p.activation}`;

@@ -2,8 +2,9 @@
  * Drives a plan: keeps lowered programs, finds packing space, decides on which side of the thread border a call runs, and
  * watches abort and progress while it does.
  */
-import { abortReason } from '../core/errors.ts';
+
 import type { Address, Backend, Call, Prepared } from '../backends/types.ts';
+import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
 import { lower, lowerPackB } from './lower.ts';
@@ -112,7 +113,11 @@ export class Executor {
   packB({ problem, plan }: Execution, b: Address, packedB: Address): void {
     const prepared = this.#backend.prepare(lowerPackB(problem, plan));
     try {
-      this.#backend.runSync(prepared, { a: 0, b, c: 0, c0: 0, bias: 0, packedA: 0, packedB, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 }, 1);
+      this.#backend.runSync(
+        prepared,
+        { a: 0, b, c: 0, c0: 0, bias: 0, packedA: 0, packedB, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 },
+        1,
+      );
     } finally {
       prepared.release();
     }
@@ -123,14 +128,21 @@ export class Executor {
     this.#programs.clear();
   }
 
-  async #await(prepared: Prepared, call: Call, threads: number, { signal, onProgress }: AsyncControl): Promise<void> {
+  async #await(
+    prepared: Prepared,
+    call: Call,
+    threads: number,
+    { signal, onProgress }: AsyncControl,
+  ): Promise<void> {
     const job = this.#backend.run(prepared, call, threads);
     const stop = () => job.stop(abortReason(signal!));
     signal?.addEventListener('abort', stop, { once: true });
     let reported = 0;
     const report = () => {
       const done = Math.min(job.done(), job.total);
-      if (done > reported && done < job.total) onProgress?.((reported = done), job.total);
+      if (done <= reported || done >= job.total) return;
+      reported = done;
+      onProgress?.(done, job.total);
     };
     const timer = onProgress ? setInterval(report, PROGRESS_MS) : undefined;
     try {
@@ -149,7 +161,11 @@ export class Executor {
     let program = this.#programs.get(name);
     if (!program) {
       if (this.#programs.size >= MAX_PROGRAMS) this.#evictOldest();
-      program = { prepared: this.#backend.prepare(lower(execution.problem, execution.plan)), uses: 0, evicted: false };
+      program = {
+        prepared: this.#backend.prepare(lower(execution.problem, execution.plan)),
+        uses: 0,
+        evicted: false,
+      };
       this.#programs.set(name, program);
     }
     this.#recent.set(execution, program);

@@ -4,8 +4,9 @@
  * Packing is shared work: all panels of a slice of k are packed first, each once and by whoever is free, then the tiles
  * of the slice are computed. With panels packed once, there is one wait per slice instead of two per block of B.
  */
-import { broadcastMap, sizeOf } from '../core/shape.ts';
+
 import { roundUp } from '../core/math.ts';
+import { broadcastMap, sizeOf } from '../core/shape.ts';
 import { findKernel } from '../kernels/table.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { Program, Step } from '../plan/program.ts';
@@ -57,8 +58,21 @@ class StepList {
 
   add(op: Step['op'], member: Member, part: Partial<Step>): void {
     this.steps.push({
-      op, needs: this.#needs, a: member.a, b: member.b, c: member.c,
-      m0: 0, rows: 0, n0: 0, cols: 0, k0: 0, ks: 0, first: true, last: true, packedA: 0, packedB: 0,
+      op,
+      needs: this.#needs,
+      a: member.a,
+      b: member.b,
+      c: member.c,
+      m0: 0,
+      rows: 0,
+      n0: 0,
+      cols: 0,
+      k0: 0,
+      ks: 0,
+      first: true,
+      last: true,
+      packedA: 0,
+      packedB: 0,
       ...part,
     });
   }
@@ -66,7 +80,14 @@ class StepList {
 
 /** Packs each distinct matrix of a group once; `offsets` receives where its panels begin. */
 function packOperand(
-  list: StepList, side: 'A' | 'B', group: readonly Member[], lines: number, width: number, k0: number, ks: number, offsets: Map<number, number>,
+  list: StepList,
+  side: 'A' | 'B',
+  group: readonly Member[],
+  lines: number,
+  width: number,
+  k0: number,
+  ks: number,
+  offsets: Map<number, number>,
 ): void {
   const padded = roundUp(lines, width);
   const chunk = Math.max(width, roundUp(Math.ceil(PACK_STEP_ELEMENTS / ks), width));
@@ -101,13 +122,24 @@ function blockingOf(p: MatmulProblem, plan: Plan): Blocking {
 }
 
 /** Members that are packed together and the extent of a slice of k: bounded by packing space and by the time of a step. */
-function groupsOf(p: MatmulProblem, plan: Plan, { mr, nr, packA, packB }: Blocking, members: Member[]): { groups: Member[][]; slice: number } {
+function groupsOf(
+  p: MatmulProblem,
+  plan: Plan,
+  { mr, nr, packA, packB }: Blocking,
+  members: Member[],
+): { groups: Member[][]; slice: number } {
   const perK = (packA ? roundUp(p.m, mr) : 0) + (packB ? roundUp(p.n, nr) : 0);
   const tile = Math.min(plan.mc, p.m) * Math.min(plan.nc, p.n);
-  const blocks = Math.max(1, Math.floor(Math.min(SLICE_ELEMENTS / Math.max(1, perK), STEP_FLOPS / 2 / tile) / plan.kc));
+  const blocks = Math.max(
+    1,
+    Math.floor(Math.min(SLICE_ELEMENTS / Math.max(1, perK), STEP_FLOPS / 2 / tile) / plan.kc),
+  );
   if (blocks * plan.kc < p.k) return { groups: members.map((member) => [member]), slice: blocks * plan.kc };
   const count = perK === 0 ? members.length : Math.max(1, Math.floor(SLICE_ELEMENTS / (perK * p.k)));
-  return { groups: stretchesOf(members.length, count).map(({ from, length }) => members.slice(from, from + length)), slice: p.k };
+  return {
+    groups: stretchesOf(members.length, count).map(({ from, length }) => members.slice(from, from + length)),
+    slice: p.k,
+  };
 }
 
 function lowerGemm(p: MatmulProblem, plan: Plan): Program {
@@ -146,7 +178,8 @@ function lowerVector(p: MatmulProblem, plan: Plan): Program {
   const list = new StepList();
   const elements = p.m === 1 ? p.n : p.m;
   for (const member of membersOf(p)) {
-    for (const { from, length } of stretchesOf(elements, plan.nc)) list.add('vector', member, { n0: from, cols: length, ks: p.k });
+    for (const { from, length } of stretchesOf(elements, plan.nc))
+      list.add('vector', member, { n0: from, cols: length, ks: p.k });
   }
   return { problem: p, plan, kind: 'vector', steps: list.steps, packedAElements: 0, packedBElements: 0 };
 }

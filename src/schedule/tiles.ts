@@ -21,6 +21,7 @@ export function tilesOf(m: number, n: number, mc: number, nc: number, order: Til
 /** Stretches of at most `chunk` over `count`. */
 export function stretchesOf(count: number, chunk: number): { from: number; length: number }[] {
   const stretches: { from: number; length: number }[] = [];
-  for (let from = 0; from < count; from += chunk) stretches.push({ from, length: Math.min(chunk, count - from) });
+  for (let from = 0; from < count; from += chunk)
+    stretches.push({ from, length: Math.min(chunk, count - from) });
   return stretches;
 }

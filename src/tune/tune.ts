@@ -60,7 +60,13 @@ function runMany(task: TuneTask, plan: Plan, ms: number, iterations: number): vo
   }
 }
 
-function raceOf(task: TuneTask, candidates: readonly Candidate[], limits: TuneLimits, budgetMs: number, screen: boolean) {
+function raceOf(
+  task: TuneTask,
+  candidates: readonly Candidate[],
+  limits: TuneLimits,
+  budgetMs: number,
+  screen: boolean,
+) {
   return race(
     candidates.map(({ plan, estimateMs }) => ({
       id: printPlan(plan),
@@ -75,13 +81,22 @@ function raceOf(task: TuneTask, candidates: readonly Candidate[], limits: TuneLi
       warmupMs: screen ? 3 : 15,
       halve: !screen,
       ...(limits.signal ? { signal: limits.signal } : {}),
-      ...(limits.onProgress ? { onProgress: ({ done, total }: { done: number; total: number }) => limits.onProgress?.(done, total) } : {}),
+      ...(limits.onProgress
+        ? {
+            onProgress: ({ done, total }: { done: number; total: number }) =>
+              limits.onProgress?.(done, total),
+          }
+        : {}),
     },
   );
 }
 
 /** Screens all candidates quickly and returns the fastest, the default always among them. */
-async function finalists(task: TuneTask, limits: TuneLimits, times: Map<string, number>): Promise<Candidate[]> {
+async function finalists(
+  task: TuneTask,
+  limits: TuneLimits,
+  times: Map<string, number>,
+): Promise<Candidate[]> {
   const results = await raceOf(task, task.candidates, limits, limits.budgetMs * 0.7, true);
   for (const result of results) if (Number.isFinite(result.min)) times.set(result.id, result.min);
   const timeOf = (candidate: Candidate) => times.get(printPlan(candidate.plan)) ?? Number.POSITIVE_INFINITY;
@@ -93,8 +108,16 @@ async function finalists(task: TuneTask, limits: TuneLimits, times: Map<string, 
 export async function tunePlan(task: TuneTask, limits: TuneLimits): Promise<Tuned | undefined> {
   const times = new Map<string, number>();
   const rejected = new Map<string, string>();
-  const entrants = task.exhaustive ? await finalists(task, limits, times) : diverse(task.candidates, FIRST_ROUND, 3);
-  const results = await raceOf(task, entrants, limits, task.exhaustive ? limits.budgetMs * 0.3 : limits.budgetMs, false);
+  const entrants = task.exhaustive
+    ? await finalists(task, limits, times)
+    : diverse(task.candidates, FIRST_ROUND, 3);
+  const results = await raceOf(
+    task,
+    entrants,
+    limits,
+    task.exhaustive ? limits.budgetMs * 0.3 : limits.budgetMs,
+    false,
+  );
   for (const result of results) {
     if (result.rejected) rejected.set(result.id, result.rejected);
     else if (Number.isFinite(result.median)) times.set(result.id, result.median);
@@ -107,7 +130,11 @@ export async function tunePlan(task: TuneTask, limits: TuneLimits): Promise<Tune
     const id = printPlan(candidate.plan);
     const ms = times.get(id);
     const reason = rejected.get(id);
-    return { ...candidate, ...(ms === undefined ? {} : { measuredMs: ms }), ...(reason === undefined ? {} : { rejected: reason }) };
+    return {
+      ...candidate,
+      ...(ms === undefined ? {} : { measuredMs: ms }),
+      ...(reason === undefined ? {} : { rejected: reason }),
+    };
   });
   candidates.sort((a, b) => (a.measuredMs ?? 1e9 + a.estimateMs) - (b.measuredMs ?? 1e9 + b.estimateMs));
   return { plan, ms: winner.result.median, defaultMs: results[0]!.median, candidates, measured: times.size };

@@ -63,8 +63,8 @@ function report(rows: readonly BenchRow[], overrides: Partial<BenchReport> = {})
   };
 }
 
-function row(key: string, cells: readonly BenchCell[]): BenchRow {
-  return { shape: parseShape(key), key, flops: 1, bytes: 1, cells };
+function row(key: string, cells: readonly BenchCell[], control: readonly number[] = []): BenchRow {
+  return { shape: parseShape(key), key, flops: 1, bytes: 1, control, cells };
 }
 
 function simulated(seed: number, count: number, slowed: Readonly<Record<string, number>> = {}): BenchReport {
@@ -107,6 +107,18 @@ test('compare: a gain is found too, and the smallest effect is a setting', (t) =
   t.equal(found?.verdict, 'faster');
   t.ok(Math.abs((found?.ratio ?? 0) - 0.8) < 0.05, `ratio ${found?.ratio}`);
   t.notOk(compareReports(a, b, { minEffect: 0.5 }).changed, '50 % asked for');
+  t.end();
+});
+
+test('compare: a slower machine is not slower code, and does not hide it', (t) => {
+  const run = (seed: number, machine: number, code: number) => {
+    const random = randomSource(seed);
+    const cell = timed('tesserae', noisySamples(random, machine * code, 30));
+    return report([row('256x256x256', [cell], noisySamples(random, 2 * machine, 30))]);
+  };
+  t.equal(compareReports(run(1, 1, 1), run(2, 1.5, 1)).rows[0]?.verdict, 'same', 'machine 1.5x slower');
+  t.equal(compareReports(run(1, 1, 1), run(3, 1.2, 1.3)).rows[0]?.verdict, 'slower', 'both slower');
+  t.equal(compareReports(run(1, 1, 1), run(4, 1, 0.8)).rows[0]?.verdict, 'faster', 'only the code faster');
   t.end();
 });
 

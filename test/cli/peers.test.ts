@@ -38,7 +38,9 @@ test('peers: each gives right answers in its own process, or says why it is abse
     }
     t.equal(peer.info.id, id);
     for (const text of SHAPES) {
-      const [outcome] = await race([peer], parseShape(text), QUICK);
+      const {
+        outcomes: [outcome],
+      } = await race([peer], parseShape(text), QUICK);
       const reason = outcome !== undefined && 'reason' in outcome ? `: ${outcome.reason}` : '';
       t.ok(
         outcome?.status === 'timed' || outcome?.status === 'unsupported',

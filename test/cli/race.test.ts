@@ -77,11 +77,9 @@ function stage(log: string[] = []) {
 test('race: samples are taken in turn, each round another first, all equally often', async (t) => {
   const log: string[] = [];
   const contestant = stage(log);
-  const [a, b] = await race(
-    [contestant('a', { ms: () => 5 }), contestant('b', { ms: () => 10 })],
-    SHAPE,
-    OPTIONS,
-  );
+  const {
+    outcomes: [a, b],
+  } = await race([contestant('a', { ms: () => 5 }), contestant('b', { ms: () => 10 })], SHAPE, OPTIONS);
   if (a?.status !== 'timed' || b?.status !== 'timed') return t.fail('both are timed');
   t.equal(a.samples.length, b.samples.length, 'pairs');
   t.deepEqual([a.summary.median, b.summary.median], [5, 10]);
@@ -101,7 +99,9 @@ test('race: samples are taken in turn, each round another first, all equally oft
 
 test('race: short calls are repeated until a sample is long enough', async (t) => {
   const contestant = stage();
-  const [outcome] = await race([contestant('a', { ms: () => 0.01 })], SHAPE, OPTIONS);
+  const {
+    outcomes: [outcome],
+  } = await race([contestant('a', { ms: () => 0.01 })], SHAPE, OPTIONS);
   if (outcome?.status !== 'timed') return t.fail('timed');
   t.ok(outcome.iterations >= 500, `${outcome.iterations} calls a sample`);
   t.ok(Math.abs(outcome.summary.median - 0.01) < 1e-9, 'time of one call');
@@ -111,11 +111,9 @@ test('race: short calls are repeated until a sample is long enough', async (t) =
 
 test('race: first and steady are apart, and warm-up does not count', async (t) => {
   const contestant = stage();
-  const [outcome] = await race(
-    [contestant('a', { ms: (call) => (call === 0 ? 700 : call < 3 ? 50 : 6) })],
-    SHAPE,
-    OPTIONS,
-  );
+  const {
+    outcomes: [outcome],
+  } = await race([contestant('a', { ms: (call) => (call === 0 ? 700 : call < 3 ? 50 : 6) })], SHAPE, OPTIONS);
   if (outcome?.status !== 'timed') return t.fail('timed');
   t.equal(outcome.firstMs, 700);
   t.deepEqual([outcome.summary.min, outcome.summary.median, outcome.summary.p90], [6, 6, 6]);
@@ -133,7 +131,7 @@ test('race: the output is poisoned before the verified call', async (t) => {
 
 test('race: a wrong answer is never timed', async (t) => {
   const contestant = stage();
-  const outcomes = await race(
+  const { outcomes } = await race(
     [contestant('bad', { ms: () => 1, wrongFrom: 0 }), contestant('good', { ms: () => 5 })],
     SHAPE,
     OPTIONS,
@@ -148,15 +146,33 @@ test('race: a wrong answer is never timed', async (t) => {
 
 test('race: an answer that turns wrong under repetition is found', async (t) => {
   const contestant = stage();
-  const [outcome] = await race([contestant('a', { ms: () => 5, wrongFrom: 10 })], SHAPE, OPTIONS);
+  const {
+    outcomes: [outcome],
+  } = await race([contestant('a', { ms: () => 5, wrongFrom: 10 })], SHAPE, OPTIONS);
   t.equal(outcome?.status, 'wrong');
   t.match(outcome?.status === 'wrong' ? outcome.reason : '', /^after \d+ samples/);
   t.end();
 });
 
+test('race: the control is timed once in every round', async (t) => {
+  const contestant = stage();
+  let calls = 0;
+  const control = () => ++calls;
+  const { outcomes, control: times } = await race([contestant('a', { ms: () => 5 })], SHAPE, {
+    ...OPTIONS,
+    control,
+  });
+  const rounds = outcomes[0]?.status === 'timed' ? outcomes[0].samples.length : 0;
+  t.deepEqual(
+    times,
+    Array.from({ length: rounds }, (_, i) => i + 1),
+  );
+  t.end();
+});
+
 test('race: who is too slow is named with one time, who throws with a reason; the others go on', async (t) => {
   const contestant = stage();
-  const outcomes = await race(
+  const { outcomes } = await race(
     [
       contestant('slow', { ms: () => 9000 }),
       contestant('throws', { ms: () => 5, throwAt: 6 }),

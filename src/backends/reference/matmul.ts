@@ -60,7 +60,11 @@ export function referenceActivation(kind: ActivationKind, x: number, min: number
 }
 
 /** Fills `out` (batch x m x n, row-major) with activation(alpha * a x b + beta * c0 + bias). */
-export function referenceMatmul(p: MatmulProblem, operands: ReferenceOperands, out: Float32Array | Float64Array): void {
+export function referenceMatmul(
+  p: MatmulProblem,
+  operands: ReferenceOperands,
+  out: Float32Array | Float64Array,
+): void {
   const { a, b, bias, c0, alpha, beta, clipMin, clipMax } = operands;
   const whole = p.leading ? p.leading.out : [p.batch];
   const matrixA = broadcastMap(p.leading ? p.leading.a : [p.sharedA ? 1 : p.batch], whole);
@@ -72,7 +76,9 @@ export function referenceMatmul(p: MatmulProblem, operands: ReferenceOperands, o
       for (let j = 0; j < p.n; j++) {
         let sum = 0;
         for (let x = 0; x < p.k; x++) {
-          sum += a[aAt + (p.transposeA ? x * p.m + i : i * p.k + x)]! * b[bAt + (p.transposeB ? j * p.k + x : x * p.n + j)]!;
+          sum +=
+            a[aAt + (p.transposeA ? x * p.m + i : i * p.k + x)]! *
+            b[bAt + (p.transposeB ? j * p.k + x : x * p.n + j)]!;
         }
         const at = (q * p.m + i) * p.n + j;
         let value = alpha * sum;

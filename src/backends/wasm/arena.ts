@@ -48,7 +48,10 @@ export class Arena {
 
   allocate(bytes: number, owner: Owner): Address {
     const size = sizeClass(bytes + SLACK);
-    const address = (size <= SMALL ? this.#small.get(size)?.pop() : undefined) ?? this.#carve(size) ?? this.#grow(size, bytes);
+    const address =
+      (size <= SMALL ? this.#small.get(size)?.pop() : undefined) ??
+      this.#carve(size) ??
+      this.#grow(size, bytes);
     this.#live.set(address, { size, bytes, owner });
     this.#owners[owner] += bytes;
     return address;

@@ -6,8 +6,23 @@ import { Arena } from './arena.ts';
 import { encodeJob, encodeProgram, type KernelIndex, programBytes } from './encode.ts';
 import { wasmBase64 } from './gen/wasm-bytes.ts';
 import type { Host } from './host.ts';
-import { ARENA_ADDRESS, JOB_BYTES, MAX_WORKERS, SCRATCH_ADDRESS, SCRATCH_BYTES, WORKER_BYTES, WORKERS_ADDRESS } from './layout.ts';
-import { compile, hasRelaxedSimd, hasSimd, instantiate, type KernelExports, type ModuleName } from './module.ts';
+import {
+  ARENA_ADDRESS,
+  JOB_BYTES,
+  MAX_WORKERS,
+  SCRATCH_ADDRESS,
+  SCRATCH_BYTES,
+  WORKER_BYTES,
+  WORKERS_ADDRESS,
+} from './layout.ts';
+import {
+  compile,
+  hasRelaxedSimd,
+  hasSimd,
+  instantiate,
+  type KernelExports,
+  type ModuleName,
+} from './module.ts';
 import { Team, type TeamEvent } from './team.ts';
 
 const PAGE = 65536;
@@ -54,7 +69,12 @@ export class WasmBackend implements Backend {
 
   constructor(options: WasmBackendOptions) {
     if (!hasSimd()) {
-      throw new TesseraeError('E_ENGINE', 'this engine has no WebAssembly SIMD', {}, 'Node 20 or later is needed; --jitless turns WebAssembly off.');
+      throw new TesseraeError(
+        'E_ENGINE',
+        'this engine has no WebAssembly SIMD',
+        {},
+        'Node 20 or later is needed; --jitless turns WebAssembly off.',
+      );
     }
     this.moduleName = hasRelaxedSimd() ? 'relaxed' : 'simd';
     const initial = Math.max(2, Math.ceil(options.initialMemory / PAGE));
@@ -67,7 +87,13 @@ export class WasmBackend implements Backend {
     this.#arena = new Arena(this.#memory, ARENA_ADDRESS, maximum * PAGE, () => this.#renewViews());
     this.#renewViews();
     this.team = new Team({
-      host: options.host, module, memory: this.#memory, words: () => this.#ints, exports, timeoutMs: options.workerTimeoutMs, onEvent: options.onEvent,
+      host: options.host,
+      module,
+      memory: this.#memory,
+      words: () => this.#ints,
+      exports,
+      timeoutMs: options.workerTimeoutMs,
+      onEvent: options.onEvent,
     });
   }
 

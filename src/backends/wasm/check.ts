@@ -33,7 +33,14 @@ function geometryOf(kernel: Kernel, k: number): Geometry {
     case 'direct': {
       const lda = k + 3;
       const ldb = nr + 5;
-      return { rows: mr, cols: nr, lda: 4 * lda, ldb: 4 * ldb, a: (i, p) => i * lda + p, b: (p, j) => p * ldb + j };
+      return {
+        rows: mr,
+        cols: nr,
+        lda: 4 * lda,
+        ldb: 4 * ldb,
+        a: (i, p) => i * lda + p,
+        b: (p, j) => p * ldb + j,
+      };
     }
     case 'axpy': {
       const ldb = LINES + 5;
@@ -56,7 +63,13 @@ interface Buffers {
 }
 
 /** Why the kernel's answer for one k is wrong, or undefined if it is right. */
-function faultAt(backend: WasmBackend, kernel: Kernel, k: number, accumulate: boolean, buffers: Buffers): string | undefined {
+function faultAt(
+  backend: WasmBackend,
+  kernel: Kernel,
+  k: number,
+  accumulate: boolean,
+  buffers: Buffers,
+): string | undefined {
   const { rows, cols, lda, ldb, a: indexA, b: indexB } = geometryOf(kernel, k);
   const a = fillRandom(backend.view(buffers.a, buffers.elements), 7 * k + 1);
   const b = fillRandom(backend.view(buffers.b, buffers.elements), 7 * k + 2);
@@ -85,7 +98,8 @@ function faultAt(backend: WasmBackend, kernel: Kernel, k: number, accumulate: bo
         sum += term;
         size += Math.abs(term);
       }
-      if (!(Math.abs(got - sum) <= 2 ** -23 * (k + 2) * size + 1e-30)) return `k=${k}: element [${i}, ${j}] is ${got}, not ${sum}`;
+      if (!(Math.abs(got - sum) <= 2 ** -23 * (k + 2) * size + 1e-30))
+        return `k=${k}: element [${i}, ${j}] is ${got}, not ${sum}`;
     }
   }
   return undefined;
@@ -97,7 +111,12 @@ export function checkKernel(backend: WasmBackend, name: string): string | undefi
   if (!kernel) return 'not in the kernel table';
   if (!backend.kernels.has(name)) return 'not in the loaded module';
   const elements = 4096;
-  const buffers = { a: backend.allocate(4 * elements, 'scratch'), b: backend.allocate(4 * elements, 'scratch'), c: backend.allocate(4 * elements, 'scratch'), elements };
+  const buffers = {
+    a: backend.allocate(4 * elements, 'scratch'),
+    b: backend.allocate(4 * elements, 'scratch'),
+    c: backend.allocate(4 * elements, 'scratch'),
+    elements,
+  };
   try {
     for (const k of K_VALUES) {
       const fault = faultAt(backend, kernel, k, false, buffers) ?? faultAt(backend, kernel, k, true, buffers);

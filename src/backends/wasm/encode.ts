@@ -3,7 +3,19 @@ import { roundUp } from '../../core/math.ts';
 import { findKernel, oneRowPartner } from '../../kernels/table.ts';
 import type { Program, Step } from '../../plan/program.ts';
 import type { Call } from '../types.ts';
-import { ACTIVATION, BIAS_KIND, CLOSED, JOB, OP, PROGRAM, PROGRAM_BYTES, PROGRAM_FLAG, RECORD, RECORD_BYTES, RECORD_FLAG } from './layout.ts';
+import {
+  ACTIVATION,
+  BIAS_KIND,
+  CLOSED,
+  JOB,
+  OP,
+  PROGRAM,
+  PROGRAM_BYTES,
+  PROGRAM_FLAG,
+  RECORD,
+  RECORD_BYTES,
+  RECORD_FLAG,
+} from './layout.ts';
 
 /** Where kernels are in the function table of every instance. */
 export type KernelIndex = ReadonlyMap<string, number>;
@@ -53,7 +65,12 @@ function encodeStep(words: Int32Array, at: number, step: Step): void {
   put(RECORD.PACKED_B_OFFSET, step.packedB * 4);
 }
 
-export function encodeProgram(words: Int32Array, address: number, program: Program, kernels: KernelIndex): void {
+export function encodeProgram(
+  words: Int32Array,
+  address: number,
+  program: Program,
+  kernels: KernelIndex,
+): void {
   const { problem: p, plan } = program;
   const kernel = findKernel(plan.kernel)!;
   const base = address >> 2;
@@ -92,7 +109,14 @@ function bitsOf(value: number): number {
 }
 
 /** Fills a job's words; it stays closed until the team opens it, so that a late thread cannot claim half-written records. */
-export function encodeJob(words: Int32Array, address: number, id: number, programAddress: number, steps: number, call: Call): void {
+export function encodeJob(
+  words: Int32Array,
+  address: number,
+  id: number,
+  programAddress: number,
+  steps: number,
+  call: Call,
+): void {
   const at = address >> 2;
   Atomics.store(words, at + (JOB.NEXT >> 2), CLOSED);
   words[at + (JOB.DONE >> 2)] = 0;

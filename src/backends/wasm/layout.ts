@@ -3,7 +3,9 @@
  * turns these lists into AssemblyScript constants, so both sides have one source. All words are 32 bits.
  */
 
-function offsets<const Names extends readonly string[]>(names: Names): Readonly<Record<Names[number], number>> {
+function offsets<const Names extends readonly string[]>(
+  names: Names,
+): Readonly<Record<Names[number], number>> {
   return Object.fromEntries(names.map((name, index) => [name, index * 4])) as Record<Names[number], number>;
 }
 
@@ -16,8 +18,18 @@ export const JOB = offsets([
   'HELPERS', // workers with a lower index take part
   'STOP', // not 0: abort or fault; records are skipped
   'WAITERS', // threads asleep until DONE moves
-  'PROGRAM', 'A', 'B', 'C', 'C0', 'BIAS', 'PACKED_A', 'PACKED_B',
-  'ALPHA', 'BETA', 'CLIP_MIN', 'CLIP_MAX',
+  'PROGRAM',
+  'A',
+  'B',
+  'C',
+  'C0',
+  'BIAS',
+  'PACKED_A',
+  'PACKED_B',
+  'ALPHA',
+  'BETA',
+  'CLIP_MIN',
+  'CLIP_MAX',
 ] as const);
 export const JOB_BYTES = 128;
 
@@ -25,13 +37,22 @@ export const JOB_BYTES = 128;
 export const PROGRAM = offsets([
   'KERNEL', // function table index of the micro-kernel, and of its one-row partner (direct kernels)
   'KERNEL_ONE_ROW',
-  'MR', 'NR', 'KC',
+  'MR',
+  'NR',
+  'KC',
   'K',
-  'DIRECT_A', 'DIRECT_B', // not 0: read in place instead of from panels
-  'TRANSPOSE_A', 'TRANSPOSE_B',
-  'LDA', 'LDB', 'LDC', // bytes from row to row as stored
-  'M_PADDED', 'N_PADDED', // whole panels: extents rounded up to mr and nr
-  'BIAS_KIND', 'ACTIVATION', 'FLAGS',
+  'DIRECT_A',
+  'DIRECT_B', // not 0: read in place instead of from panels
+  'TRANSPOSE_A',
+  'TRANSPOSE_B',
+  'LDA',
+  'LDB',
+  'LDC', // bytes from row to row as stored
+  'M_PADDED',
+  'N_PADDED', // whole panels: extents rounded up to mr and nr
+  'BIAS_KIND',
+  'ACTIVATION',
+  'FLAGS',
 ] as const);
 export const PROGRAM_BYTES = 128;
 
@@ -39,10 +60,18 @@ export const PROGRAM_BYTES = 128;
 export const RECORD = offsets([
   'OP',
   'NEEDS', // records that must be complete before this one may start: all of the earlier phases
-  'A_OFFSET', 'B_OFFSET', 'C_OFFSET', // of this member of the batch
-  'M0', 'ROWS', 'N0', 'COLS', 'K0', 'KS',
+  'A_OFFSET',
+  'B_OFFSET',
+  'C_OFFSET', // of this member of the batch
+  'M0',
+  'ROWS',
+  'N0',
+  'COLS',
+  'K0',
+  'KS',
   'FLAGS',
-  'PACKED_A_OFFSET', 'PACKED_B_OFFSET',
+  'PACKED_A_OFFSET',
+  'PACKED_B_OFFSET',
 ] as const);
 export const RECORD_BYTES = 64;
 

@@ -18,17 +18,98 @@ export interface KernelExports {
 }
 
 export type MicroKernel = (
-  k: number, a: number, lda: number, b: number, ldb: number, cin: number, ldcin: number, c: number, ldc: number,
+  k: number,
+  a: number,
+  lda: number,
+  b: number,
+  ldb: number,
+  cin: number,
+  ldcin: number,
+  c: number,
+  ldc: number,
 ) => void;
 
 /** `f32x4.relaxed_madd` in the smallest module that holds it. Whether it validates says whether the engine has relaxed SIMD. */
 const RELAXED_PROBE = Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0,
-  65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 11,
+  0,
+  97,
+  115,
+  109,
+  1,
+  0,
+  0,
+  0,
+  1,
+  5,
+  1,
+  96,
+  0,
+  1,
+  123,
+  3,
+  2,
+  1,
+  0,
+  10,
+  19,
+  1,
+  17,
+  0,
+  65,
+  0,
+  253,
+  15,
+  65,
+  0,
+  253,
+  15,
+  65,
+  0,
+  253,
+  15,
+  253,
+  133,
+  2,
+  11,
 );
 /** The same with plain `f32x4.add`. */
 const SIMD_PROBE = Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 0, 253, 15, 65, 0, 253, 15, 253, 228, 1, 11,
+  0,
+  97,
+  115,
+  109,
+  1,
+  0,
+  0,
+  0,
+  1,
+  5,
+  1,
+  96,
+  0,
+  1,
+  123,
+  3,
+  2,
+  1,
+  0,
+  10,
+  15,
+  1,
+  13,
+  0,
+  65,
+  0,
+  253,
+  15,
+  65,
+  0,
+  253,
+  15,
+  253,
+  228,
+  1,
+  11,
 );
 
 export function hasSimd(): boolean {
@@ -40,7 +121,10 @@ export function hasRelaxedSimd(): boolean {
 }
 
 /** Instantiates a compiled module and puts every kernel of the table into its function table, in table order. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): { exports: KernelExports; kernels: ReadonlyMap<string, number> } {
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): { exports: KernelExports; kernels: ReadonlyMap<string, number> } {
   const instance = new WebAssembly.Instance(module, { env: { memory } });
   const exports = instance.exports as unknown as KernelExports;
   const present = KERNELS.filter((kernel) => typeof instance.exports[kernel.name] === 'function');

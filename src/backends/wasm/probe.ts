@@ -36,7 +36,11 @@ interface Timed {
 }
 
 /** Runs all in turn until the time is up, so that each is warmed, compiled and timed under the same conditions. */
-async function timeAll(timed: readonly Timed[], ms: number, { clock, pause, signal }: ProbeOptions): Promise<void> {
+async function timeAll(
+  timed: readonly Timed[],
+  ms: number,
+  { clock, pause, signal }: ProbeOptions,
+): Promise<void> {
   const end = clock.now() + ms;
   let paused = clock.now();
   do {
@@ -59,22 +63,28 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
   const a = at;
   const b = at + 65536;
   const c = b + LINES * K * 4;
-  if (kernel.family === 'axpy') return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0), flops: 2 * LINES * K };
-  if (kernel.family === 'dot') return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0), flops: 2 * LINES * K };
+  if (kernel.family === 'axpy')
+    return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0), flops: 2 * LINES * K };
+  if (kernel.family === 'dot')
+    return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0), flops: 2 * LINES * K };
   const { mr, nr } = kernel;
   const blocks = Math.max(1, Math.round(24 / mr));
   const lda = 4 * K;
   const ldc = 4 * nr;
   return {
     run: () => {
-      for (let i = 0; i < blocks; i++) call(K, a + i * mr * K * 4, lda, b, 4 * nr, ZEROS_ADDRESS, 0, c + i * mr * ldc, ldc);
+      for (let i = 0; i < blocks; i++)
+        call(K, a + i * mr * K * 4, lda, b, 4 * nr, ZEROS_ADDRESS, 0, c + i * mr * ldc, ldc);
     },
     flops: 2 * blocks * mr * nr * K,
   };
 }
 
 /** The register-only multiply-add ceiling and each kernel's speed on one block in cache. */
-async function probeKernels(backend: WasmBackend, options: ProbeOptions): Promise<{ peakGflops: number; kernelGflops: Record<string, number> }> {
+async function probeKernels(
+  backend: WasmBackend,
+  options: ProbeOptions,
+): Promise<{ peakGflops: number; kernelGflops: Record<string, number> }> {
   const bytes = 65536 + LINES * K * 4 + 65536;
   const at = backend.allocate(bytes, 'scratch');
   try {
@@ -82,12 +92,26 @@ async function probeKernels(backend: WasmBackend, options: ProbeOptions): Promis
     backend.view(at, bytes / 4).fill(1);
     const turns = 400;
     const peaks = [
-      { run: () => void backend.exports.probe_peak_simd(turns, at), best: Infinity, flops: PEAK_FLOPS.simd * turns },
+      {
+        run: () => void backend.exports.probe_peak_simd(turns, at),
+        best: Infinity,
+        flops: PEAK_FLOPS.simd * turns,
+      },
       ...(backend.exports.probe_peak_relaxed
-        ? [{ run: () => void backend.exports.probe_peak_relaxed!(turns, at), best: Infinity, flops: PEAK_FLOPS.relaxed * turns }]
+        ? [
+            {
+              run: () => void backend.exports.probe_peak_relaxed!(turns, at),
+              best: Infinity,
+              flops: PEAK_FLOPS.relaxed * turns,
+            },
+          ]
         : []),
     ];
-    const kernels = options.kernels.map((name) => ({ name, ...kernelRun(backend, findKernel(name)!, at), best: Infinity }));
+    const kernels = options.kernels.map((name) => ({
+      name,
+      ...kernelRun(backend, findKernel(name)!, at),
+      best: Infinity,
+    }));
     await timeAll(peaks, options.peakMs, options);
     await timeAll(kernels, options.kernelMs, options);
     return {
@@ -130,7 +154,9 @@ function round(value: number): number {
  * may not be running yet.
  */
 export async function probeMachine(
-  backend: WasmBackend, options: ProbeOptions, team: { readGBsAllThreads?: number; wakeUs: number },
+  backend: WasmBackend,
+  options: ProbeOptions,
+  team: { readGBsAllThreads?: number; wakeUs: number },
 ): Promise<MachineProfile> {
   const kernels = await probeKernels(backend, options);
   const readGBs = await probeRead(backend, options);
@@ -150,12 +176,26 @@ const WAKE_RUNS = 60;
  * What only a running team can tell: how long it takes to wake it, and what all threads together read from memory. Reading
  * is done by dot products over a matrix of `bytes`, which are as memory-bound as a read loop.
  */
-export async function measureTeam(backend: WasmBackend, threads: number, bytes: number, clock: Clock): Promise<{ wakeUs: number; readGBsAllThreads?: number }> {
+export async function measureTeam(
+  backend: WasmBackend,
+  threads: number,
+  bytes: number,
+  clock: Clock,
+): Promise<{ wakeUs: number; readGBsAllThreads?: number }> {
   if (threads < 2 || !(await backend.team.whenReady(threads))) return { wakeUs: 0 };
   const kernel = KERNELS.find((row) => row.family === 'dot' && backend.kernels.has(row.name))!;
   const k = 4096;
   const rows = Math.floor(bytes / 4 / k);
-  const plan = (nc: number) => ({ backend: 'wasm' as const, kernel: kernel.name, packing: 'none' as const, mc: 1, kc: k, nc, order: 'mn' as const, threads });
+  const plan = (nc: number) => ({
+    backend: 'wasm' as const,
+    kernel: kernel.name,
+    packing: 'none' as const,
+    mc: 1,
+    kc: k,
+    nc,
+    order: 'mn' as const,
+    threads,
+  });
   const held = [rows * k, k, rows].map((count) => {
     const address = backend.allocate(4 * count, 'scratch');
     backend.view(address, count).fill(1);
@@ -165,11 +205,31 @@ export async function measureTeam(backend: WasmBackend, threads: number, bytes: 
   const call = { a, b, c, c0: 0, bias: 0, packedA: 0, packedB: 0, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
   const run = async (m: number, nc: number) => {
     const steps = Array.from({ length: Math.ceil(m / nc) }, (_, i) => ({
-      op: 'vector' as const, needs: 0, a: 0, b: 0, c: 0, m0: 0, rows: 0, n0: i * nc, cols: Math.min(nc, m - i * nc), k0: 0, ks: k,
-      first: true, last: true, packedA: 0, packedB: 0,
+      op: 'vector' as const,
+      needs: 0,
+      a: 0,
+      b: 0,
+      c: 0,
+      m0: 0,
+      rows: 0,
+      n0: i * nc,
+      cols: Math.min(nc, m - i * nc),
+      k0: 0,
+      ks: k,
+      first: true,
+      last: true,
+      packedA: 0,
+      packedB: 0,
     }));
     const problem = matmulProblem({ m, n: 1, k });
-    const prepared = backend.prepare({ problem, plan: plan(nc), kind: 'vector', steps, packedAElements: 0, packedBElements: 0 });
+    const prepared = backend.prepare({
+      problem,
+      plan: plan(nc),
+      kind: 'vector',
+      steps,
+      packedAElements: 0,
+      packedBElements: 0,
+    });
     const start = clock.now();
     await backend.run(prepared, call, threads).finished;
     const ms = clock.now() - start;
@@ -185,7 +245,10 @@ export async function measureTeam(backend: WasmBackend, threads: number, bytes: 
     }
     let best = Infinity;
     for (let i = 0; i < 6; i++) best = Math.min(best, await run(rows, Math.ceil(rows / threads / 8)));
-    return { wakeUs: 1e3 * wakes.sort((x, y) => x - y)[WAKE_RUNS >> 1]!, readGBsAllThreads: (4 * rows * k) / best / 1e6 };
+    return {
+      wakeUs: 1e3 * wakes.sort((x, y) => x - y)[WAKE_RUNS >> 1]!,
+      readGBsAllThreads: (4 * rows * k) / best / 1e6,
+    };
   } finally {
     for (const address of held) backend.free(address);
   }

@@ -5,13 +5,13 @@
  * - the samples differ more than chance allows: Mann-Whitney on ranks (no assumption of a bell curve), the sample
  *   sizes shrunk by how much neighbouring samples resemble each other, the p-values corrected by Holm for the
  *   number of rows;
- * - the medians differ by more than the smallest effect worth talking of, and by more than either run drifted
- *   between its own halves;
+ * - the medians differ by more than the smallest effect worth talking of and by more than either run drifted between
+ *   its own halves, and still do after what the machine itself changed is taken off, as the control in each round tells;
  * - the fast samples (p10) moved the same way, by at least half as much as is asked of the medians: other work on
  *   the machine mostly slows the slow samples, a change of the code slows all.
  */
 import type { BenchCell, BenchReport } from './report.ts';
-import { driftOf, effectiveSize, holm, mannWhitney, summarize } from './stats.ts';
+import { driftOf, effectiveSize, holm, mannWhitney, median, summarize } from './stats.ts';
 
 export interface CompareOptions {
   /** Smallest change of the median that counts, as a share. */
@@ -56,11 +56,19 @@ export interface Comparison {
   readonly changed: boolean;
 }
 
+interface Named {
+  readonly key: string;
+  readonly cell: BenchCell;
+  readonly control: readonly number[];
+}
+
 interface Pair {
   readonly key: string;
   readonly id: string;
   readonly a: BenchCell;
   readonly b: BenchCell;
+  /** How much slower the machine was in b. */
+  readonly machine: number;
 }
 
 const CHANGES: readonly Verdict[] = ['faster', 'slower', 'broken', 'mended'];
@@ -74,7 +82,8 @@ export function compareReports(
   const [cellsA, cellsB] = [cellsOf(a), cellsOf(b)];
   const pairs = [...cellsA].flatMap(([name, cell]): Pair[] => {
     const other = cellsB.get(name);
-    return other === undefined ? [] : [{ key: cell.key, id: cell.cell.id, a: cell.cell, b: other.cell }];
+    if (other === undefined) return [];
+    return [{ key: cell.key, id: cell.cell.id, a: cell.cell, b: other.cell, machine: speedOf(cell, other) }];
   });
   const rows = decide(pairs, settings);
   return {
@@ -86,12 +95,11 @@ export function compareReports(
   };
 }
 
-function cellsOf(
-  report: BenchReport,
-): ReadonlyMap<string, { readonly key: string; readonly cell: BenchCell }> {
-  const cells = new Map<string, { key: string; cell: BenchCell }>();
-  for (const { key, cells: row } of report.rows)
-    for (const cell of row) cells.set(`${key}, ${cell.id}`, { key, cell });
+function cellsOf(report: BenchReport): ReadonlyMap<string, Named> {
+  const cells = new Map<string, Named>();
+  for (const { key, cells: row, control } of report.rows) {
+    for (const cell of row) cells.set(`${key}, ${cell.id}`, { key, cell, control });
+  }
   for (const outcome of report.cold?.outcomes ?? []) {
     if (outcome.status !== 'timed') continue;
     // A cold start is a row like any other.
@@ -101,9 +109,15 @@ function cellsOf(
       iterations: 1,
       verified: 'every element',
     };
-    cells.set(`cold, ${outcome.id}`, { key: 'cold', cell });
+    cells.set(`cold, ${outcome.id}`, { key: 'cold', cell, control: [] });
   }
   return cells;
+}
+
+/** 1 where a report has no control, or too little of it. */
+function speedOf(a: Named, b: Named): number {
+  const ratio = median(b.control) / median(a.control);
+  return Number.isFinite(ratio) && ratio > 0 ? ratio : 1;
 }
 
 function decide(pairs: readonly Pair[], settings: CompareOptions): readonly ComparedRow[] {
@@ -123,7 +137,7 @@ function significance(
 }
 
 function decideRow(
-  { key, id, a, b }: Pair,
+  { key, id, a, b, machine }: Pair,
   p: number,
   tested: number,
   settings: CompareOptions,
@@ -139,10 +153,13 @@ function decideRow(
     Math.log(driftOf(a.samples)),
     Math.log(driftOf(b.samples)),
   );
-  const moved = Math.log(ratio);
-  const fastMoved = Math.log(after.p10 / before.p10) * Math.sign(moved);
-  if (Math.abs(moved) <= needed || fastMoved <= needed / 2) return { ...row, verdict: 'same' };
-  if (p < settings.alpha) return { ...row, verdict: moved > 0 ? 'slower' : 'faster' };
+  const direction = Math.sign(ratio - 1);
+  const moved = direction * Math.log(ratio);
+  const movedAgainstMachine = moved - direction * Math.log(machine);
+  const fastMoved = direction * Math.log(after.p10 / before.p10);
+  const enough = Math.min(moved, movedAgainstMachine) > needed && fastMoved > needed / 2;
+  if (!enough) return { ...row, verdict: 'same' };
+  if (p < settings.alpha) return { ...row, verdict: direction > 0 ? 'slower' : 'faster' };
   const decidable = smallestP(a.samples.length, b.samples.length) * tested < settings.alpha;
   return { ...row, verdict: decidable ? 'same' : 'too few samples' };
 }

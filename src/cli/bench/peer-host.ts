@@ -17,6 +17,8 @@ export function hostPeer(): void {
     });
   });
   process.on('disconnect', () => process.exit(0));
+  // Ctrl-C reaches the whole group; the parent decides what it means.
+  process.on('SIGINT', () => undefined);
 }
 
 class PeerHost {

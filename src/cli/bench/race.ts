@@ -4,6 +4,7 @@
  * machine does meets all of them alike and ratios are taken within a round.
  */
 import type { Shape } from '../shapes/index.ts';
+import type { Control } from './control.ts';
 import { summarize } from './stats.ts';
 import { type Contestant, type Entry, isUnsupported, type Outcome } from './types.ts';
 import type { VerifyMethod } from './verify.ts';
@@ -19,6 +20,8 @@ export interface RaceOptions {
   /** Whose first call takes longer is named with that one time and runs no race. */
   readonly slowMs: number;
   readonly signal?: AbortSignal;
+  /** Timed once a round: see control.ts. */
+  readonly control?: Control;
   /** Called after each round with the share that is done. */
   readonly onProgress?: (share: number) => void;
 }
@@ -36,6 +39,13 @@ export const RACE_DEFAULTS: RaceOptions = {
   slowMs: 1500,
 };
 
+export interface RaceResult {
+  /** In the order of the contestants. */
+  readonly outcomes: readonly Outcome[];
+  /** Milliseconds of the control, one a round; empty without one. */
+  readonly control: readonly number[];
+}
+
 interface Runner {
   readonly id: string;
   readonly entry: Entry;
@@ -49,10 +59,11 @@ export async function race(
   contestants: readonly Contestant[],
   shape: Shape,
   options: RaceOptions,
-): Promise<readonly Outcome[]> {
+): Promise<RaceResult> {
   const outcomes = new Map<string, Outcome>();
   const opened: Entry[] = [];
   const runners: Runner[] = [];
+  const control: number[] = [];
   try {
     for (const contestant of contestants) {
       options.signal?.throwIfAborted();
@@ -64,7 +75,7 @@ export async function race(
     }
     for (const runner of runners) await attempt(runner.id, outcomes, () => calibrate(runner, options));
     const ready = runners.filter((runner) => !outcomes.has(runner.id));
-    await sampleInTurn(ready, outcomes, options);
+    await sampleInTurn(ready, outcomes, control, options);
     for (const runner of ready) {
       const outcome = outcomes.has(runner.id)
         ? undefined
@@ -75,7 +86,7 @@ export async function race(
   } finally {
     for (const entry of opened) await entry.release().catch(() => undefined);
   }
-  return contestants.flatMap(({ info }) => outcomes.get(info.id) ?? []);
+  return { outcomes: contestants.flatMap(({ info }) => outcomes.get(info.id) ?? []), control };
 }
 
 /** A contestant that throws is out, with its reason; the others go on. An abort ends the race. */
@@ -129,6 +140,7 @@ async function calibrate(runner: Runner, { warmUpMs, sampleMs, signal }: RaceOpt
 async function sampleInTurn(
   runners: readonly Runner[],
   outcomes: Map<string, Outcome>,
+  control: number[],
   options: RaceOptions,
 ): Promise<void> {
   const { timeMs, minRounds, maxRounds, signal, onProgress } = options;
@@ -136,6 +148,7 @@ async function sampleInTurn(
   for (let round = 0; round < maxRounds; round++) {
     // All of them together get timeMs each, so that a slow one does not keep the others at few samples.
     if (round >= minRounds && spent >= timeMs * runners.length) break;
+    if (options.control) control.push(options.control());
     for (let turn = 0; turn < runners.length; turn++) {
       signal?.throwIfAborted();
       const runner = runners[(round + turn) % runners.length];

@@ -5,6 +5,7 @@ import { printShape, type Shape } from '../shapes/index.ts';
 import type { ColdOutcome } from './cold.ts';
 import { bytesOf, flopsOf, isGemv } from './operands.ts';
 import { OURS } from './ours.ts';
+import type { RaceResult } from './race.ts';
 import { pairedRatio } from './stats.ts';
 import type { ContestantInfo, Outcome } from './types.ts';
 
@@ -43,6 +44,8 @@ export interface BenchRow {
   readonly key: string;
   readonly flops: number;
   readonly bytes: number;
+  /** Milliseconds of a fixed piece of JavaScript in each round: the machine's own speed meanwhile. */
+  readonly control: readonly number[];
   readonly cells: readonly BenchCell[];
 }
 
@@ -64,7 +67,7 @@ export interface Rate {
 
 export function makeRow(
   shape: Shape,
-  outcomes: readonly Outcome[],
+  { outcomes, control }: RaceResult,
   machine: MachineReport,
   threads: number,
 ): BenchRow {
@@ -77,7 +80,7 @@ export function makeRow(
     if (own?.status !== 'timed' || outcome.id === OURS) return cell;
     return { ...cell, oursFasterBy: pairedRatio(own.samples, outcome.samples) };
   });
-  return { shape, key: printShape(shape), flops: flopsOf(shape), bytes: bytesOf(shape), cells };
+  return { shape, key: printShape(shape), flops: flopsOf(shape), bytes: bytesOf(shape), control, cells };
 }
 
 /** One ceiling for all contestants: that of as many threads as were asked for. */

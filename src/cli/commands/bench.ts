@@ -2,8 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Effort, Runtime } from '../../index.ts';
+import type { Effort, MachineReport, Runtime } from '../../index.ts';
 import { measureCold, OURS_COLD } from '../bench/cold.ts';
+import { makeControl } from '../bench/control.ts';
 import { processHost } from '../bench/entry.ts';
 import { HostedContestant } from '../bench/hosted.ts';
 import { ours, problemOf } from '../bench/ours.ts';
@@ -160,9 +161,14 @@ async function measure(task: Task): Promise<BenchReport> {
   const rows: BenchRow[] = [];
   let cold: BenchReport['cold'] = null;
   let interrupted = false;
+  let { machine } = task.runtime.info;
   try {
-    await tune(task);
-    await raceAll(task, rows);
+    if (task.selection.shapes.length > 0) {
+      // The probe at start is short; percentages deserve ceilings that were measured at length.
+      machine = await task.runtime.measureMachine({ signal: task.session.signal });
+      await tune(task);
+      await raceAll(task, machine, rows);
+    }
     if (task.options.cold || task.selection.name === 'cold') cold = await startCold(task);
   } catch (error) {
     if (!isAbort(error)) throw error;
@@ -185,7 +191,7 @@ async function measure(task: Task): Promise<BenchReport> {
       effort,
       timeMs: options.time,
     },
-    machine: info.machine,
+    machine,
     engineFlags: info.engineFlags,
     contestants: contestants.map((contestant) => contestant.info),
     absent,
@@ -218,15 +224,17 @@ async function tune({ session, runtime, selection, effort }: Task): Promise<void
 
 async function raceAll(
   { session, options, runtime, selection, contestants }: Task,
+  machine: MachineReport,
   rows: BenchRow[],
 ): Promise<void> {
-  const { machine, threads } = runtime.info;
+  const { threads } = runtime.info;
   const bar = session.progress('measuring');
   const total = selection.shapes.length;
   const raceOne = (shape: Shape, index: number) =>
     race(contestants, shape, {
       ...RACE_DEFAULTS,
       timeMs: options.time,
+      control: makeControl(shape, () => performance.now()),
       signal: session.signal,
       onProgress: (share) => bar.update(index + share, total, printShape(shape)),
     });

@@ -1,0 +1,151 @@
+/**
+ * The oracle as a backend: it reads a program's problem, ignores how the plan would cut it, and computes in float64. The
+ * conformance exam holds it beside the fast backends, and what is true of its results must be true of theirs.
+ *
+ * It packs B all the same, because panels outlive the call that makes them: same layout, unpacked before use.
+ */
+import { TesseraeError } from '../../core/errors.ts';
+import { roundUp } from '../../core/math.ts';
+import { findKernel } from '../../kernels/table.ts';
+import type { Program } from '../../plan/program.ts';
+import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
+import { referenceMatmul } from './matmul.ts';
+
+const ALIGN = 64;
+const DEFAULT_MAXIMUM = 2 ** 32;
+
+interface Block {
+  readonly data: Float32Array;
+  readonly bytes: number;
+  readonly owner: Owner;
+}
+
+/** The stored layout of panels: blocks of `kc` steps of k; in a block panel after panel, in a panel step after step. */
+function panelIndex(k: number, n: number, nr: number, kc: number): (step: number, column: number) => number {
+  const padded = roundUp(n, nr);
+  return (step, column) => {
+    const k0 = step - (step % kc);
+    const lane = column % nr;
+    return k0 * padded + (column - lane) * Math.min(kc, k - k0) + (step - k0) * nr + lane;
+  };
+}
+
+export class ReferenceBackend implements Backend {
+  readonly name = 'reference';
+  readonly #maximum: number;
+  /** Each block is an array of its own, so that a stray access meets undefined instead of a neighbour. */
+  readonly #blocks = new Map<Address, Block>();
+  #next = ALIGN;
+  #used = 0;
+
+  constructor(options: { readonly maximumMemory?: number } = {}) {
+    this.#maximum = options.maximumMemory ?? DEFAULT_MAXIMUM;
+  }
+
+  allocate(bytes: number, owner: Owner): Address {
+    if (this.#used + bytes > this.#maximum) {
+      const available = this.#maximum - this.#used;
+      throw new TesseraeError(
+        'E_MEMORY',
+        `out of memory: ${bytes} bytes needed, ${available} available`,
+        { needed: bytes, available, maximum: this.#maximum, used: this.#used },
+        'Free blocks that are no longer needed.',
+      );
+    }
+    const address = this.#next;
+    this.#next += roundUp(bytes + 2 * ALIGN, ALIGN);
+    this.#blocks.set(address, { data: new Float32Array(Math.ceil(bytes / 4)), bytes, owner });
+    this.#used += bytes;
+    return address;
+  }
+
+  free(address: Address): void {
+    this.#used -= this.#block(address).bytes;
+    this.#blocks.delete(address);
+  }
+
+  view(address: Address, elements: number): Float32Array {
+    const { data } = this.#block(address);
+    if (elements > data.length)
+      throw new Error(`a view of ${elements} elements on a block of ${data.length}`);
+    return data.subarray(0, elements);
+  }
+
+  memoryUse(): MemoryUse {
+    const byOwner = { tensors: 0, prepacked: 0, scratch: 0, runtime: 0 };
+    for (const { bytes, owner } of this.#blocks.values()) byOwner[owner] += bytes;
+    return { capacity: this.#used, maximum: this.#maximum, used: this.#used, byOwner };
+  }
+
+  prepare(program: Program): Prepared {
+    return { program, release: () => undefined };
+  }
+
+  runSync({ program }: Prepared, call: Call, _threads: number): void {
+    if (program.steps.every((step) => step.op === 'packB')) this.#packB(program, call);
+    else this.#compute(program, call);
+  }
+
+  /** One turn of the event loop later: `stop` before that keeps it from beginning. */
+  run(prepared: Prepared, call: Call, threads: number): Job {
+    let done = 0;
+    let stop: { readonly reason: unknown } | undefined;
+    const finished = new Promise<void>((resolve, reject) => {
+      setTimeout(() => {
+        if (stop) return reject(stop.reason);
+        try {
+          this.runSync(prepared, call, threads);
+          done = 1;
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    return { finished, total: 1, done: () => done, stop: (reason) => void (stop ??= { reason }) };
+  }
+
+  async close(): Promise<void> {
+    this.#blocks.clear();
+    this.#used = 0;
+  }
+
+  #block(address: Address): Block {
+    const block = this.#blocks.get(address);
+    if (!block) throw new Error(`there is no block at ${address}`);
+    return block;
+  }
+
+  #packB({ problem: p, plan }: Program, call: Call): void {
+    const nr = findKernel(plan.kernel)!.nr;
+    const b = this.#block(call.b).data;
+    const panels = this.#block(call.packedB).data;
+    const index = panelIndex(p.k, p.n, nr, plan.kc);
+    panels.fill(0);
+    for (let j = 0; j < p.n; j++) {
+      for (let step = 0; step < p.k; step++)
+        panels[index(step, j)] = b[p.transposeB ? j * p.k + step : step * p.n + j]!;
+    }
+  }
+
+  #compute({ problem: p }: Program, call: Call): void {
+    const { alpha, beta, clipMin, clipMax } = call;
+    const out = this.view(call.c, p.batch * p.m * p.n);
+    const a = this.#block(call.a).data;
+    const b = p.panel ? this.#unpacked(p.k, p.n, p.panel, call.packedB) : this.#block(call.b).data;
+    const bias = p.bias === 'none' ? undefined : this.#block(call.bias).data;
+    const plain = p.panel ? { ...p, transposeB: false } : p;
+    referenceMatmul(plain, { a, b, bias, c0: out.slice(), alpha, beta, clipMin, clipMax }, out);
+  }
+
+  #unpacked(
+    k: number,
+    n: number,
+    panel: { readonly nr: number; readonly kc: number },
+    address: Address,
+  ): Float32Array {
+    const panels = this.#block(address).data;
+    const index = panelIndex(k, n, panel.nr, panel.kc);
+    return Float32Array.from({ length: k * n }, (_, at) => panels[index(Math.floor(at / n), at % n)]!);
+  }
+}

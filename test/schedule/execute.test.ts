@@ -1,0 +1,145 @@
+/** The executor on a backend that computes nothing: what it hands over, holds, gives back, and how abort travels. */
+import test from 'tape';
+import { NullBackend } from '../../src/backends/null/backend.ts';
+import type { Plan } from '../../src/plan/plan.ts';
+import { type MatmulProblem, matmulKey, matmulProblem } from '../../src/problem/matmul.ts';
+import { type Execution, Executor, type Operands } from '../../src/schedule/execute.ts';
+import { seeded } from '../support/seed.ts';
+
+const PLAN: Plan = {
+  backend: 'null', kernel: 'f32_gemm_4x8__simd_loadsplat', packing: 'ab', mc: 8, kc: 16, nc: 16, order: 'mn', threads: 3,
+};
+const OPERANDS: Operands = { a: 64, b: 128, c: 192, bias: 0, packedB: undefined, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
+/** Expected times on both sides of the border between the calling thread and the team. */
+const SHORT_MS = 0.01;
+const LONG_MS = 1000;
+
+function executionOf(p: MatmulProblem, ms: number, plan = PLAN): Execution {
+  return { key: matmulKey(p), problem: p, plan, ms };
+}
+
+function setup(options: { holdJobs?: boolean; maximumMemory?: number } = {}) {
+  const backend = new NullBackend(options);
+  const clock = { ms: 0, yields: 0 };
+  const executor = new Executor(backend, async () => void clock.yields++, () => clock.ms);
+  return { backend, executor, clock };
+}
+
+/** `run` returns nothing for a call that was short enough to be done at once. */
+async function reasonOf(running: void | Promise<void>): Promise<unknown> {
+  try {
+    await running;
+    return 'resolved';
+  } catch (reason) {
+    return reason;
+  }
+}
+
+const small = matmulProblem({ m: 5, n: 9, k: 6 });
+
+test(seeded('executor: a call is handed over whole, and scratch comes back'), async (t) => {
+  const { backend, executor } = setup();
+  const p = matmulProblem({ m: 5, n: 9, k: 6 }, { accumulate: true, scaled: true });
+  executor.runSync(executionOf(p, SHORT_MS), { ...OPERANDS, alpha: 2, beta: 3 });
+  const [{ call, program, threads, sync }] = backend.calls as [(typeof backend.calls)[0]];
+  t.deepEqual([call.a, call.b, call.c, call.alpha, call.beta, threads, sync], [64, 128, 192, 2, 3, 3, true]);
+  t.deepEqual(program.steps.map((step) => step.op), ['packA', 'packB', 'tile'], 'the steps of the plan');
+  t.ok(call.packedA && call.packedB && call.c0, 'with packing space and a place for the old result');
+  t.equal(new Set([call.packedA, call.packedB, call.c0]).size, 3, 'each its own');
+  t.equal(backend.memoryUse().byOwner.scratch, 0, 'all scratch is given back');
+  executor.runSync(executionOf(small, SHORT_MS), { ...OPERANDS, packedB: 4242 });
+  const second = backend.calls[1]!.call;
+  t.equal(second.packedB, 4242, 'panels made in advance are used');
+  t.equal(second.c0, 0, 'no old result, no place for it');
+  t.equal(backend.memoryUse().byOwner.scratch, 0, 'and not freed');
+  t.end();
+});
+
+test(seeded('executor: short calls run here, long ones on the team'), async (t) => {
+  const { backend, executor } = setup();
+  await executor.run(executionOf(small, SHORT_MS), OPERANDS, {});
+  await executor.run(executionOf(small, LONG_MS), OPERANDS, {});
+  t.deepEqual(backend.calls.map((call) => call.sync), [true, false]);
+  t.equal(backend.prepared.size, 1, 'the same problem and plan is prepared once');
+  await executor.run(executionOf(small, SHORT_MS, { ...PLAN, mc: 4 }), OPERANDS, {});
+  t.equal(backend.prepared.size, 2, 'another plan is another program');
+  executor.clear();
+  t.equal(backend.prepared.size, 0, 'clear releases them');
+  t.end();
+});
+
+test(seeded('executor: the event loop gets a turn between many short calls'), async (t) => {
+  const { backend, executor, clock } = setup();
+  const { runSync } = backend;
+  backend.runSync = (...args) => {
+    clock.ms += 1;
+    runSync.apply(backend, args);
+  };
+  for (let call = 0; call < 100; call++) await executor.run(executionOf(small, SHORT_MS), OPERANDS, {});
+  t.ok(clock.yields >= 5 && clock.yields <= 25, `${clock.yields} turns in 100 ms of work`);
+  clock.yields = 0;
+  for (let call = 0; call < 20; call++) {
+    await executor.run(executionOf(small, SHORT_MS), OPERANDS, {});
+    clock.ms += 100;
+  }
+  t.equal(clock.yields, 0, 'none where calls have gaps between them');
+  t.end();
+});
+
+test(seeded('executor: abort'), async (t) => {
+  const { backend, executor } = setup({ holdJobs: true });
+  const controller = new AbortController();
+  const running = reasonOf(executor.run(executionOf(small, LONG_MS), OPERANDS, { signal: controller.signal }));
+  await Promise.resolve();
+  t.ok(backend.memoryUse().byOwner.scratch > 0, 'scratch is held while the job runs');
+  const reason = new Error('enough');
+  controller.abort(reason);
+  t.equal(await running, reason, 'the reason reaches the caller');
+  t.equal(backend.jobs[0]!.stopped, reason, 'and the job was told to stop');
+  t.equal(backend.memoryUse().byOwner.scratch, 0, 'scratch is given back');
+  t.end();
+});
+
+test(seeded('executor: a program in use outlives clear'), async (t) => {
+  const { backend, executor } = setup({ holdJobs: true });
+  const running = executor.run(executionOf(small, LONG_MS), OPERANDS, {});
+  executor.clear();
+  t.equal(backend.prepared.size, 1, 'not released under a running job');
+  backend.jobs[0]!.finish();
+  await running;
+  t.equal(backend.prepared.size, 0, 'released by its last user');
+  t.end();
+});
+
+test(seeded('executor: the number of programs is bounded'), (t) => {
+  const { backend, executor } = setup();
+  for (let m = 1; m <= 700; m++) executor.runSync(executionOf(matmulProblem({ m, n: 3, k: 3 }), SHORT_MS), OPERANDS);
+  t.equal(backend.prepared.size, 512);
+  t.equal(backend.calls.length, 700, 'and every call was run');
+  t.end();
+});
+
+test(seeded('executor: memory that runs out half-way is given back'), (t) => {
+  const p = matmulProblem({ m: 64, n: 64, k: 64 }, { accumulate: true });
+  const { backend, executor } = setup({ maximumMemory: 2 * 4 * 64 * 64 + 100 });
+  t.throws(() => executor.runSync(executionOf(p, SHORT_MS), { ...OPERANDS, beta: 1 }), /no 16384 bytes left/, 'the third block does not fit');
+  t.equal(backend.memoryUse().byOwner.scratch, 0, 'the first two are given back');
+  t.equal(backend.calls.length, 0, 'nothing was run');
+  t.end();
+});
+
+test(seeded('executor: progress rises to the total'), async (t) => {
+  const { backend, executor } = setup({ holdJobs: true });
+  const p = matmulProblem({ m: 64, n: 64, k: 16 });
+  const seen: [number, number][] = [];
+  const running = executor.run(executionOf(p, LONG_MS), OPERANDS, { onProgress: (done, total) => seen.push([done, total]) });
+  const job = backend.jobs[0]!;
+  const total = job.recorded.program.steps.length;
+  job.done = 3;
+  const until = Date.now() + 5000;
+  while (seen.length === 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
+  job.finish();
+  await running;
+  t.deepEqual(seen, [[3, total], [total, total]]);
+  t.end();
+});
