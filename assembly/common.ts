@@ -1,5 +1,5 @@
 /** What both modules export besides kernels. */
-export { drain, closeJob, awaitJob, awaitSignal } from './sync/team';
+export { drain, takePart, closeJob, failRecord, awaitJob, awaitSignal } from './sync/team';
 export { apply_activation } from './elementwise/epilogue';
 export { probe_peak_simd } from './probe/peak';
 export { probe_read } from './probe/read';

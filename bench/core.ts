@@ -40,7 +40,15 @@ export async function openCore({ threads, engineFlags }: CoreOptions): Promise<C
   const machine = await probeMachine(
     backend,
     {
-      ...{ clock: systemClock, peakMs: 200, kernelMs: 800, readBytes: 128 * MiB, readMs: 200, kernels },
+      ...{
+        clock: systemClock,
+        peakMs: 200,
+        kernelMs: 800,
+        readBytes: 128 * MiB,
+        readMs: 200,
+        kernels,
+        wideVectors: engineFlags,
+      },
       pause: () => nodeHost.yieldToEvents(),
     },
     { wakeUs: threads > 1 ? 40 : 0 },

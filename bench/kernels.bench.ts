@@ -70,14 +70,14 @@ function taskOf({ name, family, mr, nr }: Kernel): { readonly shape: Shape; read
 }
 
 function print(
-  results: readonly { readonly name: string; readonly ops: number }[],
+  results: readonly { readonly name: string; readonly details: { readonly median: number } }[],
   rows: readonly Row[],
   core: Core,
 ): void {
   const { peakGflops } = core.machine;
-  const lines = results.map(({ name, ops }) => {
+  const lines = results.map(({ name, details }) => {
     const row = rows.find(({ kernel }) => kernel.name === name);
-    return { name, gflops: row ? (ops * flopsOf(row.stage.shape)) / 1e9 : 0 };
+    return { name, gflops: row ? flopsOf(row.stage.shape) / details.median / 1e9 : 0 };
   });
   console.log(`\n  GFLOP/s, and percent of ${peakGflops.toFixed(1)} (128-bit multiply-add):`);
   for (const { name, gflops } of lines.sort((x, y) => y.gflops - x.gflops)) {

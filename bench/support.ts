@@ -3,6 +3,7 @@ import b from 'benny';
 import type { Operands } from '../src/cli/bench/operands.ts';
 import { isUnsupported, type Peer, type Prepared } from '../src/cli/bench/types.ts';
 import { verify } from '../src/cli/bench/verify.ts';
+import { formatMs } from '../src/cli/format.ts';
 import { SHAPE_LISTS, type Shape, shapeList } from '../src/cli/shapes/index.ts';
 
 const RESULTS = 'bench/results';
@@ -44,8 +45,8 @@ export function conclude(
 ): readonly ReturnType<typeof b.add>[] {
   const live = process.stdout.isTTY === true;
   const complete = b.complete((summary) => {
-    for (const { name, ops, margin } of live ? [] : summary.results) {
-      console.log(`  ${name.padEnd(44)}${ops.toLocaleString('en').padStart(12)} ops/s  ±${margin} %`);
+    for (const { name, details, margin } of live ? [] : summary.results) {
+      console.log(`  ${name.padEnd(44)}${formatMs(1000 * details.median).padStart(10)}  ±${margin} %`);
     }
     report(summary);
   });

@@ -2,29 +2,53 @@
  * Several threads, one job: records are claimed from an atomic counter, and a record waits until all records of earlier
  * phases are done. There is no barrier to reach together: a thread that comes late, or never, costs nothing but speed,
  * because whatever a record waits for was claimed before it by a thread that is running.
+ *
+ * A job's words are used again for later jobs, while a late thread may still look at them. So the claim itself must say
+ * whether it is good: NEXT counts from CLOSED - LIMIT up to CLOSED, and a claim below CLOSED belongs to the job that the
+ * words describe now, which cannot come to rest (DONE = LIMIT) before that record is counted. Nothing else may be read
+ * from the words without such a claim.
  */
 import {
   CLOSED,
-  JOB_DONE, JOB_LIMIT, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
+  JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
   OP_PACK_A, OP_PACK_B, OP_TILE, OP_VECTOR,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
-  TEAM_SIGNAL, WORKER_BEAT,
+  TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY,
 } from '../gen/layout';
 import { packA, packB, tile, vector } from '../gemm/macro';
 
 /** Turns of a spin before a thread sleeps: some microseconds, the length of a typical wait between phases. */
 const SPIN = 2000;
-/** A sleeper looks up at least this often (nanoseconds), in case the thread that it waits for was ended. */
+/** A sleeper looks up at least this often (nanoseconds), in case the thread that it waits for was ended. team.ts counts
+ *  its patience in these naps. */
 const NAP: i64 = 20_000_000;
 
-/** Waits until DONE reaches `needed`; false when the job was stopped. */
-function waitFor(job: usize, needed: i32): bool {
-  let spin = 0;
+/** Why a job was stopped; team.ts has the same numbers. */
+const STOP_FAULT: i32 = 2;
+const STOP_SILENT: i32 = 3;
+
+/** What `drain` returns when there is nothing to tell; job numbers are not negative. */
+const NOTHING: i32 = -1;
+
+/**
+ * Waits until DONE reaches `needed`; false when the job was stopped. With `patience` it gives up, and stops the job, after
+ * so many naps in which nothing was done: only the calling thread may, for nobody watches over it.
+ */
+function waitFor(job: usize, needed: i32, patience: i32): bool {
+  let spin = 0, naps = 0, before = -1;
   while (true) {
     const done = atomic.load<i32>(job, JOB_DONE);
-    if (done >= needed) return true;
+    // stopping raises DONE, after it has set STOP: so STOP is looked at second
     if (atomic.load<i32>(job, JOB_STOP)) return false;
+    if (done >= needed) return true;
     if (++spin < SPIN) continue;
+    if (done != before) {
+      before = done;
+      naps = 0;
+    } else if (patience && ++naps > patience) {
+      closeJob(job, STOP_SILENT);
+      return false;
+    }
     atomic.add<i32>(job, 1, JOB_WAITERS);
     atomic.wait<i32>(job + JOB_DONE, done, NAP);
     atomic.sub<i32>(job, 1, JOB_WAITERS);
@@ -43,45 +67,62 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
 
 /**
  * Claims and executes records until none is left. `worker` is the address of the thread's own words, `scratch` its block
- * for edges. Returns 1 to the one thread that completed the job's last record, else 0.
+ * for edges. Returns the number of the job to the one thread that completed its last record, else NOTHING.
  */
-export function drain(job: usize, worker: usize, scratch: usize): i32 {
-  let last = 0;
+export function drain(job: usize, worker: usize, scratch: usize, patience: i32): i32 {
+  let finished = NOTHING;
   while (true) {
-    const index = atomic.add<i32>(job, 1, JOB_NEXT);
-    if (index >= atomic.load<i32>(job, JOB_LIMIT)) return last;
+    const claim = atomic.add<i32>(job, 1, JOB_NEXT);
+    if (claim >= CLOSED) return finished;
+    const limit = atomic.load<i32>(job, JOB_LIMIT);
+    const id = load<i32>(job, JOB_ID);
     const program = load<usize>(job, JOB_PROGRAM);
-    const record = program + PROGRAM_BYTES + index * RECORD_BYTES;
-    if (waitFor(job, load<i32>(record, RECORD_NEEDS)) && !atomic.load<i32>(job, JOB_STOP)) execute(job, program, record, scratch);
+    const record = program + PROGRAM_BYTES + (claim - CLOSED + limit) * RECORD_BYTES;
+    if (waitFor(job, load<i32>(record, RECORD_NEEDS), patience)) execute(job, program, record, scratch);
     atomic.add<i32>(worker, 1, WORKER_BEAT);
-    const done = atomic.add<i32>(job, 1, JOB_DONE) + 1;
+    if (atomic.add<i32>(job, 1, JOB_DONE) + 1 == limit) finished = id;
     if (atomic.load<i32>(job, JOB_WAITERS)) atomic.notify(job + JOB_DONE, -1);
-    if (done == atomic.load<i32>(job, JOB_LIMIT)) last = 1;
   }
 }
 
-/**
- * Stops a job: no record is claimed any more and those that wait are skipped. Returns how many records were claimed; the
- * job is at rest when DONE has reached that number.
- */
-export function closeJob(job: usize, reason: i32): i32 {
-  atomic.store<i32>(job, reason, JOB_STOP);
-  const claimed = min(atomic.xchg<i32>(job, CLOSED, JOB_NEXT), atomic.load<i32>(job, JOB_LIMIT));
-  atomic.store<i32>(job, claimed, JOB_LIMIT);
-  atomic.notify(job + JOB_DONE, -1);
-  return claimed;
+/** For a worker: takes part if its index is among those wanted. Returns what `drain` does. Until the caller clears BUSY,
+ *  the thread counts as inside of the job. */
+export function takePart(job: usize, index: i32, worker: usize, scratch: usize): i32 {
+  if (index >= atomic.load<i32>(job, JOB_HELPERS)) return NOTHING;
+  atomic.store<i32>(worker, <i32>job, WORKER_BUSY);
+  return drain(job, worker, scratch, 0);
 }
 
-/** For a blocking caller: spins, then sleeps until DONE reaches LIMIT or `nanoseconds` have gone by without a wake-up.
+/**
+ * Stops a job: those that wait skip their records, and the ones that nobody has claimed count as done, so that the job
+ * comes to rest when the last thread inside is through. Stopping twice is harmless.
+ */
+export function closeJob(job: usize, reason: i32): void {
+  atomic.store<i32>(job, reason, JOB_STOP);
+  const next = atomic.xchg<i32>(job, CLOSED, JOB_NEXT);
+  if (next < CLOSED) atomic.add<i32>(job, CLOSED - next, JOB_DONE);
+  atomic.notify(job + JOB_DONE, -1);
+}
+
+/** For a thread whose record trapped: stops the job and counts that record. Returns the job's number. */
+export function failRecord(job: usize): i32 {
+  const id = load<i32>(job, JOB_ID);
+  closeJob(job, STOP_FAULT);
+  atomic.add<i32>(job, 1, JOB_DONE);
+  atomic.notify(job + JOB_DONE, -1);
+  return id;
+}
+
+/** For a blocking caller: spins, then sleeps one nap, or less if the job comes to rest or a record is done meanwhile.
  *  Returns DONE. */
-export function awaitJob(job: usize, spins: i32, nanoseconds: i64): i32 {
+export function awaitJob(job: usize, spins: i32): i32 {
   let done = 0;
   for (let spin = 0; spin <= spins; spin++) {
     done = atomic.load<i32>(job, JOB_DONE);
     if (done >= atomic.load<i32>(job, JOB_LIMIT)) return done;
   }
   atomic.add<i32>(job, 1, JOB_WAITERS);
-  atomic.wait<i32>(job + JOB_DONE, done, nanoseconds);
+  atomic.wait<i32>(job + JOB_DONE, done, NAP);
   atomic.sub<i32>(job, 1, JOB_WAITERS);
   return atomic.load<i32>(job, JOB_DONE);
 }

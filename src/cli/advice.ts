@@ -43,6 +43,7 @@ export function adviceFor(
     ...featureAdvice(info),
     ...threadAdvice(info, environment),
     ...machineAdvice(machine, environment),
+    ...ceilingAdvice(machine, info),
   ];
 }
 
@@ -100,4 +101,16 @@ function machineAdvice(machine: MachineReport, { load, cores }: Environment): re
     });
   }
   return advice;
+}
+
+/** 256-bit vectors go beyond the ceiling by design; anything else that does says that the ceiling was disturbed. */
+function ceilingAdvice(
+  { peakGflops, kernelGflops }: MachineReport,
+  { features }: RuntimeInfo,
+): readonly Advice[] {
+  const fastest = Math.max(0, ...Object.values(kernelGflops));
+  const wide = features.some(({ name, on }) => name === 'revectorize' && on);
+  if (wide || fastest <= 1.1 * peakGflops) return [];
+  const what = `a kernel reached ${fastest.toFixed(1)} GFLOP/s, more than the ceiling of ${peakGflops.toFixed(1)}`;
+  return [{ level: 'note', what, todo: 'something else ran while the ceiling was measured: measure again' }];
 }

@@ -1,5 +1,6 @@
 /** Shapes: lists of extents, row-major. Checks throw `E_SHAPE` with the offending values. */
 import { TesseraeError } from './errors.ts';
+import { show } from './show.ts';
 
 export type Shape = readonly number[];
 
@@ -27,7 +28,7 @@ export function checkShape(shape: unknown, what: string): Shape {
     if (!Number.isSafeInteger(extent) || (extent as number) < 0) {
       throw new TesseraeError(
         'E_SHAPE',
-        `${what}: ${String(extent)} is no extent`,
+        `${what}: ${show(extent)} is no extent`,
         { shape, extent },
         'Extents are finite whole numbers, zero or more.',
       );

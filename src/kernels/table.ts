@@ -138,6 +138,7 @@ function rowsOf(feature: KernelFeature): Kernel[] {
     ...DIRECT_BLOCKS.map((block) => gemmRow(block, feature, 'direct', 'plain')),
     vectorRow('axpy', feature, 4),
     vectorRow('axpy', feature, 8),
+    vectorRow('dot', feature, 1),
     vectorRow('dot', feature, 2),
     vectorRow('dot', feature, 4),
   ];

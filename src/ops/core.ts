@@ -55,6 +55,7 @@ export class Core {
   #tensors = 0;
   #machine: MachineProfile;
   #closed = false;
+  #closing: Promise<void> | undefined;
   #saving: ReturnType<typeof setTimeout> | undefined;
 
   constructor(parts: CoreParts, machine: MachineProfile) {
@@ -78,7 +79,7 @@ export class Core {
     this.heap = this.#makeHeap();
     this.#leaks = new FinalizationRegistry(({ block, shape }) => {
       if (block.disposed || this.#closed) return;
-      this.#tensors--;
+      if (block.owner === 'tensors') this.#tensors--;
       block.dispose();
       this.onEvent({ type: 'leak', bytes: block.bytes, shape });
     });
@@ -92,7 +93,7 @@ export class Core {
     return this.#closed;
   }
 
-  /** Live tensors and prepacked operands. */
+  /** Live tensors; prepacked operands are counted in bytes only. */
   get tensors(): number {
     return this.#tensors;
   }
@@ -145,8 +146,10 @@ export class Core {
     if (this.effort === 'estimate' || !planned || planned.effort !== 'estimate') return;
     const running = this.#tuning.get(planned.key);
     if (running) {
-      await running;
-      return;
+      // whoever began it may give it up: that is not this call's end
+      await running.catch(() => undefined);
+      signal?.throwIfAborted();
+      return this.tuneFirst(problem, signal);
     }
     const tuning = tuneProblem(this, problem, {
       effort: this.effort,
@@ -178,11 +181,14 @@ export class Core {
     }
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.save();
-    this.#closed = true;
-    await this.backend.close();
+  /** Closing again waits for the first. */
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.save();
+      this.#closed = true;
+      this.#closing = this.backend.close();
+    }
+    return this.#closing;
   }
 
   #planOrNone(problem: MatmulProblem): Planned | undefined {
@@ -212,11 +218,11 @@ export class Core {
       },
       floats: () => core.backend.floats(),
       watch(owner, block, shape) {
-        core.#tensors++;
+        if (block.owner === 'tensors') core.#tensors++;
         core.#leaks.register(owner, { block, shape }, block);
       },
       unwatch(block) {
-        core.#tensors--;
+        if (block.owner === 'tensors') core.#tensors--;
         core.#leaks.unregister(block);
       },
     };

@@ -17,6 +17,11 @@ export interface FeatureFacts {
 const REVECTORIZE = '--experimental-wasm-revectorize';
 const RELAXED = '--experimental-wasm-relaxed-simd';
 
+/** Whether kernels may run on vectors wider than 128 bits. */
+export function hasWideVectors({ flagsSet }: FeatureFacts): boolean {
+  return flagsSet.includes(REVECTORIZE);
+}
+
 function relaxedReport({ relaxed, flagsSet, flagsAsked, engine }: FeatureFacts): FeatureReport {
   const name = 'relaxed-simd';
   if (relaxed)

@@ -1,14 +1,15 @@
 /** matmul: arguments -> problem -> plan -> execution -> result. */
 
-import { referenceActivation, referenceMatmul } from '../backends/reference/matmul.ts';
+import { referenceMatmul } from '../backends/reference/matmul.ts';
 import { TesseraeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
 import { type Activation, readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import type { Operands } from '../schedule/execute.ts';
+import { checkAsync, checkFlag, checkNumber, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import { biasKind, type Operand, readOperand, readOut, readPrepacked } from './operands.ts';
-import { DenseTensor, type Panels } from './tensor.ts';
+import { Block, DenseTensor, type Panels } from './tensor.ts';
 import type { AsyncOptions, MatmulOptions, Prepacked, Tensor, TensorLike } from './types.ts';
 
 interface Request {
@@ -25,26 +26,16 @@ interface Request {
   readonly clipMax: number;
 }
 
-function readNumber(value: number | undefined, fallback: number, name: string): number {
-  if (value === undefined) return fallback;
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
-  throw new TesseraeError(
-    'E_ARGUMENT',
-    `${name} is ${String(value)}`,
-    { [name]: value },
-    `${name} must be a finite number.`,
-  );
-}
-
-function readFlag(value: boolean | undefined, name: string): boolean {
-  if (value === undefined || typeof value === 'boolean') return value ?? false;
-  throw new TesseraeError(
-    'E_ARGUMENT',
-    `${name} is ${String(value)}`,
-    { [name]: value },
-    `${name} must be true or false.`,
-  );
-}
+const SYNC_OPTIONS: ReadonlySet<string> = new Set<keyof MatmulOptions>([
+  'transposeA',
+  'transposeB',
+  'bias',
+  'activation',
+  'alpha',
+  'beta',
+  'out',
+]);
+const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, 'signal', 'onProgress']);
 
 function rowsOf(shape: Shape, transpose: boolean): number {
   return shape[shape.length - (transpose ? 1 : 2)] ?? 1;
@@ -57,13 +48,13 @@ function columnsOf(shape: Shape, transpose: boolean): number {
 /** Everything that can be wrong with a call is found here, before memory is taken. */
 function readRequest(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions): Request {
   core.checkOpen('multiply');
-  const transposeA = readFlag(options.transposeA, 'transposeA');
-  const transposeB = readFlag(options.transposeB, 'transposeB');
+  const transposeA = checkFlag(options.transposeA, 'transposeA');
+  const transposeB = checkFlag(options.transposeB, 'transposeB');
   const activation: { kind: MatmulProblem['activation']; min: number; max: number } = readActivation(
     options.activation as Activation | undefined,
   );
-  const alpha = readNumber(options.alpha, 1, 'alpha');
-  const beta = readNumber(options.beta, 0, 'beta');
+  const alpha = checkNumber(options.alpha, 1, 'alpha');
+  const beta = checkNumber(options.beta, 0, 'beta');
   const operandA = readOperand(core.heap, a, 'a');
   const panels = readPrepacked(core.heap, b);
   if (panels && transposeB) {
@@ -176,22 +167,30 @@ class Placement {
   }
 }
 
-/** Extents of zero: no product, but bias, beta and activation still apply when only k is zero. */
-function runEmpty(core: Core, request: Request, placed: Placement): void {
-  const { problem: p } = request;
-  const floats = core.heap.floats();
-  const { c, bias, beta, clipMin, clipMax } = placed.operands;
-  for (let at = 0; at < p.batch * p.m * p.n; at++) {
-    const i = Math.floor(at / p.n) % p.m;
-    const added =
-      p.bias === 'row'
-        ? floats[(bias >> 2) + (at % p.n)]!
-        : p.bias === 'column'
-          ? floats[(bias >> 2) + i]!
-          : 0;
-    const old = beta === 0 ? 0 : beta * floats[(c >> 2) + at]!;
-    floats[(c >> 2) + at] = referenceActivation(p.activation, old + added, clipMin, clipMax);
+/** Extents of zero. Where only k is zero, every sum is zero but bias, beta and activation still apply: one step of zeros
+ *  through the kernels, so that the bits are those of any other product. */
+function runEmpty(core: Core, { problem: p }: Request, placed: Placement): void {
+  if (p.batch === 0 || p.m === 0 || p.n === 0) return;
+  const zeros = new Block(core.heap, 4 * Math.max(p.m, p.n), 'scratch');
+  try {
+    core.heap.floats().fill(0, zeros.address >> 2, (zeros.address + zeros.bytes) >> 2);
+    const one = { sharedA: true, sharedB: true, leading: undefined, prepackedB: false, panel: undefined };
+    const planned = core.plan({ ...p, ...one, k: 1, transposeA: false, transposeB: false });
+    if (!planned) throw untrusted(core);
+    const operands = { ...placed.operands, a: zeros.address, b: zeros.address, packedB: undefined };
+    core.executor.runSync(planned, operands);
+  } finally {
+    zeros.dispose();
   }
+}
+
+function untrusted(core: Core): TesseraeError {
+  return new TesseraeError(
+    'E_KERNEL',
+    'no kernel that could do this may be trusted on this device',
+    { quarantined: core.quarantined },
+    "The float64 reference cannot stand in here: it reads no panels and is not bit-exact. Use numerics 'fast' and plain tensors.",
+  );
 }
 
 /** The oracle as a last resort, where no kernel may be trusted. */
@@ -200,13 +199,7 @@ function runReference(core: Core, request: Request, placed: Placement): void {
   const floats = core.heap.floats();
   const slice = (address: number, shape: Shape) =>
     floats.slice(address >> 2, (address >> 2) + shape.reduce((x, y) => x * y, 1));
-  if (!b)
-    throw new TesseraeError(
-      'E_KERNEL',
-      'no kernel that reads these panels may be trusted on this device',
-      { kernels: [...core.filter.quarantined.keys()] },
-      'Pass b as a tensor instead of prepacked.',
-    );
+  if (!b || core.exact) throw untrusted(core);
   const { operands, out } = placed;
   const { alpha, beta, clipMin, clipMax } = operands;
   const values = {
@@ -232,6 +225,7 @@ export function matmulSync(
   b: TensorLike | Prepacked,
   options: MatmulOptions,
 ): Tensor {
+  checkOptions(options, SYNC_OPTIONS);
   const request = readRequest(core, a, b, options);
   const placed = new Placement(core, request);
   let failed = true;
@@ -258,6 +252,8 @@ export function matmul(
 ): Promise<Tensor> {
   let placed: Placement | undefined;
   try {
+    checkOptions(options, ASYNC_OPTIONS);
+    checkAsync(options);
     options.signal?.throwIfAborted();
     const request = readRequest(core, a, b, options);
     placed = new Placement(core, request);

@@ -1,6 +1,7 @@
 /** What a user passed, checked and brought into memory: before any work, with an error that says what was wrong. */
 import { TesseraeError } from '../core/errors.ts';
 import { checkShape, type Shape, showShape, sizeOf } from '../core/shape.ts';
+import { show } from '../core/show.ts';
 import type { BiasKind } from '../problem/epilogue.ts';
 import { Block, DenseTensor, type Heap, Panels } from './tensor.ts';
 import type { Prepacked, Tensor, TensorLike } from './types.ts';
@@ -96,7 +97,21 @@ export function checkData(data: unknown, shape: Shape, name: string): Float32Arr
   return data;
 }
 
-export function checkLength(length: number, shape: Shape, name: string): void {
+/** A plain array of numbers: anything else in it would become NaN without a word. */
+export function checkNumbers(data: readonly unknown[], shape: Shape): void {
+  const at = data.findIndex((value) => typeof value !== 'number');
+  if (at >= 0) {
+    throw new TesseraeError(
+      'E_DTYPE',
+      `data[${at}] is ${show(data[at])}, not a number`,
+      { index: at, value: data[at] },
+      'Pass numbers, or a Float32Array.',
+    );
+  }
+  checkLength(data.length, shape, 'data');
+}
+
+function checkLength(length: number, shape: Shape, name: string): void {
   if (length === sizeOf(shape)) return;
   throw new TesseraeError(
     'E_SHAPE',

@@ -1,5 +1,6 @@
 /** Runtime options, checked and completed. */
 import { TesseraeError } from '../core/errors.ts';
+import { show } from '../core/show.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import type { RuntimeOptions } from './types.ts';
 
@@ -14,12 +15,7 @@ export type Settings = Required<Omit<RuntimeOptions, 'threads' | 'wisdom' | 'mem
 };
 
 function bad(name: string, value: unknown, hint: string): TesseraeError {
-  return new TesseraeError(
-    'E_ARGUMENT',
-    `option ${name} is ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
-    { [name]: value },
-    hint,
-  );
+  return new TesseraeError('E_ARGUMENT', `option ${name} is ${show(value)}`, { [name]: value }, hint);
 }
 
 function oneOf<T extends string>(name: string, value: T | undefined, choices: readonly T[]): T {
@@ -64,7 +60,9 @@ export function readOptions(options: RuntimeOptions): Settings {
         `There is no such option; known are ${KNOWN.join(', ')}.`,
       );
   }
-  const { threads, wisdom, onEvent } = options;
+  const { threads, wisdom, onEvent, memory } = options;
+  const isMemory = typeof memory === 'object' && memory !== null;
+  if (memory !== undefined && !isMemory) throw bad('memory', memory, 'An object with initial and maximum.');
   if (threads !== undefined && !(Number.isSafeInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
     throw bad('threads', threads, `A whole number from 1 to ${MAX_THREADS}.`);
   }

@@ -1,10 +1,12 @@
 /** Panels made once for a right operand that many calls share, such as a weight matrix. */
 import { TesseraeError } from '../core/errors.ts';
 import { roundUp } from '../core/math.ts';
+import { show } from '../core/show.ts';
 import { applicableKernels } from '../kernels/select.ts';
-import type { Kernel } from '../kernels/table.ts';
+import { findKernel, type Kernel } from '../kernels/table.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type MatmulProblem, matmulFromShapes, matmulKey } from '../problem/matmul.ts';
+import { checkFlag, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import { readOperand } from './operands.ts';
 import { Panels } from './tensor.ts';
@@ -17,20 +19,29 @@ const PANEL_NR = 16;
 /** From this many rows on, the width of the kernel that is best for many rows is worth more than a fast single row. */
 const MANY_ROWS = 24;
 
-/** Width of panels for products with `m` rows: a width that has kernels of one row and of several. */
-function panelWidth(core: Core, problem: MatmulProblem, m: number | undefined): number {
-  if (m === undefined || m < MANY_ROWS) return PANEL_NR;
-  const best = core.planner.plan({ ...problem, m }).plan;
-  const kernels = applicableKernels(problem, core.filter);
-  const width = kernels.find((kernel) => kernel.name === best.kernel)?.nr ?? PANEL_NR;
-  return kernels.some((kernel) => kernel.nr === width && kernel.mr === 1) ? width : PANEL_NR;
+/** Panels for a plain problem whose right operand is to be packed once: a width that has kernels of one row and of
+ *  several, blocks of k of equal length. */
+export function panelFor(
+  core: Core,
+  problem: MatmulProblem,
+  m: number | undefined,
+): { nr: number; kc: number } {
+  const blocks = Math.max(1, Math.ceil(problem.k / PANEL_KC));
+  const kc = roundUp(Math.max(1, Math.ceil(problem.k / blocks)), 4);
+  if (m === undefined || m < MANY_ROWS || problem.k === 0 || problem.n === 0) return { nr: PANEL_NR, kc };
+  const best = findKernel(core.planner.plan({ ...problem, m }).plan.kernel);
+  const kernels = applicableKernels(problem, core.filter).filter(({ family }) => family === 'packed');
+  const single = kernels.some((kernel) => kernel.nr === best?.nr && kernel.mr === 1);
+  return { nr: best && single ? best.nr : PANEL_NR, kc };
 }
+
+const OPTIONS: ReadonlySet<string> = new Set(['transposeB', 'm']);
 
 function checkRows(m: number | undefined): void {
   if (m === undefined || (Number.isSafeInteger(m) && m >= 0)) return;
   throw new TesseraeError(
     'E_ARGUMENT',
-    `m is ${String(m)}`,
+    `m is ${show(m)}`,
     { m },
     'm is the usual number of rows of the left operand.',
   );
@@ -42,8 +53,9 @@ export function prepack(
   options: { readonly transposeB?: boolean; readonly m?: number },
 ): Prepacked {
   core.checkOpen('prepack');
+  checkOptions(options, OPTIONS);
   checkRows(options.m);
-  const transposeB = options.transposeB ?? false;
+  const transposeB = checkFlag(options.transposeB, 'transposeB');
   const operand = readOperand(core.heap, b, 'b');
   if (operand.shape.length !== 2) {
     throw new TesseraeError(
@@ -56,9 +68,9 @@ export function prepack(
   const [rows, cols] = operand.shape as readonly [number, number];
   const [k, n] = transposeB ? [cols, rows] : [rows, cols];
   const { problem } = matmulFromShapes([1, k], operand.shape, { transposeB, exact: core.exact });
-  const nr = k > 0 && n > 0 ? panelWidth(core, problem, options.m) : PANEL_NR;
-  const kc = roundUp(Math.max(1, Math.ceil(k / Math.max(1, Math.ceil(k / PANEL_KC)))), 4);
-  const panels = new Panels(core.heap, [k, n], { nr, kc });
+  const panel = panelFor(core, problem, options.m);
+  const { nr, kc } = panel;
+  const panels = new Panels(core.heap, [k, n], panel);
   if (k === 0 || n === 0) return panels;
   let placed = false;
   try {

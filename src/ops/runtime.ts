@@ -17,10 +17,11 @@ import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import { WISDOM_SCHEMA, Wisdom } from '../plan/wisdom.ts';
 import { matmulKey } from '../problem/matmul.ts';
+import { badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
 import { Core } from './core.ts';
-import { type FeatureFacts, featureReports, version } from './info.ts';
+import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
 import { matmul, matmulSync } from './matmul.ts';
-import { checkData, checkLength } from './operands.ts';
+import { checkData, checkNumbers } from './operands.ts';
 import { readOptions, type Settings } from './options.ts';
 import { prepack } from './prepack.ts';
 import { readSpec } from './spec.ts';
@@ -47,6 +48,8 @@ import type {
 /** A first guess of the time to wake the team, until it has been measured. */
 const WAKE_GUESS_US = 40;
 const MiB = 1024 * 1024;
+const ASYNC_OPTIONS: ReadonlySet<string> = new Set(['signal', 'onProgress']);
+const TUNE_OPTIONS: ReadonlySet<string> = new Set([...ASYNC_OPTIONS, 'effort', 'budgetMs']);
 
 /** Parts that tests replace; users have no way to pass them. */
 export interface Internals {
@@ -102,7 +105,7 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
     onEvent: settings.onEvent,
   };
   const known = internals.machine ?? knownMachine(wisdom, backend, parts.exact);
-  const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact)));
+  const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact, features)));
   if (!known) core.setMachine(core.machine);
   return new WasmRuntime(core, settings, features, { requested, actual: threads });
 }
@@ -199,6 +202,7 @@ async function shortProbe(
   host: Host,
   threads: number,
   exact: boolean,
+  features: FeatureFacts,
 ): Promise<MachineProfile> {
   return probeMachine(
     backend,
@@ -206,9 +210,10 @@ async function shortProbe(
       clock: systemClock,
       peakMs: 40,
       kernelMs: 240,
-      readBytes: 8 * MiB,
-      readMs: 12,
+      readBytes: 64 * MiB,
+      readMs: 15,
       kernels: probedKernels(backend, exact),
+      wideVectors: hasWideVectors(features),
       pause: () => host.yieldToEvents(),
     },
     { wakeUs: threads > 1 ? WAKE_GUESS_US : 0 },
@@ -273,6 +278,7 @@ class WasmRuntime implements Runtime {
         wisdom.list().map(({ key, plan, effort, ms }) => ({ key, plan, effort, ms: ms ?? Number.NaN })),
       export: () => wisdom.export(),
       import: (text) => {
+        if (typeof text !== 'string') throw badArgument('text', text, 'What export() returned.');
         const changed = wisdom.import(text);
         planner.reconsider();
         this.#core.saveSoon();
@@ -290,7 +296,7 @@ class WasmRuntime implements Runtime {
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor {
     this.#core.checkOpen('make a tensor');
     const checked = checkShape(shape, 'tensor');
-    if (Array.isArray(data)) checkLength(data.length, checked, 'data');
+    if (Array.isArray(data)) checkNumbers(data, checked);
     else checkData(data, checked, 'data');
     const tensor = new DenseTensor(this.#core.heap, checked);
     tensor.data.set(data);
@@ -323,7 +329,7 @@ class WasmRuntime implements Runtime {
   explain(spec: ProblemSpec): Explanation {
     const core = this.#core;
     core.checkOpen('explain');
-    const problem = readSpec(spec, core.exact);
+    const problem = readSpec(core, spec);
     const planned = core.plan(problem);
     if (!planned)
       throw new TesseraeError(
@@ -347,7 +353,9 @@ class WasmRuntime implements Runtime {
   async prepare(problems: readonly ProblemSpec[], options: AsyncOptions = {}): Promise<void> {
     const core = this.#core;
     core.checkOpen('prepare');
-    const specs = problems.map((spec) => readSpec(spec, core.exact));
+    checkOptions(options, ASYNC_OPTIONS);
+    checkAsync(options);
+    const specs = checkProblems(problems).map((spec) => readSpec(core, spec));
     let done = 0;
     let threads = 1;
     for (const problem of specs) {
@@ -359,22 +367,25 @@ class WasmRuntime implements Runtime {
       }
       options.onProgress?.({ phase: 'prepare', done: ++done, total: specs.length });
       await core.host.yieldToEvents();
+      core.checkOpen('prepare');
     }
     if (threads > 1) await core.backend.team.whenReady(threads);
+    core.checkOpen('prepare');
   }
 
   async tune(problems: readonly ProblemSpec[], options: TuneOptions = {}): Promise<readonly TuneReport[]> {
     const core = this.#core;
     core.checkOpen('tune');
+    checkOptions(options, TUNE_OPTIONS);
+    checkAsync(options);
     const { effort = 'measure', budgetMs = 10_000, signal, onProgress } = options;
-    if (!(budgetMs > 0))
-      throw new TesseraeError(
-        'E_ARGUMENT',
-        `budgetMs is ${String(budgetMs)}`,
-        { budgetMs },
-        'A number of milliseconds above 0.',
-      );
-    const specs = problems.map((spec) => readSpec(spec, core.exact));
+    if (effort !== 'measure' && effort !== 'exhaustive') {
+      throw badArgument('effort', effort, 'Use measure or exhaustive.');
+    }
+    if (typeof budgetMs !== 'number' || !(budgetMs > 0)) {
+      throw badArgument('budgetMs', budgetMs, 'A number of milliseconds above 0.');
+    }
+    const specs = checkProblems(problems).map((spec) => readSpec(core, spec));
     const started = systemClock.now();
     const reports: TuneReport[] = [];
     if (this.#threads.actual > 1 && specs.length > 0) await core.backend.team.whenReady(this.#threads.actual);
@@ -407,6 +418,8 @@ class WasmRuntime implements Runtime {
   async measureMachine(options: AsyncOptions = {}): Promise<MachineReport> {
     const core = this.#core;
     core.checkOpen('measure');
+    checkOptions(options, ASYNC_OPTIONS);
+    checkAsync(options);
     const { signal, onProgress } = options;
     const bytes = Math.min(192 * MiB, Math.floor(this.#settings.memory.maximum / 4));
     onProgress?.({ phase: 'prepare', done: 0, total: 2 });
@@ -421,11 +434,16 @@ class WasmRuntime implements Runtime {
         readBytes: bytes,
         readMs: 300,
         kernels: probedKernels(core.backend, core.exact),
-        pause: () => core.host.yieldToEvents(),
+        wideVectors: hasWideVectors(this.#features),
+        pause: async () => {
+          await core.host.yieldToEvents();
+          core.checkOpen('measure');
+        },
         ...(signal ? { signal } : {}),
       },
       team,
     );
+    core.checkOpen('measure');
     onProgress?.({ phase: 'prepare', done: 2, total: 2 });
     core.setMachine(machine);
     return machine;

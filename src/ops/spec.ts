@@ -1,16 +1,32 @@
 /** Problems as users write them: `1x4096x4096` (m x k x n), `12x64x128x64` (batch first), or an object. */
 import { TesseraeError } from '../core/errors.ts';
-import { readActivation } from '../problem/epilogue.ts';
+import { checkShape } from '../core/shape.ts';
+import { show } from '../core/show.ts';
+import { type BiasKind, readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulProblem } from '../problem/matmul.ts';
+import { badArgument, checkFlag, checkOptions } from './arguments.ts';
+import type { Core } from './core.ts';
+import { panelFor } from './prepack.ts';
 import type { ProblemSpec } from './types.ts';
 
 const HINT = "Write 'MxKxN' or 'BATCHxMxKxN', or { m, k, n }.";
-/** What prepack chooses for a few rows; a spec that says `prepacked` means these panels. */
-const SPEC_PANEL_NR = 16;
 
 function badSpec(spec: unknown): TesseraeError {
-  return new TesseraeError('E_ARGUMENT', `${JSON.stringify(spec)} is no problem`, { problem: spec }, HINT);
+  return new TesseraeError('E_ARGUMENT', `${show(spec)} is no problem`, { problem: spec }, HINT);
 }
+
+const FIELDS: ReadonlySet<string> = new Set([
+  'batch',
+  'm',
+  'k',
+  'n',
+  'transposeA',
+  'transposeB',
+  'bias',
+  'activation',
+  'prepacked',
+]);
+const BIASES: readonly BiasKind[] = ['none', 'row', 'column'];
 
 function fromText(text: string): { batch: number; m: number; k: number; n: number } {
   const numbers = text.trim().toLowerCase().split('x').map(Number);
@@ -19,22 +35,38 @@ function fromText(text: string): { batch: number; m: number; k: number; n: numbe
   return { batch, m, k, n };
 }
 
-export function readSpec(spec: ProblemSpec, exact: boolean): MatmulProblem {
+export function readSpec(core: Core, spec: ProblemSpec): MatmulProblem {
+  const { exact } = core;
   if (typeof spec !== 'string' && (typeof spec !== 'object' || spec === null)) throw badSpec(spec);
   const extents = typeof spec === 'string' ? fromText(spec) : { batch: 1, ...spec };
   const { batch, m, k, n } = extents;
   for (const extent of [batch, m, k, n]) if (!Number.isSafeInteger(extent) || extent < 1) throw badSpec(spec);
+  for (const [rows, cols] of [
+    [m, k],
+    [k, n],
+    [m, n],
+  ] as const)
+    checkShape([batch, rows, cols], 'problem');
   if (typeof spec === 'string') return matmulProblem({ batch, m, n, k }, { exact });
-  const kc = Math.ceil(Math.ceil(k / Math.ceil(k / 256)) / 4) * 4;
-  return matmulProblem(
+  checkOptions(spec, FIELDS);
+  const { bias = 'none' } = spec;
+  if (!BIASES.includes(bias)) throw badArgument('bias', bias, `Use one of ${BIASES.join(', ')}.`);
+  const traits = {
+    transposeA: checkFlag(spec.transposeA, 'transposeA'),
+    bias,
+    activation: readActivation(spec.activation).kind,
+    exact,
+  };
+  const plain = matmulProblem(
     { batch, m, n, k },
-    {
-      transposeA: spec.transposeA ?? false,
-      transposeB: spec.transposeB ?? false,
-      bias: spec.bias ?? 'none',
-      activation: readActivation(spec.activation).kind,
-      exact,
-      panel: spec.prepacked ? { nr: SPEC_PANEL_NR, kc } : undefined,
-    },
+    { ...traits, transposeB: checkFlag(spec.transposeB, 'transposeB') },
+  );
+  if (!checkFlag(spec.prepacked, 'prepacked')) return plain;
+  // panels are the same however b was stored
+  const rows = batch === 1 || traits.transposeA ? m : m * batch;
+  const members = rows === m ? batch : 1;
+  return matmulProblem(
+    { batch: members, m: rows, n, k },
+    { ...traits, panel: panelFor(core, matmulProblem({ m: 1, n, k }, { exact }), m) },
   );
 }

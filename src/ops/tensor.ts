@@ -22,12 +22,14 @@ export class Block {
   readonly heap: Heap;
   readonly address: Address;
   readonly bytes: number;
+  readonly owner: Owner;
   #uses = 0;
   #disposed = false;
 
   constructor(heap: Heap, bytes: number, owner: Owner) {
     this.heap = heap;
     this.bytes = bytes;
+    this.owner = owner;
     this.address = heap.allocate(bytes, owner);
   }
 
@@ -99,7 +101,7 @@ export class DenseTensor implements Tensor {
   dispose(): void {
     if (this.disposed) return;
     this.block.heap.unwatch(this.block);
-    if (!this.block.heap.closed) this.block.dispose();
+    this.block.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -132,7 +134,7 @@ export class Panels {
   dispose(): void {
     if (this.disposed) return;
     this.block.heap.unwatch(this.block);
-    if (!this.block.heap.closed) this.block.dispose();
+    this.block.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -1,15 +1,28 @@
 /** Tuning a problem for real: operands in memory, plans run and their answers checked. */
+
+import type { Backend } from '../backends/types.ts';
 import { systemClock } from '../core/clock.ts';
 import { abortReason } from '../core/errors.ts';
 import { roundUp } from '../core/math.ts';
 import { fillRandom, randomFrom } from '../core/random.ts';
 import { kernelsUsed } from '../kernels/table.ts';
 import { NARROW, WIDE } from '../plan/candidates.ts';
-import type { Effort, Plan } from '../plan/plan.ts';
+import type { Candidate, Effort, Plan } from '../plan/plan.ts';
+import type { Planner } from '../plan/planner.ts';
 import { type MatmulProblem, matmulKey } from '../problem/matmul.ts';
-import type { Operands } from '../schedule/execute.ts';
+import type { Executor, Operands } from '../schedule/execute.ts';
 import { type Tuned, tunePlan } from '../tune/tune.ts';
-import type { Core } from './core.ts';
+
+/** What tuning needs of a runtime. */
+export interface Tunable {
+  readonly backend: Backend;
+  readonly planner: Planner;
+  readonly executor: Executor;
+  readonly onEvent: (event: { type: 'planned'; key: string; plan: Plan; effort: Effort }) => void;
+  trust(kernel: string): boolean;
+  checkOpen(what: string): void;
+  saveSoon(): void;
+}
 
 export interface TuneLimits {
   readonly effort: Exclude<Effort, 'estimate'>;
@@ -32,7 +45,7 @@ interface Bench {
 }
 
 /** Random operands of a problem in memory. A prepacked B is random panels: their time does not depend on their values. */
-function makeBench(core: Core, p: MatmulProblem): Bench {
+function makeBench(core: Tunable, p: MatmulProblem): Bench {
   const countA = (p.sharedA ? 1 : p.batch) * p.m * p.k;
   const columns = p.panel ? roundUp(p.n, p.panel.nr) : p.n;
   const countB = (p.sharedB ? 1 : p.batch) * columns * p.k;
@@ -99,15 +112,16 @@ function isPlainProduct(p: MatmulProblem): boolean {
 
 /** Runs the race and remembers its winner. Undefined if no candidate could be measured. */
 export async function tuneProblem(
-  core: Core,
+  core: Tunable,
   problem: MatmulProblem,
   limits: TuneLimits,
 ): Promise<Tuned | undefined> {
   const key = matmulKey(problem);
   const exhaustive = limits.effort === 'exhaustive';
-  const candidates = core.planner
-    .candidates(problem, exhaustive ? WIDE : NARROW)
-    .filter(({ plan }) => kernelsUsed(plan.kernel).every((name) => core.trust(name)));
+  const trusted = ({ plan }: Candidate) => kernelsUsed(plan.kernel).every((name) => core.trust(name));
+  const candidates = core.planner.candidates(problem, exhaustive ? WIDE : NARROW).filter(trusted);
+  const neighbours = ({ kernel, packing }: Plan) =>
+    core.planner.candidates(problem, WIDE, kernel).filter(({ plan }) => plan.packing === packing);
   const bench = makeBench(core, problem);
   const run = (plan: Plan, ms: number) => {
     const execution = { key, problem, plan, ms };
@@ -120,8 +134,12 @@ export async function tuneProblem(
     return isPlainProduct(problem) ? spotCheck(problem, bench, 11) : undefined;
   };
   try {
-    const tuned = await tunePlan({ candidates, exhaustive, run, verify }, { clock: systemClock, ...limits });
+    const tuned = await tunePlan(
+      { candidates, exhaustive, neighbours, run, verify },
+      { clock: systemClock, ...limits },
+    );
     if (limits.signal?.aborted) throw abortReason(limits.signal);
+    core.checkOpen('tune');
     if (tuned) {
       core.planner.learn(problem, tuned.plan, limits.effort, tuned.ms, tuned.candidates);
       core.onEvent({ type: 'planned', key, plan: tuned.plan, effort: limits.effort });

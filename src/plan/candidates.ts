@@ -19,11 +19,11 @@ const ALL = Number.MAX_SAFE_INTEGER;
 /** For estimates: one sensible blocking and its neighbours. */
 export const NARROW: Ladders = { mc: [48, 120], kc: [256], nc: [128, 512], orders: ['mn'] };
 
-/** For `exhaustive`. */
+/** For `exhaustive`, and for the second round of `measure`. */
 export const WIDE: Ladders = {
   mc: [24, 48, 96, 192, ALL],
   kc: [128, 256, 512],
-  nc: [64, 128, 256, 512, ALL],
+  nc: [128, 256, 512, ALL],
   orders: ['mn', 'nm'],
 };
 
@@ -43,6 +43,15 @@ function packingsOf(kernel: Kernel, p: MatmulProblem): Packing[] {
   if (kernel.family === 'packed') return ['ab'];
   if (p.prepackedB) return ['b'];
   return p.transposeB ? ['b'] : ['b', 'none'];
+}
+
+/** Whether a plan that came from elsewhere is one that its kernel can run on this problem: whole blocks, a packing that the
+ *  kernel reads, the panels that are there. A plan that does not fit would give wrong results, not slow ones. */
+export function planFits(p: MatmulProblem, plan: Plan, kernel: Kernel): boolean {
+  if (plan.backend !== 'wasm') return false;
+  if (kernel.family === 'axpy' || kernel.family === 'dot') return plan.packing === 'none';
+  const whole = plan.mc % kernel.mr === 0 && plan.nc % kernel.nr === 0;
+  return whole && packingsOf(kernel, p).includes(plan.packing) && (!p.panel || plan.kc === p.panel.kc);
 }
 
 /** 1, 2, 4, ... and the most. */

@@ -1,8 +1,9 @@
 /** Problem to plan: wisdom if there is any, else the estimate. Measuring is the tuner's; its results come back as wisdom. */
+import { roundUp } from '../core/math.ts';
 import { applicableKernels, type KernelFilter } from '../kernels/select.ts';
-import { findKernel } from '../kernels/table.ts';
+import { findKernel, type Kernel } from '../kernels/table.ts';
 import { type MatmulProblem, matmulKey } from '../problem/matmul.ts';
-import { candidatePlans, type Ladders, NARROW } from './candidates.ts';
+import { candidatePlans, type Ladders, NARROW, planFits } from './candidates.ts';
 import { estimateMs } from './estimate.ts';
 import type { MachineProfile } from './machine.ts';
 import type { Candidate, Effort, Plan } from './plan.ts';
@@ -25,6 +26,20 @@ export interface PlannerContext {
   machine(): MachineProfile;
 }
 
+/** Kernels of each family that an estimate looks at closely. */
+const PROMISING_PER_FAMILY = 8;
+
+/** The kernels that are fastest on whole blocks, less what their padding would waste on this problem. */
+function promising(p: MatmulProblem, kernels: readonly Kernel[], machine: MachineProfile): Kernel[] {
+  const useful = ({ mr, nr, name }: Kernel) =>
+    ((machine.kernelGflops[name] ?? 0) * (p.m * p.n)) / (roundUp(p.m, mr) * roundUp(p.n, nr));
+  const families = new Map<string, Kernel[]>();
+  for (const kernel of kernels) families.set(kernel.family, [...(families.get(kernel.family) ?? []), kernel]);
+  return [...families.values()].flatMap((family) =>
+    family.sort((a, b) => useful(b) - useful(a)).slice(0, PROMISING_PER_FAMILY),
+  );
+}
+
 export class Planner {
   readonly #context: PlannerContext;
   readonly #known = new Map<string, Planned>();
@@ -45,11 +60,15 @@ export class Planner {
     return planned;
   }
 
-  /** Candidates with estimates, best first. */
-  candidates(problem: MatmulProblem, ladders: Ladders = NARROW): Candidate[] {
+  /** Candidates with estimates, best first; of one kernel only, if it is named. */
+  candidates(problem: MatmulProblem, ladders: Ladders = NARROW, only?: string): Candidate[] {
     const { filter, threads, machine } = this.#context;
     const profile = machine();
-    const plans = candidatePlans(problem, applicableKernels(problem, filter), ladders, threads);
+    const applicable = applicableKernels(problem, filter).filter(
+      ({ name }) => only === undefined || name === only,
+    );
+    const kernels = ladders === NARROW ? promising(problem, applicable, profile) : applicable;
+    const plans = candidatePlans(problem, kernels, ladders, threads);
     return plans
       .map((plan) => ({ plan, estimateMs: estimateMs(problem, plan, profile) }))
       .sort((a, b) => a.estimateMs - b.estimateMs);
@@ -84,7 +103,7 @@ export class Planner {
     const { plan, effort } = entry;
     const kernel = findKernel(plan.kernel);
     const usable = kernel && applicableKernels(problem, this.#context.filter).includes(kernel);
-    if (!usable || plan.threads > this.#context.threads) return undefined;
+    if (!usable || !planFits(problem, plan, kernel) || plan.threads > this.#context.threads) return undefined;
     return {
       key,
       problem,

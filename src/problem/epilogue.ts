@@ -1,5 +1,6 @@
 /** What happens to an element after its sum over k is complete: out = activation(alpha * sum + beta * out + bias). */
 import { TesseraeError } from '../core/errors.ts';
+import { show } from '../core/show.ts';
 
 /** `clip` without bounds means none on that side. `gelu` is the exact form, x (1 + erf(x / sqrt 2)) / 2. */
 export type Activation =
@@ -53,7 +54,7 @@ export function readActivation(activation: Activation | undefined): {
   }
   throw new TesseraeError(
     'E_ARGUMENT',
-    `there is no activation ${JSON.stringify(activation)}`,
+    `there is no activation ${show(activation)}`,
     { activation },
     `Use one of none, relu, gelu, silu, tanh, sigmoid, or { kind: 'clip', min, max }.`,
   );

@@ -142,7 +142,11 @@ export class Executor {
       const done = Math.min(job.done(), job.total);
       if (done <= reported || done >= job.total) return;
       reported = done;
-      onProgress?.(done, job.total);
+      try {
+        onProgress?.(done, job.total);
+      } catch (error) {
+        job.stop(error);
+      }
     };
     const timer = onProgress ? setInterval(report, PROGRESS_MS) : undefined;
     try {

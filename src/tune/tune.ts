@@ -10,6 +10,8 @@ export interface TuneTask {
   /** Best guess first: it is the default that a winner must beat. */
   readonly candidates: readonly Candidate[];
   readonly exhaustive: boolean;
+  /** More blockings for the kernel and packing of a plan, best guess first. */
+  neighbours(plan: Plan): readonly Candidate[];
   /** `ms` is what the plan is thought to take: long runs may leave the calling thread. */
   run(plan: Plan, ms: number): void | Promise<void>;
   /** Why the plan's answer is wrong, or undefined if it is right. */
@@ -32,17 +34,30 @@ export interface Tuned {
   readonly measured: number;
 }
 
-/** How many of the best guesses `measure` races in detail. */
-const FIRST_ROUND = 16;
+/** `measure` first finds the kernels: so many of the best guesses, few of any one kernel, with this share of the budget. */
+const FIRST_ROUND = 18;
+const FIRST_PER_KERNEL = 2;
+const FIRST_SHARE = 0.45;
+/** Then it varies the blocking of the best of them. */
+const BEST_KERNELS = 3;
+const BLOCKINGS_PER_KERNEL = 8;
 /** `exhaustive` screens everything with a few samples each, then races this many of the fastest in detail. */
 const FINALISTS = 24;
+const SCREEN_SHARE = 0.7;
+const GUESSES_PER_KERNEL = 3;
+/** A kernel whose best guesses all take this much longer than the best is not tried with other blockings. */
+const HOPELESS = 1.4;
+
+function kindOf({ plan }: Candidate): string {
+  return `${plan.kernel} ${plan.packing}`;
+}
 
 /** The first guesses, but not more than a few of any one kernel: a cost model that errs errs for a whole kernel. */
 export function diverse(candidates: readonly Candidate[], count: number, perKernel: number): Candidate[] {
   const taken = new Map<string, number>();
   const picked: Candidate[] = [];
   for (const candidate of candidates) {
-    const name = `${candidate.plan.kernel} ${candidate.plan.packing}`;
+    const name = kindOf(candidate);
     const used = taken.get(name) ?? 0;
     if (used >= perKernel) continue;
     taken.set(name, used + 1);
@@ -91,42 +106,58 @@ function raceOf(
   );
 }
 
-/** Screens all candidates quickly and returns the fastest, the default always among them. */
+/** Screens all kernels by their best guesses, then every blocking of those that are not hopeless; the fastest of them,
+ *  the default always first. */
 async function finalists(
   task: TuneTask,
   limits: TuneLimits,
   times: Map<string, number>,
 ): Promise<Candidate[]> {
-  const results = await raceOf(task, task.candidates, limits, limits.budgetMs * 0.7, true);
-  for (const result of results) if (Number.isFinite(result.min)) times.set(result.id, result.min);
-  const timeOf = (candidate: Candidate) => times.get(printPlan(candidate.plan)) ?? Number.POSITIVE_INFINITY;
+  const timeOf = ({ plan }: Candidate) => times.get(printPlan(plan)) ?? Number.POSITIVE_INFINITY;
+  const screen = async (candidates: readonly Candidate[], share: number) => {
+    const results = await raceOf(task, candidates, limits, limits.budgetMs * share, true);
+    for (const result of results) if (Number.isFinite(result.min)) times.set(result.id, result.min);
+  };
+  const guesses = diverse(task.candidates, task.candidates.length, GUESSES_PER_KERNEL);
+  await screen(guesses, SCREEN_SHARE / 2);
+  const best = Math.min(...guesses.map(timeOf));
+  const hopeful = new Set(guesses.filter((guess) => timeOf(guess) < best * HOPELESS).map(kindOf));
+  await screen(
+    task.candidates.filter(
+      (candidate) => hopeful.has(kindOf(candidate)) && !Number.isFinite(timeOf(candidate)),
+    ),
+    SCREEN_SHARE / 2,
+  );
   const [first, ...rest] = task.candidates;
   const fastest = rest.sort((a, b) => timeOf(a) - timeOf(b)).slice(0, FINALISTS);
   return first ? [first, ...fastest] : fastest;
 }
 
-export async function tunePlan(task: TuneTask, limits: TuneLimits): Promise<Tuned | undefined> {
-  const times = new Map<string, number>();
-  const rejected = new Map<string, string>();
-  const entrants = task.exhaustive
-    ? await finalists(task, limits, times)
-    : diverse(task.candidates, FIRST_ROUND, 3);
-  const results = await raceOf(
-    task,
-    entrants,
-    limits,
-    task.exhaustive ? limits.budgetMs * 0.3 : limits.budgetMs,
-    false,
-  );
-  for (const result of results) {
-    if (result.rejected) rejected.set(result.id, result.rejected);
-    else if (Number.isFinite(result.median)) times.set(result.id, result.median);
+/** The fastest kernels of a short first race, each with more blockings than the estimate looked at; the default first. */
+async function refined(task: TuneTask, limits: TuneLimits, times: Map<string, number>): Promise<Candidate[]> {
+  const entrants = diverse(task.candidates, FIRST_ROUND, FIRST_PER_KERNEL);
+  const results = await raceOf(task, entrants, limits, limits.budgetMs * FIRST_SHARE, false);
+  for (const result of results) if (Number.isFinite(result.min)) times.set(result.id, result.min);
+  const timeOf = ({ plan }: Candidate) => times.get(printPlan(plan)) ?? Number.POSITIVE_INFINITY;
+  const ranked = [...entrants].sort((a, b) => timeOf(a) - timeOf(b));
+  const picked = new Map<string, Candidate>();
+  const add = (candidate: Candidate | undefined) =>
+    candidate && picked.set(printPlan(candidate.plan), candidate);
+  add(entrants[0]);
+  for (const best of diverse(ranked, BEST_KERNELS, 1)) {
+    add(best);
+    for (const neighbour of task.neighbours(best.plan).slice(0, BLOCKINGS_PER_KERNEL)) add(neighbour);
   }
-  const defaultId = results[0]?.id;
-  const winner = defaultId === undefined ? undefined : pickWinner(results, { defaultId });
-  if (!winner || defaultId === undefined) return undefined;
-  const plan = entrants.find((candidate) => printPlan(candidate.plan) === winner.result.id)!.plan;
-  const candidates = task.candidates.map((candidate): Candidate => {
+  return [...picked.values()];
+}
+
+/** Fastest measured first, then the unmeasured ones by estimate. */
+function withTimes(
+  candidates: readonly Candidate[],
+  times: ReadonlyMap<string, number>,
+  rejected: ReadonlyMap<string, string>,
+): Candidate[] {
+  const told = candidates.map((candidate): Candidate => {
     const id = printPlan(candidate.plan);
     const ms = times.get(id);
     const reason = rejected.get(id);
@@ -136,6 +167,27 @@ export async function tunePlan(task: TuneTask, limits: TuneLimits): Promise<Tune
       ...(reason === undefined ? {} : { rejected: reason }),
     };
   });
-  candidates.sort((a, b) => (a.measuredMs ?? 1e9 + a.estimateMs) - (b.measuredMs ?? 1e9 + b.estimateMs));
+  return told.sort((a, b) => (a.measuredMs ?? 1e9 + a.estimateMs) - (b.measuredMs ?? 1e9 + b.estimateMs));
+}
+
+export async function tunePlan(task: TuneTask, limits: TuneLimits): Promise<Tuned | undefined> {
+  const times = new Map<string, number>();
+  const rejected = new Map<string, string>();
+  const narrow = task.exhaustive ? finalists : refined;
+  const entrants = await narrow(task, limits, times);
+  const share = task.exhaustive ? 1 - SCREEN_SHARE : 1 - FIRST_SHARE;
+  const results = await raceOf(task, entrants, limits, limits.budgetMs * share, false);
+  for (const result of results) {
+    if (result.rejected) rejected.set(result.id, result.rejected);
+    else if (Number.isFinite(result.median)) times.set(result.id, result.median);
+  }
+  const defaultId = results[0]?.id;
+  const winner = defaultId === undefined ? undefined : pickWinner(results, { defaultId });
+  if (!winner || defaultId === undefined) return undefined;
+  const plan = entrants.find((candidate) => printPlan(candidate.plan) === winner.result.id)!.plan;
+  const all = new Map(
+    [...task.candidates, ...entrants].map((candidate) => [printPlan(candidate.plan), candidate]),
+  );
+  const candidates = withTimes([...all.values()], times, rejected);
   return { plan, ms: winner.result.median, defaultMs: results[0]!.median, candidates, measured: times.size };
 }

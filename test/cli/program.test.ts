@@ -2,8 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'tape';
+import { adviceFor } from '../../src/cli/advice.ts';
 import type { BenchReport } from '../../src/cli/bench/report.ts';
-import { fakeLog, runFake } from './support.ts';
+import { describeEnvironment } from '../../src/cli/environment.ts';
+import type { MachineReport } from '../../src/index.ts';
+import { fakeLog, INFO, MACHINE, runFake } from './support.ts';
 
 const FAST = ['--no-cold', '--time', '1'];
 
@@ -170,6 +173,18 @@ test('doctor: a quarantined kernel is a problem, a missing feature a note', asyn
   });
   t.equal(broken.code, 1);
   t.match(broken.out, /problem kernel f32_gemm_6x8__relaxed gave wrong answers/);
+  t.end();
+});
+
+test('doctor: a ceiling below a kernel is named as disturbed', (t) => {
+  const environment = { ...describeEnvironment(), load: 0, cores: 8 };
+  const disturbed = { ...MACHINE, peakGflops: 20 };
+  const about = (machine: MachineReport, info = INFO) =>
+    adviceFor(info, machine, environment, []).filter(({ what }) => what.includes('ceiling')).length;
+  t.equal(about(MACHINE), 0);
+  t.equal(about(disturbed), 1);
+  const wide = { ...INFO, features: [{ name: 'revectorize', on: true, reason: '' }] } as const;
+  t.equal(about(disturbed, wide), 0, '256-bit vectors may exceed it');
   t.end();
 });
 

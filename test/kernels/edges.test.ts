@@ -53,7 +53,12 @@ function casesOf(kernel: Kernel, random: Random): MatmulProblem[] {
       for (const n of [...upTo(kernel.nr + 1), 2 * kernel.nr + 1]) {
         for (const k of K_VALUES) {
           const transposeA = kernel.family === 'packed' && random.chance(0.5);
-          cases.push(matmulProblem({ m, n, k }, { transposeA, transposeB: random.chance(0.5), accumulate: random.chance(0.2) }));
+          cases.push(
+            matmulProblem(
+              { m, n, k },
+              { transposeA, transposeB: random.chance(0.5), accumulate: random.chance(0.2) },
+            ),
+          );
         }
       }
     }
@@ -63,8 +68,16 @@ function casesOf(kernel: Kernel, random: Random): MatmulProblem[] {
     for (const k of [...K_VALUES, 16, 17, 40]) {
       const accumulate = random.chance(0.2);
       const dot = kernel.family === 'dot';
-      cases.push(matmulProblem({ m: 1, n: lines, k }, { transposeB: dot, transposeA: random.chance(0.5), accumulate }));
-      if (lines > 1) cases.push(matmulProblem({ m: lines, n: 1, k }, { transposeA: !dot, transposeB: random.chance(0.5), accumulate }));
+      cases.push(
+        matmulProblem({ m: 1, n: lines, k }, { transposeB: dot, transposeA: random.chance(0.5), accumulate }),
+      );
+      if (lines > 1)
+        cases.push(
+          matmulProblem(
+            { m: lines, n: 1, k },
+            { transposeA: !dot, transposeB: random.chance(0.5), accumulate },
+          ),
+        );
     }
   }
   return cases;
@@ -80,14 +93,20 @@ function exercise(kernel: Kernel, salt: number): { faults: string[]; count: numb
     const values = randomValues(p, random);
     const run = runSync(backend, p, plan, values);
     const fault = run.fault ?? faultOf(p, values, run.values);
-    if (fault) faults.push(`${plan.packing} mc=${plan.mc} kc=${plan.kc} nc=${plan.nc} ${p.transposeA ? 't' : 'n'}${p.transposeB ? 't' : 'n'}: ${fault}`);
+    if (fault)
+      faults.push(
+        `${plan.packing} mc=${plan.mc} kc=${plan.kc} nc=${plan.nc} ${p.transposeA ? 't' : 'n'}${p.transposeB ? 't' : 'n'}: ${fault}`,
+      );
     count++;
   }
   return { faults: faults.slice(0, 3), count };
 }
 
 test(seeded('kernels: the module has rows'), (t) => {
-  t.ok(rows.length >= KERNELS.length / 2, `${rows.length} of ${KERNELS.length} rows in the ${backend.moduleName} module`);
+  t.ok(
+    rows.length >= KERNELS.length / 2,
+    `${rows.length} of ${KERNELS.length} rows in the ${backend.moduleName} module`,
+  );
   if (IS_CHILD) t.equal(backend.moduleName, 'relaxed', 'the child has relaxed SIMD');
   t.end();
 });
@@ -114,7 +133,16 @@ test(seeded('kernels: products with the identity are exact'), (t) => {
     const p = matmulProblem({ m, n: k, k }, { transposeB: kernel.family === 'dot' });
     const identity = Float32Array.from({ length: k * k }, (_, at) => (at % (k + 1) === 0 ? 1 : 0));
     const a = random.floats(m * k);
-    const values: Values = { a, b: identity, bias: undefined, c0: undefined, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
+    const values: Values = {
+      a,
+      b: identity,
+      bias: undefined,
+      c0: undefined,
+      alpha: 1,
+      beta: 0,
+      clipMin: 0,
+      clipMax: 0,
+    };
     for (const packing of packingsOf(kernel, p)) {
       const run = runSync(backend, p, planOf(kernel, p, random, packing), values);
       t.equal(run.fault ?? bitDifference(run.values, a), undefined, `${kernel.name} ${packing}`);
@@ -124,7 +152,15 @@ test(seeded('kernels: products with the identity are exact'), (t) => {
 });
 
 function runChild(): Promise<{ code: number | null; output: string }> {
-  const args = [RELAXED_FLAG, '--import', 'tsx', fileURLToPath(import.meta.url), '--child', '--seed', String(SEED)];
+  const args = [
+    RELAXED_FLAG,
+    '--import',
+    'tsx',
+    fileURLToPath(import.meta.url),
+    '--child',
+    '--seed',
+    String(SEED),
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
@@ -142,7 +178,12 @@ test(seeded('kernels: relaxed rows in a child process with the engine flag'), { 
   const relaxed = KERNELS.filter((kernel) => kernel.feature === 'relaxed').length;
   t.equal(code, 0, 'the child ended well');
   t.ok(passed >= 3 * relaxed, `${passed} assertions over ${relaxed} rows`);
-  if (code !== 0) for (const line of output.split('\n').filter((l) => /not ok|element|Error/.test(l)).slice(0, 20)) t.comment(line);
+  if (code !== 0)
+    for (const line of output
+      .split('\n')
+      .filter((l) => /not ok|element|Error/.test(l))
+      .slice(0, 20))
+      t.comment(line);
   t.end();
 });
 

@@ -7,9 +7,26 @@ import { type Execution, Executor, type Operands } from '../../src/schedule/exec
 import { seeded } from '../support/seed.ts';
 
 const PLAN: Plan = {
-  backend: 'null', kernel: 'f32_gemm_4x8__simd_loadsplat', packing: 'ab', mc: 8, kc: 16, nc: 16, order: 'mn', threads: 3,
+  backend: 'null',
+  kernel: 'f32_gemm_4x8__simd_loadsplat',
+  packing: 'ab',
+  mc: 8,
+  kc: 16,
+  nc: 16,
+  order: 'mn',
+  threads: 3,
 };
-const OPERANDS: Operands = { a: 64, b: 128, c: 192, bias: 0, packedB: undefined, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
+const OPERANDS: Operands = {
+  a: 64,
+  b: 128,
+  c: 192,
+  bias: 0,
+  packedB: undefined,
+  alpha: 1,
+  beta: 0,
+  clipMin: 0,
+  clipMax: 0,
+};
 /** Expected times on both sides of the border between the calling thread and the team. */
 const SHORT_MS = 0.01;
 const LONG_MS = 1000;
@@ -21,7 +38,11 @@ function executionOf(p: MatmulProblem, ms: number, plan = PLAN): Execution {
 function setup(options: { holdJobs?: boolean; maximumMemory?: number } = {}) {
   const backend = new NullBackend(options);
   const clock = { ms: 0, yields: 0 };
-  const executor = new Executor(backend, async () => void clock.yields++, () => clock.ms);
+  const executor = new Executor(
+    backend,
+    async () => void clock.yields++,
+    () => clock.ms,
+  );
   return { backend, executor, clock };
 }
 
@@ -43,7 +64,11 @@ test(seeded('executor: a call is handed over whole, and scratch comes back'), as
   executor.runSync(executionOf(p, SHORT_MS), { ...OPERANDS, alpha: 2, beta: 3 });
   const [{ call, program, threads, sync }] = backend.calls as [(typeof backend.calls)[0]];
   t.deepEqual([call.a, call.b, call.c, call.alpha, call.beta, threads, sync], [64, 128, 192, 2, 3, 3, true]);
-  t.deepEqual(program.steps.map((step) => step.op), ['packA', 'packB', 'tile'], 'the steps of the plan');
+  t.deepEqual(
+    program.steps.map((step) => step.op),
+    ['packA', 'packB', 'tile'],
+    'the steps of the plan',
+  );
   t.ok(call.packedA && call.packedB && call.c0, 'with packing space and a place for the old result');
   t.equal(new Set([call.packedA, call.packedB, call.c0]).size, 3, 'each its own');
   t.equal(backend.memoryUse().byOwner.scratch, 0, 'all scratch is given back');
@@ -59,7 +84,10 @@ test(seeded('executor: short calls run here, long ones on the team'), async (t) 
   const { backend, executor } = setup();
   await executor.run(executionOf(small, SHORT_MS), OPERANDS, {});
   await executor.run(executionOf(small, LONG_MS), OPERANDS, {});
-  t.deepEqual(backend.calls.map((call) => call.sync), [true, false]);
+  t.deepEqual(
+    backend.calls.map((call) => call.sync),
+    [true, false],
+  );
   t.equal(backend.prepared.size, 1, 'the same problem and plan is prepared once');
   await executor.run(executionOf(small, SHORT_MS, { ...PLAN, mc: 4 }), OPERANDS, {});
   t.equal(backend.prepared.size, 2, 'another plan is another program');
@@ -89,7 +117,9 @@ test(seeded('executor: the event loop gets a turn between many short calls'), as
 test(seeded('executor: abort'), async (t) => {
   const { backend, executor } = setup({ holdJobs: true });
   const controller = new AbortController();
-  const running = reasonOf(executor.run(executionOf(small, LONG_MS), OPERANDS, { signal: controller.signal }));
+  const running = reasonOf(
+    executor.run(executionOf(small, LONG_MS), OPERANDS, { signal: controller.signal }),
+  );
   await Promise.resolve();
   t.ok(backend.memoryUse().byOwner.scratch > 0, 'scratch is held while the job runs');
   const reason = new Error('enough');
@@ -113,7 +143,8 @@ test(seeded('executor: a program in use outlives clear'), async (t) => {
 
 test(seeded('executor: the number of programs is bounded'), (t) => {
   const { backend, executor } = setup();
-  for (let m = 1; m <= 700; m++) executor.runSync(executionOf(matmulProblem({ m, n: 3, k: 3 }), SHORT_MS), OPERANDS);
+  for (let m = 1; m <= 700; m++)
+    executor.runSync(executionOf(matmulProblem({ m, n: 3, k: 3 }), SHORT_MS), OPERANDS);
   t.equal(backend.prepared.size, 512);
   t.equal(backend.calls.length, 700, 'and every call was run');
   t.end();
@@ -122,7 +153,11 @@ test(seeded('executor: the number of programs is bounded'), (t) => {
 test(seeded('executor: memory that runs out half-way is given back'), (t) => {
   const p = matmulProblem({ m: 64, n: 64, k: 64 }, { accumulate: true });
   const { backend, executor } = setup({ maximumMemory: 2 * 4 * 64 * 64 + 100 });
-  t.throws(() => executor.runSync(executionOf(p, SHORT_MS), { ...OPERANDS, beta: 1 }), /no 16384 bytes left/, 'the third block does not fit');
+  t.throws(
+    () => executor.runSync(executionOf(p, SHORT_MS), { ...OPERANDS, beta: 1 }),
+    /no 16384 bytes left/,
+    'the third block does not fit',
+  );
   t.equal(backend.memoryUse().byOwner.scratch, 0, 'the first two are given back');
   t.equal(backend.calls.length, 0, 'nothing was run');
   t.end();
@@ -132,7 +167,9 @@ test(seeded('executor: progress rises to the total'), async (t) => {
   const { backend, executor } = setup({ holdJobs: true });
   const p = matmulProblem({ m: 64, n: 64, k: 16 });
   const seen: [number, number][] = [];
-  const running = executor.run(executionOf(p, LONG_MS), OPERANDS, { onProgress: (done, total) => seen.push([done, total]) });
+  const running = executor.run(executionOf(p, LONG_MS), OPERANDS, {
+    onProgress: (done, total) => seen.push([done, total]),
+  });
   const job = backend.jobs[0]!;
   const total = job.recorded.program.steps.length;
   job.done = 3;
@@ -140,6 +177,9 @@ test(seeded('executor: progress rises to the total'), async (t) => {
   while (seen.length === 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
   job.finish();
   await running;
-  t.deepEqual(seen, [[3, total], [total, total]]);
+  t.deepEqual(seen, [
+    [3, total],
+    [total, total],
+  ]);
   t.end();
 });

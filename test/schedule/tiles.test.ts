@@ -8,14 +8,31 @@ const extent = fc.integer({ min: 0, max: 70 });
 const block = fc.integer({ min: 1, max: 90 });
 
 test(seeded('tiles: cover every element exactly once, none larger than asked'), (t) => {
-  const property = fc.property(extent, extent, block, block, fc.constantFrom('mn' as const, 'nm' as const), (m, n, mc, nc, order) => {
-    const hits = new Uint8Array(m * n);
-    for (const { m0, rows, n0, cols } of tilesOf(m, n, mc, nc, order)) {
-      if (rows < 1 || cols < 1 || rows > mc || cols > nc || m0 % mc !== 0 || n0 % nc !== 0) return false;
-      for (let i = m0; i < m0 + rows; i++) for (let j = n0; j < n0 + cols; j++) hits[i * n + j]!++;
-    }
-    return hits.every((count) => count === 1);
-  });
+  const property = fc.property(
+    extent,
+    extent,
+    block,
+    block,
+    fc.constantFrom('mn' as const, 'nm' as const),
+    (m, n, mc, nc, order) => {
+      const hits = new Uint8Array(m * n);
+      for (const { m0, rows, n0, cols } of tilesOf(m, n, mc, nc, order)) {
+        if (
+          rows < 1 ||
+          cols < 1 ||
+          rows > mc ||
+          cols > nc ||
+          m0 % mc !== 0 ||
+          n0 % nc !== 0 ||
+          m0 + rows > m ||
+          n0 + cols > n
+        )
+          return false;
+        for (let i = m0; i < m0 + rows; i++) for (let j = n0; j < n0 + cols; j++) hits[i * n + j]!++;
+      }
+      return hits.every((count) => count === 1);
+    },
+  );
   t.doesNotThrow(() => fc.assert(property, { seed: SEED, numRuns: 300 }));
   t.end();
 });

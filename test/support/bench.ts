@@ -6,10 +6,10 @@ import type { Address, Backend, Call } from '../../src/backends/types.ts';
 import { WasmBackend } from '../../src/backends/wasm/backend.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { roundUp } from '../../src/core/math.ts';
+import { findKernel } from '../../src/kernels/table.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import type { MatmulProblem } from '../../src/problem/matmul.ts';
 import { lower, lowerPackB } from '../../src/schedule/lower.ts';
-import { findKernel } from '../../src/kernels/table.ts';
 import { bitDifference } from './compare.ts';
 import type { Values } from './problems.ts';
 
@@ -68,7 +68,13 @@ function packPanels(backend: Backend, p: MatmulProblem, plan: Plan, b: Address, 
   return packedB;
 }
 
-function placeAll(backend: Backend, p: MatmulProblem, plan: Plan, values: Values, program: ReturnType<typeof lower>): Placed {
+function placeAll(
+  backend: Backend,
+  p: MatmulProblem,
+  plan: Plan,
+  values: Values,
+  program: ReturnType<typeof lower>,
+): Placed {
   const held: Address[] = [];
   const count = p.batch * p.m * p.n;
   const a = place(backend, values.a, held);
@@ -81,13 +87,22 @@ function placeAll(backend: Backend, p: MatmulProblem, plan: Plan, values: Values
   // without beta the result is never read: NaN would show if it were
   out.subarray(offsetGuards, offsetGuards + count).fill(Number.NaN);
   if (values.c0) out.set(values.c0, offsetGuards);
-  const packedB = p.prepackedB ? packPanels(backend, p, plan, b, held) : poisoned(backend, program.packedBElements, held);
+  const packedB = p.prepackedB
+    ? packPanels(backend, p, plan, b, held)
+    : poisoned(backend, program.packedBElements, held);
   const { alpha, beta, clipMin, clipMax } = values;
   const call: Call = {
-    a, b, bias, c: block + 4 * offsetGuards,
+    a,
+    b,
+    bias,
+    c: block + 4 * offsetGuards,
     c0: poisoned(backend, p.accumulate ? count : 0, held),
     packedA: poisoned(backend, program.packedAElements, held),
-    packedB, alpha, beta, clipMin, clipMax,
+    packedB,
+    alpha,
+    beta,
+    clipMin,
+    clipMax,
   };
   const finish = (): Run => {
     const all = backend.view(block, count + offsetGuards + GUARDS).slice();

@@ -110,5 +110,7 @@ export function bitDifference(got: Float32Array, want: Float32Array): string | u
   const x = new Uint32Array(got.slice().buffer);
   const y = new Uint32Array(want.slice().buffer);
   const at = x.findIndex((bits, index) => bits !== y[index]);
-  return at < 0 ? undefined : `element ${at}: ${got[at]} (${x[at]!.toString(16)}) and ${want[at]} (${y[at]!.toString(16)})`;
+  return at < 0
+    ? undefined
+    : `element ${at}: ${got[at]} (${x[at]!.toString(16)}) and ${want[at]} (${y[at]!.toString(16)})`;
 }

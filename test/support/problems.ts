@@ -9,7 +9,7 @@ import { type MatmulProblem, matmulFromShapes, matmulProblem } from '../../src/p
 import type { Random } from './seed.ts';
 
 /** Extents that matter: 1, around register blocks, primes, beyond a vector strip. */
-const EXTENTS = [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 31, 32, 33, 37, 41, 48, 53];
+const EXTENTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 31, 32, 33, 37, 41, 48, 53];
 
 export interface ProblemLimits {
   readonly exact?: boolean;
@@ -27,21 +27,35 @@ function leadingShapes(random: Random): [number[], number[]] {
     [[], [x]],
     [[x], [1]],
     [[1], [x]],
-    [[x, y], [x, y]],
-    [[x, 1], [1, y]],
+    [
+      [x, y],
+      [x, y],
+    ],
+    [
+      [x, 1],
+      [1, y],
+    ],
     [[x, y], [y]],
-    [[1, y], [x, 1]],
+    [
+      [1, y],
+      [x, 1],
+    ],
     [[y], [x, 1]],
   ]);
 }
 
 export function randomProblem(random: Random, limits: ProblemLimits = {}): MatmulProblem {
-  const [m, n, k] = [random.pick(EXTENTS), random.pick(EXTENTS), random.pick(EXTENTS)];
+  // one row or one column, which have kernels of their own, in a fifth of all cases
+  const m = random.chance(0.1) ? 1 : random.pick(EXTENTS);
+  const n = random.chance(0.1) ? 1 : random.pick(EXTENTS);
+  const k = random.pick(EXTENTS);
   const prepacked = (limits.prepacked ?? false) && random.chance(0.3);
   const traits = {
     transposeA: random.chance(0.3),
     transposeB: random.chance(0.3),
-    panel: prepacked ? { nr: random.pick([4, 8, 12, 16, 24, 32]), kc: random.pick([4, 8, 16, 64]) } : undefined,
+    panel: prepacked
+      ? { nr: random.pick([4, 8, 12, 16, 24, 32]), kc: random.pick([4, 8, 16, 64]) }
+      : undefined,
     bias: limits.epilogues ? random.pick(['none', 'row', 'column'] as const) : ('none' as const),
     activation: limits.epilogues ? random.pick(ACTIVATION_KINDS) : ('none' as const),
     scaled: limits.epilogues ? random.chance(0.4) : false,
@@ -95,6 +109,13 @@ export function randomValues(p: MatmulProblem, random: Random): Values {
 /** Kernels of a module that may serve a problem. */
 export function servingKernels(p: MatmulProblem, present: ReadonlySet<string>): Kernel[] {
   return applicableKernels(p, { present, quarantined: new Map() });
+}
+
+/** A kernel that serves, each family as likely as the others: vector kernels are few and would hardly be met. */
+export function randomKernel(p: MatmulProblem, present: ReadonlySet<string>, random: Random): Kernel {
+  const serving = servingKernels(p, present);
+  const family = random.pick([...new Set(serving.map((kernel) => kernel.family))]);
+  return random.pick(serving.filter((kernel) => kernel.family === family));
 }
 
 /** Names of all rows, for tests that need no module. */

@@ -2,10 +2,11 @@
  * What must be true of every program, whatever the plan: checked by walking its steps with a model of memory that knows
  * which step wrote which panel and which tile. A step may rely only on those that its `needs` waits for.
  */
+
+import { roundUp } from '../../src/core/math.ts';
 import { broadcastMap, sizeOf } from '../../src/core/shape.ts';
 import { findKernel } from '../../src/kernels/table.ts';
 import type { Program, Step } from '../../src/plan/program.ts';
-import { roundUp } from '../../src/core/math.ts';
 
 const STEP_FLOPS = 2e8;
 
@@ -39,7 +40,13 @@ function overlaps(a: readonly [number, number], b: readonly [number, number]): b
 }
 
 /** Panels that a tile reads must be written for its matrix and slice, whole, by steps that it waits for. */
-function panelFault(program: Program, written: readonly Written[], side: Side, tile: Step, index: number): string | undefined {
+function panelFault(
+  program: Program,
+  written: readonly Written[],
+  side: Side,
+  tile: Step,
+  index: number,
+): string | undefined {
   const [low, high] = linesOf(side, tile);
   const area = extentOf(program, side, tile);
   const op = side === 'A' ? 'packA' : 'packB';
@@ -54,16 +61,25 @@ function panelFault(program: Program, written: readonly Written[], side: Side, t
     if (step.k0 !== last!.k0 || (side === 'A' ? step.packedA : step.packedB) !== area[0]) continue;
     const [from, to] = linesOf(side, step);
     if (to <= at || from > at) continue;
-    if ((side === 'A' ? step.a : step.b) !== matrix) return `tile ${index} finds the panels of another matrix (step ${writer})`;
-    if (step.k0 !== tile.k0 || step.ks !== tile.ks) return `tile ${index} finds the panels of another slice (step ${writer})`;
-    if (writer >= tile.needs) return `tile ${index} does not wait for step ${writer}, which packs its ${side}`;
+    if ((side === 'A' ? step.a : step.b) !== matrix)
+      return `tile ${index} finds the panels of another matrix (step ${writer})`;
+    if (step.k0 !== tile.k0 || step.ks !== tile.ks)
+      return `tile ${index} finds the panels of another slice (step ${writer})`;
+    if (writer >= tile.needs)
+      return `tile ${index} does not wait for step ${writer}, which packs its ${side}`;
     at = to;
   }
   return at >= high ? undefined : `lines ${at} to ${high} of ${side} are not packed for tile ${index}`;
 }
 
 /** Packing space is written over only when every tile that reads the old panels is waited for. */
-function overwriteFault(program: Program, side: Side, step: Step, index: number, steps: readonly Step[]): string | undefined {
+function overwriteFault(
+  program: Program,
+  side: Side,
+  step: Step,
+  index: number,
+  steps: readonly Step[],
+): string | undefined {
   const area = extentOf(program, side, step);
   for (let earlier = step.needs; earlier < index; earlier++) {
     const other = steps[earlier]!;
@@ -79,7 +95,8 @@ function packFault(program: Program, step: Step, index: number): string | undefi
   const [low, high] = linesOf(side, step);
   const lines = side === 'A' ? program.problem.m : program.problem.n;
   const width = panelWidth(program, side);
-  if (low % width !== 0 || (high % width !== 0 && high !== lines)) return `step ${index} packs parts of a panel: ${low} to ${high}`;
+  if (low % width !== 0 || (high % width !== 0 && high !== lines))
+    return `step ${index} packs parts of a panel: ${low} to ${high}`;
   return undefined;
 }
 
@@ -95,7 +112,10 @@ function memberOffsets({ problem: p }: Program): string[] {
   const whole = p.leading ? p.leading.out : [p.batch];
   const mapA = broadcastMap(p.leading ? p.leading.a : [p.sharedA ? 1 : p.batch], whole);
   const mapB = broadcastMap(p.leading ? p.leading.b : [p.sharedB ? 1 : p.batch], whole);
-  return Array.from({ length: sizeOf(whole) }, (_, q) => `${mapA[q]! * p.m * p.k} ${mapB[q]! * p.k * p.n} ${q * p.m * p.n}`);
+  return Array.from(
+    { length: sizeOf(whole) },
+    (_, q) => `${mapA[q]! * p.m * p.k} ${mapB[q]! * p.k * p.n} ${q * p.m * p.n}`,
+  );
 }
 
 /** Each element of each member, for each slice of k, exactly once; slices in order from 0 to k, each waiting for the one before. */
@@ -107,7 +127,10 @@ function coverFault(program: Program): string | undefined {
     if (step.op !== 'tile' && step.op !== 'vector') continue;
     const member = `${step.a} ${step.b} ${step.c}`;
     if (!members.includes(member)) return `step ${index} is of no member of the batch: ${member}`;
-    const place = step.op === 'vector' ? `${member} ${step.n0}+${step.cols}` : `${member} ${step.m0}+${step.rows} ${step.n0}+${step.cols}`;
+    const place =
+      step.op === 'vector'
+        ? `${member} ${step.n0}+${step.cols}`
+        : `${member} ${step.m0}+${step.rows} ${step.n0}+${step.cols}`;
     const list = tiles.get(place);
     if (list) list.push({ step, index });
     else tiles.set(place, [{ step, index }]);
@@ -121,7 +144,8 @@ function coverFault(program: Program): string | undefined {
       if (step.first !== (k === 0)) return `${place}: first is ${step.first} at ${k}`;
       k += step.ks;
       if (step.last !== (k === p.k)) return `${place}: last is ${step.last} at ${k}`;
-      if (before >= step.needs) return `${place}: step ${index} does not wait for the slice before it (step ${before})`;
+      if (before >= step.needs)
+        return `${place}: step ${index} does not wait for the slice before it (step ${before})`;
       before = index;
     }
     if (k !== p.k) return `${place}: ends at k = ${k}`;
@@ -130,7 +154,8 @@ function coverFault(program: Program): string | undefined {
     area.set(member, area.get(member)! + (step.op === 'vector' ? step.cols : step.rows * step.cols));
   }
   const places = [...tiles.values()].map((list) => list[0]!.step);
-  for (const [member, count] of area) if (count !== p.m * p.n) return `${member}: ${count} of ${p.m * p.n} elements`;
+  for (const [member, count] of area)
+    if (count !== p.m * p.n) return `${member}: ${count} of ${p.m * p.n} elements`;
   return overlapFault(program, places);
 }
 
@@ -160,7 +185,8 @@ export function programFault(program: Program): string | undefined {
   const readsB = program.kind === 'gemm' && plan.packing !== 'none' && !problem.prepackedB;
   let written: Written[] = [];
   for (const [index, step] of steps.entries()) {
-    if (step.needs > index || step.needs < (steps[index - 1]?.needs ?? 0)) return `step ${index} needs ${step.needs}`;
+    if (step.needs > index || step.needs < (steps[index - 1]?.needs ?? 0))
+      return `step ${index} needs ${step.needs}`;
     if (step.op === 'packA' || step.op === 'packB') {
       const side: Side = step.op === 'packA' ? 'A' : 'B';
       const fault = packFault(program, step, index) ?? overwriteFault(program, side, step, index, steps);

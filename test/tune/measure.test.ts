@@ -1,6 +1,7 @@
 /** The measuring core on a fake clock: planted candidates, planted noise, so that the right answer is known. */
 import test from 'tape';
 import type { Clock } from '../../src/core/clock.ts';
+import { randomFrom } from '../../src/core/random.ts';
 import {
   calibrate,
   calibrateSync,
@@ -12,19 +13,7 @@ import {
   raceSync,
 } from '../../src/tune/measure.ts';
 import { mad, median, min, pairedRatioMedian, quantile } from '../../src/tune/stats.ts';
-
-const SEED = Number(process.env.TESSERAE_TEST_SEED ?? 20260731);
-
-/** mulberry32 (Tommy Ettinger, public domain): small, seeded, good enough to make noise. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { SEED } from '../support/seed.ts';
 
 class FakeClock implements Clock {
   time = 1000;
@@ -45,7 +34,7 @@ class FakeClock implements Clock {
  * a drift of 20 % as the clock frequency wanders.
  */
 function noiseOf(clock: FakeClock, seed: number): () => number {
-  const next = random(seed);
+  const next = randomFrom(seed);
   return () => {
     const jitter = 1 + 0.02 * (next() + next() + next() - 1.5);
     const disturbed = next() < 0.05 ? 1 + 0.6 * next() : 1;
@@ -158,7 +147,7 @@ test('race: the planted winner under noise', async (t) => {
   for (let trial = 0; trial < 60; trial++) {
     const clock = new FakeClock();
     const noise = noiseOf(clock, SEED + trial);
-    const next = random(SEED - trial);
+    const next = randomFrom(SEED - trial);
     const scale = 10 ** (4 * next() - 3);
     const field = Array.from({ length: 24 }, (_, i) =>
       planted(`c${i}`, scale * (1 + 2 * next()), clock, noise),
@@ -192,7 +181,7 @@ test('race: never more than 3 % slower than the default', async (t) => {
   for (let trial = 0; trial < 150; trial++) {
     const clock = new FakeClock();
     const noise = noiseOf(clock, SEED + trial);
-    const next = random(SEED - trial);
+    const next = randomFrom(SEED - trial);
     const count = 2 + Math.floor(next() * 20);
     const spread = next() < 0.5 ? 0.1 : 1;
     const field = Array.from({ length: count }, (_, i) =>

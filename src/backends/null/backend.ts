@@ -42,7 +42,8 @@ export class NullBackend implements Backend {
   }
 
   allocate(bytes: number, owner: Owner): Address {
-    if (this.memoryUse().used + bytes > this.#maximum) throw new Error(`the null backend has no ${bytes} bytes left`);
+    if (this.memoryUse().used + bytes > this.#maximum)
+      throw new Error(`the null backend has no ${bytes} bytes left`);
     const address = this.#next;
     this.#next += (Math.floor(bytes / ALIGN) + 1) * ALIGN;
     this.#live.set(address, { bytes, owner });

@@ -102,7 +102,10 @@ export class ReferenceBackend implements Backend {
         }
       });
     });
-    return { finished, total: 1, done: () => done, stop: (reason) => void (stop ??= { reason }) };
+    const halt = (reason: unknown) => {
+      stop ??= { reason };
+    };
+    return { finished, total: 1, done: () => done, stop: halt };
   }
 
   async close(): Promise<void> {

@@ -6,15 +6,7 @@ import { Arena } from './arena.ts';
 import { encodeJob, encodeProgram, type KernelIndex, programBytes } from './encode.ts';
 import { wasmBase64 } from './gen/wasm-bytes.ts';
 import type { Host } from './host.ts';
-import {
-  ARENA_ADDRESS,
-  JOB_BYTES,
-  MAX_WORKERS,
-  SCRATCH_ADDRESS,
-  SCRATCH_BYTES,
-  WORKER_BYTES,
-  WORKERS_ADDRESS,
-} from './layout.ts';
+import { ARENA_ADDRESS, JOB_BYTES } from './layout.ts';
 import {
   compile,
   hasRelaxedSimd,
@@ -26,9 +18,6 @@ import {
 import { Team, type TeamEvent } from './team.ts';
 
 const PAGE = 65536;
-/** The calling thread's own words and scratch are those of the index that no worker has. */
-const CALLER_WORDS = WORKERS_ADDRESS + (MAX_WORKERS - 1) * WORKER_BYTES;
-const CALLER_SCRATCH = SCRATCH_ADDRESS + (MAX_WORKERS - 1) * SCRATCH_BYTES;
 
 export interface WasmBackendOptions {
   readonly host: Host;
@@ -59,8 +48,12 @@ export class WasmBackend implements Backend {
   readonly exports: KernelExports;
   readonly team: Team;
   readonly #memory: WebAssembly.Memory;
+  readonly #module: WebAssembly.Module;
   readonly #arena: Arena;
   readonly #idleJobs: Address[] = [];
+  /** What waits for the team to be calm. */
+  readonly #heldBlocks: Address[] = [];
+  readonly #heldJobs: Address[] = [];
   #jobs = 0;
   /** Views of the whole memory. Kept, not made per call: asking a shared memory for its buffer costs a tenth of a
    *  microsecond, and a small product takes two. Only this thread grows the memory, so it knows when they are stale. */
@@ -81,6 +74,7 @@ export class WasmBackend implements Backend {
     const maximum = Math.max(initial, Math.floor(options.maximumMemory / PAGE));
     this.#memory = makeMemory(initial, maximum);
     const module = compile(options.bytes ?? decodeBase64(wasmBase64[this.moduleName]!));
+    this.#module = module;
     const { exports, kernels } = instantiate(module, this.#memory);
     this.exports = exports;
     this.kernels = kernels;
@@ -94,15 +88,24 @@ export class WasmBackend implements Backend {
       exports,
       timeoutMs: options.workerTimeoutMs,
       onEvent: options.onEvent,
+      onCalm: () => this.#giveBack(),
     });
+  }
+
+  /** The same code over a memory of its own, for measurements that need much of it for a moment. */
+  instantiateApart(bytes: number): { exports: KernelExports; memory: WebAssembly.Memory } {
+    const memory = makeMemory(Math.ceil(bytes / PAGE), Math.ceil(bytes / PAGE));
+    return { exports: instantiate(this.#module, memory).exports, memory };
   }
 
   allocate(bytes: number, owner: Owner): Address {
     return this.#arena.allocate(bytes, owner);
   }
 
+  /** Memory that a stuck thread may still write to is given back when that thread has ended. */
   free(address: Address): void {
-    this.#arena.free(address);
+    if (this.team.calm) this.#arena.free(address);
+    else this.#heldBlocks.push(address);
   }
 
   view(address: Address, elements: number): Float32Array {
@@ -127,21 +130,22 @@ export class WasmBackend implements Backend {
   runSync(prepared: Prepared, call: Call, threads: number): void {
     const job = this.#job(prepared as PreparedWasm, call);
     try {
-      this.team.runHere(job, threads - 1, CALLER_SCRATCH, CALLER_WORDS);
+      this.team.runHere(job, threads - 1, prepared.program.plan.kernel);
     } finally {
-      this.#idleJobs.push(job);
+      this.#leaveJob(job);
     }
   }
 
   run(prepared: Prepared, call: Call, threads: number): Job {
     const address = this.#job(prepared as PreparedWasm, call);
-    const job = this.team.post(address, threads);
-    const finished = job.finished.finally(() => this.#idleJobs.push(address));
+    const job = this.team.post(address, threads, prepared.program.plan.kernel);
+    const finished = job.finished.finally(() => this.#leaveJob(address));
     return { ...job, finished };
   }
 
   async close(): Promise<void> {
     await this.team.close();
+    hintGarbage();
   }
 
   /** Job words that nobody uses, filled for this call. */
@@ -150,6 +154,15 @@ export class WasmBackend implements Backend {
     this.#jobs = (this.#jobs + 1) & 0x3fffffff;
     encodeJob(this.#ints, address, this.#jobs, prepared.address, prepared.program.steps.length, call);
     return address;
+  }
+
+  #leaveJob(address: Address): void {
+    (this.team.calm ? this.#idleJobs : this.#heldJobs).push(address);
+  }
+
+  #giveBack(): void {
+    for (const address of this.#heldBlocks.splice(0)) this.#arena.free(address);
+    this.#idleJobs.push(...this.#heldJobs.splice(0));
   }
 
   #renewViews(): void {
@@ -169,5 +182,16 @@ function makeMemory(initial: number, maximum: number): WebAssembly.Memory {
       'Ask for less with the memory option, or close runtimes that are no longer used.',
       cause,
     );
+  }
+}
+
+/** V8 does not count a shared memory when it decides whether to collect garbage: runtimes that were made and closed in turn
+ *  grew by all that they had touched (250 of them by 180 MB on Node 20). An ordinary buffer, made and dropped untouched, takes
+ *  no memory and does count; this many bytes of it make the collector look at about every second closed runtime. */
+function hintGarbage(): void {
+  try {
+    new ArrayBuffer(64 * 1024 * 1024);
+  } catch {
+    // it was only a hint
   }
 }

@@ -28,14 +28,24 @@ function startWorker(start: WorkerStart): WorkerHandle {
     stderr: false,
   });
   let error = '';
+  let kept = false;
   worker.on('error', (cause: unknown) => {
     error = cause instanceof Error ? cause.message : String(cause);
   });
   worker.unref();
   return {
-    onMessage: (listener) => worker.on('message', (message: WorkerMessage) => listener(message)),
-    onExit: (listener) => worker.once('exit', (code) => listener(error || `the thread ended with code ${code}`)),
-    keepAlive: (on) => (on ? worker.ref() : worker.unref()),
+    onMessage: (listener) => {
+      worker.on('message', (message: WorkerMessage) => listener(message));
+      // a listener makes the port hold the process, whatever was said before
+      if (!kept) worker.unref();
+    },
+    onExit: (listener) =>
+      worker.once('exit', (code) => listener(error || `the thread ended with code ${code}`)),
+    keepAlive: (on) => {
+      kept = on;
+      if (on) worker.ref();
+      else worker.unref();
+    },
     terminate: async () => {
       await worker.terminate();
     },
@@ -50,7 +60,12 @@ function setEngineFlags(missing: { relaxedSimd: boolean }): { set: string[]; rea
   if (missing.relaxedSimd) set.push('--experimental-wasm-relaxed-simd');
   if (major >= 13 && process.arch === 'x64') set.push('--experimental-wasm-revectorize');
   for (const flag of set) setFlagsFromString(flag);
-  return { set, reason: set.length ? `V8 ${process.versions.v8}` : `V8 ${process.versions.v8} on ${process.arch} has no flag that helps` };
+  return {
+    set,
+    reason: set.length
+      ? `V8 ${process.versions.v8}`
+      : `V8 ${process.versions.v8} on ${process.arch} has no flag that helps`,
+  };
 }
 
 export const nodeHost: Host = {

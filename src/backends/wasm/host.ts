@@ -36,7 +36,10 @@ export interface Host {
   readonly noThreads: string | undefined;
   startWorker(start: WorkerStart): WorkerHandle;
   /** Sets V8 flags that this engine profits from; returns those that were set, and why others were not. */
-  setEngineFlags(missing: { relaxedSimd: boolean }): { readonly set: readonly string[]; readonly reason: string };
+  setEngineFlags(missing: { relaxedSimd: boolean }): {
+    readonly set: readonly string[];
+    readonly reason: string;
+  };
   /** Resolves after the event loop has had its turn. */
   yieldToEvents(): Promise<void>;
 }

@@ -11,9 +11,9 @@ function offsets<const Names extends readonly string[]>(
 
 /** One running job: its state, then the addresses and scalars of this call. */
 export const JOB = offsets([
-  'NEXT', // the next record to be claimed; CLOSED when none may be
-  'DONE', // records that are complete
-  'LIMIT', // records that will be claimed in all: the program's count, or fewer after an abort
+  'NEXT', // counts claims from CLOSED - LIMIT up to CLOSED; from there on none is good
+  'DONE', // records that are complete, or that nobody will claim; the job is at rest when it reaches LIMIT
+  'LIMIT', // records of the program
   'ID', // different for every job, so that a late message is not taken for a later job's
   'HELPERS', // workers with a lower index take part
   'STOP', // not 0: abort or fault; records are skipped

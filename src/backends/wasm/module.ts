@@ -7,9 +7,11 @@ export type ModuleName = 'simd' | 'relaxed';
 /** The exports that both modules have besides kernels. */
 export interface KernelExports {
   readonly table: WebAssembly.Table;
-  drain(job: number, worker: number, scratch: number): number;
-  closeJob(job: number, reason: number): number;
-  awaitJob(job: number, spins: number, nanoseconds: bigint): number;
+  drain(job: number, worker: number, scratch: number, patience: number): number;
+  takePart(job: number, index: number, worker: number, scratch: number): number;
+  closeJob(job: number, reason: number): void;
+  failRecord(job: number): number;
+  awaitJob(job: number, spins: number): number;
   awaitSignal(team: number, seen: number, spins: number): number;
   apply_activation(kind: number, low: number, high: number, at: number, count: number): void;
   probe_peak_simd(turns: number, at: number): number;

@@ -2,110 +2,154 @@
  * The thread team as its owner sees it: starts workers when first needed, posts one job at a time, hears of its end, and
  * replaces workers that die or get stuck. Whatever goes wrong in a thread reaches the job's caller as an error.
  */
-import { TesseraeError } from '../../core/errors.ts';
+import type { TesseraeError } from '../../core/errors.ts';
 import type { Job } from '../types.ts';
+import { closedError, diedError, type Flight, fail, kernelError, timeoutError } from './flight.ts';
 import type { Host, WorkerHandle, WorkerMessage } from './host.ts';
-import { CLOSED, JOB, MAX_WORKERS, TEAM, TEAM_ADDRESS, WORKER, WORKER_BYTES, WORKERS_ADDRESS } from './layout.ts';
+import {
+  ARENA_ADDRESS,
+  CLOSED,
+  JOB,
+  MAX_WORKERS,
+  SCRATCH_ADDRESS,
+  SCRATCH_BYTES,
+  TEAM,
+  TEAM_ADDRESS,
+  WORKER,
+  WORKER_BYTES,
+  WORKERS_ADDRESS,
+} from './layout.ts';
 import type { KernelExports } from './module.ts';
 
-export type TeamEvent =
-  | { readonly type: 'worker-lost'; readonly worker: number; readonly reason: string }
-  | { readonly type: 'worker-silent'; readonly worker: number; readonly reason: string };
+/** A worker is lost: it died, got stuck, or never came up. */
+export interface TeamEvent {
+  readonly type: 'worker-lost';
+  readonly worker: number;
+  readonly reason: string;
+}
 
-const STOP_ABORT = 1;
+/** Why a job was stopped; assembly/sync/team.ts has the same numbers. */
+const STOP = { abort: 1, fault: 2, silent: 3 } as const;
+/** The calling thread's own words and scratch are those of the index that no worker has. */
+const CALLER_WORDS = WORKERS_ADDRESS + (MAX_WORKERS - 1) * WORKER_BYTES;
+const CALLER_SCRATCH = SCRATCH_ADDRESS + (MAX_WORKERS - 1) * SCRATCH_BYTES;
 /** How often a job that must come to rest after a lost worker is looked at, in milliseconds. */
 const REST_POLL_MS = 1;
 /** How long the calling thread spins for the last records of others before it sleeps. */
 const CALLER_SPINS = 4000;
-const NAP_NS = 50_000_000n;
+/** NAP of assembly/sync/team.ts in milliseconds. */
+const NAP_MS = 20;
+/** Looks at a running job within the time that a thread may be silent. They are counted, not timed: after a laptop's sleep
+ *  or a long task on the calling thread the clock has jumped, but nobody was silent. */
+const WATCH_TICKS = 8;
+/** A worker that did not come up is not tried again before this: the reason has most likely not gone away. */
+const RETRY_MS = 10_000;
 
 interface Member {
   readonly handle: WorkerHandle;
-  ready: boolean;
-  gone: boolean;
+  /** `ending`: told to end, so that it must not be counted on, but it may still be inside of a job. */
+  state: 'starting' | 'ready' | 'ending' | 'gone';
 }
 
-interface Flight {
-  readonly id: number;
-  readonly address: number;
-  readonly threads: number;
-  readonly settle: (error: unknown) => void;
-  failure: unknown;
-  failed: boolean;
-  settled: boolean;
-  lastDone: number;
-  lastMove: number;
+export interface TeamOptions {
+  readonly host: Host;
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  /** All words of the memory, as they are now: the memory may have grown. */
+  readonly words: () => Int32Array;
+  readonly exports: KernelExports;
+  readonly timeoutMs: number;
+  readonly onEvent: (event: TeamEvent) => void;
+  /** Called when `calm` has become true again. */
+  readonly onCalm: () => void;
 }
 
 export class Team {
-  readonly #host: Host;
-  readonly #module: WebAssembly.Module;
-  readonly #memory: WebAssembly.Memory;
-  readonly #allWords: () => Int32Array;
+  readonly #options: TeamOptions;
   readonly #exports: KernelExports;
   readonly #timeoutMs: number;
-  readonly #onEvent: (event: TeamEvent) => void;
+  /** Naps of the calling thread in which nothing happens, before it gives up on the others. */
+  readonly #patience: number;
+  readonly #all: () => Int32Array;
+  /** The words below the arena, which never move. */
   readonly #words: Int32Array;
   readonly #members: (Member | undefined)[] = [];
+  readonly #retryAt: number[] = [];
   readonly #queue: Flight[] = [];
+  readonly #waiting = new Set<() => void>();
   #active: Flight | undefined;
+  #ending = 0;
   #watchdog: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
-  constructor(options: {
-    host: Host; module: WebAssembly.Module; memory: WebAssembly.Memory; words: () => Int32Array; exports: KernelExports;
-    timeoutMs: number; onEvent: (event: TeamEvent) => void;
-  }) {
-    this.#host = options.host;
-    this.#module = options.module;
-    this.#memory = options.memory;
-    this.#allWords = options.words;
+  constructor(options: TeamOptions) {
+    this.#options = options;
     this.#exports = options.exports;
+    this.#all = options.words;
     this.#timeoutMs = options.timeoutMs;
-    this.#onEvent = options.onEvent;
-    this.#words = new Int32Array(options.memory.buffer, 0, 65536 / 4);
+    this.#patience = Math.ceil(options.timeoutMs / NAP_MS);
+    this.#words = new Int32Array(options.memory.buffer, 0, ARENA_ADDRESS / 4);
   }
 
   /** Workers that have answered. */
   get ready(): number {
-    return this.#members.filter((member) => member?.ready).length;
+    return this.#count('ready');
   }
 
-  /** Whether a job may be posted now without waiting for another. */
-  get idle(): boolean {
-    return this.#active === undefined && !this.#closed;
+  /** False while a thread that was told to end may still write where a failed call told it to: until then, nothing of that
+   *  call may be used again. */
+  get calm(): boolean {
+    return this.#ending === 0;
   }
 
   /** Makes sure that `count` workers exist; they become ready later. */
   start(count: number): void {
     for (let index = 0; index < Math.min(count, MAX_WORKERS - 1); index++) {
-      if (!this.#members[index]) this.#startMember(index);
+      if (!this.#members[index] && !(Date.now() < this.#retryAt[index]!)) this.#startMember(index);
     }
   }
 
-  /** Resolves when `count` workers are ready, or the deadline for silent ones has passed; true if all came. */
+  /** Resolves when `count` workers are ready, or when those that are not will not come; true if all came. */
   async whenReady(count: number): Promise<boolean> {
     this.start(count);
-    const until = Date.now() + this.#timeoutMs;
-    while (this.ready < count && Date.now() < until && !this.#closed) await new Promise((resolve) => setTimeout(resolve, 1));
+    const over = () => this.ready >= count || this.#count('starting') === 0 || this.#closed;
+    if (!over()) {
+      await new Promise<void>((resolve) => {
+        const look = () => {
+          if (!over()) return;
+          this.#waiting.delete(look);
+          clearTimeout(deadline);
+          resolve();
+        };
+        // also what keeps the process alive meanwhile; a worker that does not answer is given up after timeoutMs
+        const deadline = setTimeout(look, this.#timeoutMs + 1000);
+        this.#waiting.add(look);
+      });
+    }
     return this.ready >= count;
   }
 
   /** Queues a job whose words are written; it begins when the one before it is done. */
-  post(address: number, threads: number): Job {
+  post(address: number, threads: number, kernel: string): Job {
     let settle: (error: unknown) => void = () => undefined;
     const finished = new Promise<void>((resolve, reject) => {
       settle = (error) => (error === undefined ? resolve() : reject(error));
     });
-    const flight = this.#flight(address, threads, settle);
-    this.start(threads);
-    this.#queue.push(flight);
-    this.#next();
+    const flight = this.#flight(address, threads, kernel, settle);
+    if (this.#closed) this.#settle(flight, closedError());
+    else {
+      this.start(threads);
+      this.#queue.push(flight);
+      this.#next();
+    }
+    const total = this.#job(address, JOB.LIMIT);
+    // what a stop has skipped counts in DONE too, and is no progress; once settled, the words are somebody else's
+    const done = () => (flight.failed ? 0 : flight.settled ? total : this.#job(address, JOB.DONE));
     return {
       finished,
-      total: this.#job(address, JOB.LIMIT),
-      done: () => this.#job(address, JOB.DONE),
-      stop: (reason) => this.#fail(flight, reason),
+      total,
+      done,
+      stop: (reason) => this.#stop(flight, reason),
     };
   }
 
@@ -113,100 +157,84 @@ export class Team {
    * Runs a job on the calling thread with up to `helpers` workers, where they are ready and nothing else is under way.
    * Throws what went wrong in any of the threads.
    */
-  runHere(address: number, helpers: number, scratch: number, words: number): void {
-    const helped = helpers > 0 && this.idle;
-    const flight = this.#flight(address, helpers, () => undefined);
+  runHere(address: number, helpers: number, kernel: string): void {
+    if (this.#closed) throw closedError();
+    const helped = helpers > 0 && this.#active === undefined && this.calm;
+    const flight = this.#flight(address, helpers, kernel, () => undefined);
     if (helped) {
       this.start(helpers);
       this.#active = flight;
       this.#announce(flight);
     } else this.#open(address, 0);
-    try {
-      this.#exports.drain(address, words, scratch);
-    } catch (cause) {
-      this.#exports.closeJob(address, STOP_ABORT);
-      Atomics.add(this.#view(), (address + JOB.DONE) >> 2, 1);
-      flight.failed = true;
-      flight.failure = kernelError(cause);
-    }
+    this.#drainHere(flight);
     // also without helpers: a late thread of an earlier job may have joined this one at the same address
-    this.#awaitHere(flight);
-    if (helped) this.#release(flight);
+    if (!this.#isAtRest(flight)) this.#awaitHere(flight);
+    if (helped) this.#settle(flight, undefined);
     if (flight.failed) throw flight.failure;
-    if (this.#job(address, JOB.STOP)) throw kernelError(new Error('a helping thread trapped'));
+    if (this.#job(address, JOB.STOP)) throw kernelError(flight, new Error('a helping thread trapped'));
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#watchdog);
-    const reason = new TesseraeError('E_CLOSED', 'the runtime was closed while the call was running', {}, 'Await calls before close().');
+    this.#watch(false);
     for (const flight of [...this.#queue.splice(0), ...(this.#active ? [this.#active] : [])]) {
-      this.#exports.closeJob(flight.address, STOP_ABORT);
-      this.#settle(flight, flight.failed ? flight.failure : reason);
+      this.#exports.closeJob(flight.address, STOP.abort);
+      this.#settle(flight, flight.failed ? flight.failure : closedError());
     }
     Atomics.store(this.#words, (TEAM_ADDRESS + TEAM.QUIT) >> 2, 1);
     this.#signal();
-    await Promise.all(this.#members.map((member) => (member && !member.gone ? member.handle.terminate() : undefined)));
+    for (const look of this.#waiting) look();
+    await Promise.all(
+      this.#members.map((member) =>
+        member && member.state !== 'gone' ? member.handle.terminate() : undefined,
+      ),
+    );
     this.#members.length = 0;
   }
 
-  #flight(address: number, threads: number, settle: (error: unknown) => void): Flight {
-    return { id: this.#job(address, JOB.ID), address, threads, settle, failure: undefined, failed: false, settled: false, lastDone: 0, lastMove: Date.now() };
-  }
+  // ---- words ------------------------------------------------------------------------------------------------
 
-  /** All words of the memory, as they are now: the memory may have grown. */
-  #view(): Int32Array {
-    return this.#allWords();
+  #flight(address: number, threads: number, kernel: string, settle: (error: unknown) => void): Flight {
+    return {
+      id: this.#job(address, JOB.ID),
+      address,
+      threads,
+      kernel,
+      settle,
+      failure: undefined,
+      failed: false,
+      settled: false,
+      lastDone: -1,
+      silentTicks: 0,
+    };
   }
 
   #job(address: number, word: number): number {
-    return Atomics.load(this.#view(), (address + word) >> 2);
+    return Atomics.load(this.#all(), (address + word) >> 2);
   }
 
-  #startMember(index: number): void {
-    let handle: WorkerHandle;
-    this.#word(index, WORKER.BUSY, 0);
-    try {
-      handle = this.#host.startWorker({ module: this.#module, memory: this.#memory, index });
-    } catch (cause) {
-      this.#onEvent({ type: 'worker-silent', worker: index, reason: String(cause) });
-      return;
-    }
-    const member: Member = { handle, ready: false, gone: false };
-    this.#members[index] = member;
-    const deadline = setTimeout(() => {
-      this.#onEvent({ type: 'worker-silent', worker: index, reason: `no answer within ${this.#timeoutMs} ms` });
-      void handle.terminate();
-    }, this.#timeoutMs);
-    // keepAlive decides what holds the process; a deadline alone must not
-    deadline.unref?.();
-    handle.onMessage((message) => {
-      if (message.type === 'ready') {
-        clearTimeout(deadline);
-        member.ready = true;
-      } else this.#heard(message);
-    });
-    handle.onExit((reason) => {
-      clearTimeout(deadline);
-      this.#lost(index, member, reason);
-    });
-    if (this.#active) handle.keepAlive(true);
+  #isAtRest({ address }: Flight): boolean {
+    return this.#job(address, JOB.DONE) >= this.#job(address, JOB.LIMIT);
   }
 
-  #word(index: number, word: number, value?: number): number {
-    const at = (WORKERS_ADDRESS + index * WORKER_BYTES + word) >> 2;
-    return value === undefined ? Atomics.load(this.#words, at) : Atomics.store(this.#words, at, value);
+  #isInside(index: number, { address }: Flight): boolean {
+    const member = this.#members[index];
+    return (
+      member !== undefined &&
+      Atomics.load(this.#words, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >> 2) === address
+    );
   }
 
-  /** Lets records be claimed: the last thing done to a job's words. A store, not an exchange for CLOSED: a late thread that
-   *  still looked at these words may have counted the closed value up. */
+  /** Lets records be claimed: the last thing done to a job's words. */
   #open(address: number, helpers: number): void {
-    Atomics.store(this.#view(), (address + JOB.HELPERS) >> 2, helpers);
-    Atomics.store(this.#view(), (address + JOB.NEXT) >> 2, 0);
+    const view = this.#all();
+    Atomics.store(view, (address + JOB.HELPERS) >> 2, helpers);
+    Atomics.store(view, (address + JOB.NEXT) >> 2, CLOSED - Atomics.load(view, (address + JOB.LIMIT) >> 2));
   }
 
   #announce(flight: Flight): void {
-    this.#open(flight.address, flight.threads);
+    this.#open(flight.address, this.#reach(flight.threads));
     Atomics.store(this.#words, (TEAM_ADDRESS + TEAM.JOB) >> 2, flight.address);
     this.#signal();
   }
@@ -216,172 +244,238 @@ export class Team {
     Atomics.notify(this.#words, (TEAM_ADDRESS + TEAM.SIGNAL) >> 2);
   }
 
-  #next(): void {
-    if (this.#active || this.#closed) return;
-    const flight = this.#queue.shift();
-    if (!flight) {
-      this.#watch(false);
+  // ---- workers ----------------------------------------------------------------------------------------------
+
+  #count(...states: readonly Member['state'][]): number {
+    return this.#members.filter((member) => member && states.includes(member.state)).length;
+  }
+
+  /** Workers take part by index: below which one there are `count` that are ready. All may, while there are too few. */
+  #reach(count: number): number {
+    let ready = 0;
+    for (let index = 0; index < this.#members.length; index++) {
+      if (this.#members[index]?.state === 'ready' && ++ready === count) return index + 1;
+    }
+    return MAX_WORKERS;
+  }
+
+  #startMember(index: number): void {
+    const { host, module, memory } = this.#options;
+    Atomics.store(this.#words, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >> 2, 0);
+    let handle: WorkerHandle;
+    try {
+      handle = host.startWorker({ module, memory, index });
+    } catch (cause) {
+      this.#retryAt[index] = Date.now() + RETRY_MS;
+      this.#tell(index, `it could not be started: ${cause instanceof Error ? cause.message : String(cause)}`);
       return;
     }
-    this.#active = flight;
-    if (flight.failed) {
-      this.#settle(flight, flight.failure);
-      return;
-    }
-    flight.lastMove = Date.now();
-    this.#watch(true);
-    this.#announce(flight);
-  }
-
-  /** While a job runs, workers keep the process alive and a timer looks for progress. */
-  #watch(on: boolean): void {
-    for (const member of this.#members) if (member && !member.gone) member.handle.keepAlive(on);
-    if (on && this.#watchdog === undefined) {
-      this.#watchdog = setInterval(() => this.#checkProgress(), Math.max(5, this.#timeoutMs / 8));
-      this.#watchdog.unref?.();
-    } else if (!on) {
-      clearInterval(this.#watchdog);
-      this.#watchdog = undefined;
-    }
-  }
-
-  #checkProgress(): void {
-    const flight = this.#active;
-    if (!flight || flight.failed) return;
-    const done = this.#job(flight.address, JOB.DONE);
-    if (done !== flight.lastDone) {
-      flight.lastDone = done;
-      flight.lastMove = Date.now();
-    } else if (Date.now() - flight.lastMove > this.#timeoutMs) {
-      const workers = this.#replaceBusy(flight, `no progress within ${this.#timeoutMs} ms`);
-      this.#fail(flight, timeoutError(workers, this.#timeoutMs));
-    }
-  }
-
-  /** Ends the threads that are inside a job; their exit brings replacements. */
-  #replaceBusy(flight: Flight, reason: string): number[] {
-    const busy: number[] = [];
-    this.#members.forEach((member, index) => {
-      if (member && !member.gone && this.#word(index, WORKER.BUSY) === flight.address) {
-        busy.push(index);
-        this.#onEvent({ type: 'worker-silent', worker: index, reason });
-        void member.handle.terminate();
-      }
+    const member: Member = { handle, state: 'starting' };
+    this.#members[index] = member;
+    // its answer may lie in a queue that a busy calling thread had no time to read: one turn more before it is given up
+    const giveUp = async () => {
+      await host.yieldToEvents();
+      if (member.state === 'starting') this.#end(index, member, `no answer within ${this.#timeoutMs} ms`);
+    };
+    const deadline = setTimeout(giveUp, this.#timeoutMs);
+    // keepAlive decides what holds the process; a deadline alone must not
+    deadline.unref?.();
+    handle.onMessage((message) => {
+      clearTimeout(deadline);
+      this.#heard(member, message);
     });
-    return busy;
+    handle.onExit((reason) => {
+      clearTimeout(deadline);
+      this.#lost(index, member, reason);
+    });
+    if (this.#active) handle.keepAlive(true);
   }
 
-  #heard(message: WorkerMessage): void {
-    const flight = this.#active;
-    if (!flight || message.type === 'ready' || flight.id !== message.job) return;
-    if (message.type === 'fault' && !flight.failed) {
-      flight.failed = true;
-      flight.failure = kernelError(new Error(message.message));
-    }
-    this.#finishIfAtRest(flight);
-  }
-
-  #finishIfAtRest(flight: Flight): void {
-    const words = this.#view();
-    const done = Atomics.load(words, (flight.address + JOB.DONE) >> 2);
-    if (done >= Atomics.load(words, (flight.address + JOB.LIMIT) >> 2)) this.#settle(flight, flight.failed ? flight.failure : undefined);
-  }
-
-  /** Stops a flight with a reason; it settles when no thread is inside. */
-  #fail(flight: Flight, reason: unknown): void {
-    if (flight.settled || flight.failed) return;
-    flight.failed = true;
-    flight.failure = reason;
-    if (flight !== this.#active) {
-      const at = this.#queue.indexOf(flight);
-      if (at >= 0) this.#queue.splice(at, 1);
-      this.#settle(flight, reason);
+  #heard(member: Member, message: WorkerMessage): void {
+    if (message.type === 'ready') {
+      if (member.state === 'starting') member.state = 'ready';
+      for (const look of this.#waiting) look();
       return;
     }
-    this.#exports.closeJob(flight.address, STOP_ABORT);
-    this.#finishIfAtRest(flight);
+    const flight = this.#active;
+    if (!flight || flight.id !== message.job) return;
+    if (message.type === 'fault') fail(flight, kernelError(flight, new Error(message.message)));
+    this.#settleAtRest(flight);
   }
 
-  #settle(flight: Flight, error: unknown): void {
-    if (flight.settled) return;
-    flight.settled = true;
-    Atomics.store(this.#view(), (flight.address + JOB.NEXT) >> 2, CLOSED);
-    if (this.#active === flight) this.#active = undefined;
-    flight.settle(error);
-    this.#next();
+  /** Ends a worker that is not to be counted on any more; its exit brings a replacement. */
+  #end(index: number, member: Member, reason: string): void {
+    if (member.state === 'ending' || member.state === 'gone') return;
+    const cameUp = member.state === 'ready';
+    member.state = 'ending';
+    this.#ending++;
+    if (!cameUp) this.#retryAt[index] = Date.now() + RETRY_MS;
+    void member.handle.terminate();
+    if (!cameUp) this.#regroup();
+    this.#tell(index, reason);
   }
 
   #lost(index: number, member: Member, reason: string): void {
-    member.gone = true;
-    if (this.#closed) return;
+    const { state } = member;
+    if (state === 'gone') return;
     const flight = this.#active;
-    const wasInside = flight !== undefined && this.#word(index, WORKER.BUSY) === flight.address;
-    this.#onEvent({ type: 'worker-lost', worker: index, reason });
+    const wasInside = flight !== undefined && this.#isInside(index, flight);
+    member.state = 'gone';
+    if (state === 'ending') this.#ending--;
+    if (this.#closed) return;
     this.#members[index] = undefined;
-    if (!member.ready) return; // it never came up: another try would most likely end the same way
-    this.#startMember(index);
-    if (flight && wasInside) this.#abandon(flight, index, reason);
+    if (state === 'starting') this.#retryAt[index] = Date.now() + RETRY_MS;
+    // an idle team is filled up again by the next job: whatever ends workers must not do so for ever
+    if (flight) this.start(Math.min(index + 1, flight.threads));
+    if (wasInside) this.#abandon(flight, diedError(index, reason));
+    else this.#regroup();
+    for (const look of this.#waiting) look();
+    if (state === 'ending' && this.calm) this.#options.onCalm();
+    if (state !== 'ending') this.#tell(index, reason);
   }
 
-  /** A thread ended inside a job: one record will never be done. Waits until no other thread is inside, then rejects. */
-  #abandon(flight: Flight, index: number, reason: string): void {
-    if (!flight.failed) {
-      flight.failed = true;
-      flight.failure = new TesseraeError(
-        'E_WORKER_DIED',
-        `worker ${index} ended while it was computing: ${reason}`,
-        { worker: index, reason },
-        'The runtime has replaced it; call again.',
-      );
+  /** After all else is in order, and so that a listener that throws spoils nothing here. */
+  #tell(worker: number, reason: string): void {
+    try {
+      this.#options.onEvent({ type: 'worker-lost', worker, reason });
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
     }
-    this.#exports.closeJob(flight.address, STOP_ABORT);
+  }
+
+  /** A worker that the active job may have counted on is not there: lets others in, or does the work here if there are none. */
+  #regroup(): void {
+    const flight = this.#active;
+    if (!flight || flight.failed || this.#closed) return;
+    if (this.#count('starting', 'ready') > 0) {
+      Atomics.store(this.#all(), (flight.address + JOB.HELPERS) >> 2, this.#reach(flight.threads));
+      this.#signal();
+      return;
+    }
+    this.#drainHere(flight);
+    this.#settleAtRest(flight);
+  }
+
+  // ---- jobs -------------------------------------------------------------------------------------------------
+
+  #next(): void {
+    if (this.#active || this.#closed) return;
+    const flight = this.#queue.shift();
+    this.#active = flight;
+    this.#watch(flight !== undefined);
+    if (!flight) return;
+    this.#announce(flight);
+    if (this.#count('starting', 'ready') === 0) this.#regroup();
+  }
+
+  /** While a job runs, a timer looks for progress. It and the workers keep the process alive until the caller has its answer. */
+  #watch(on: boolean): void {
+    if (on === (this.#watchdog !== undefined)) return;
+    for (const member of this.#members) member?.handle.keepAlive(on);
+    clearInterval(this.#watchdog);
+    this.#watchdog = on
+      ? setInterval(() => this.#checkProgress(), Math.max(1, this.#timeoutMs / WATCH_TICKS))
+      : undefined;
+  }
+
+  /** Also for a job that was stopped: a stuck thread would keep it from coming to rest. */
+  #checkProgress(): void {
+    const flight = this.#active;
+    if (!flight || this.#settleAtRest(flight)) return;
+    const done = this.#job(flight.address, JOB.DONE);
+    // workers that are still starting have a deadline of their own
+    const isSilent = done === flight.lastDone && (this.ready > 0 || this.#count('starting') === 0);
+    flight.silentTicks = isSilent ? flight.silentTicks + 1 : 0;
+    flight.lastDone = done;
+    if (flight.silentTicks <= WATCH_TICKS) return;
+    flight.silentTicks = 0;
+    this.#abandon(flight, timeoutError(this.#endThoseInside(flight), this.#timeoutMs));
+  }
+
+  /** Ends the threads that are inside of a job. */
+  #endThoseInside(flight: Flight): number[] {
+    const inside: number[] = [];
+    this.#members.forEach((member, index) => {
+      if (!member || !this.#isInside(index, flight)) return;
+      inside.push(index);
+      member.state = 'ready';
+      this.#end(index, member, `no progress within ${this.#timeoutMs} ms`);
+    });
+    return inside;
+  }
+
+  /** Settles a job in which every record is done; whether it was. */
+  #settleAtRest(flight: Flight): boolean {
+    if (flight.settled) return true;
+    if (!this.#isAtRest(flight)) return false;
+    // another thread's end of the job was heard before the fault: the fault's own message is on its way
+    if (!flight.failed && this.#job(flight.address, JOB.STOP) === STOP.fault) return false;
+    this.#settle(flight, flight.failed ? flight.failure : undefined);
+    return true;
+  }
+
+  /** Stops a job with a reason; it settles when no thread is inside. */
+  #stop(flight: Flight, reason: unknown): void {
+    if (flight.settled || flight.failed) return;
+    fail(flight, reason);
+    const at = this.#queue.indexOf(flight);
+    if (at >= 0) {
+      this.#queue.splice(at, 1);
+      this.#settle(flight, reason);
+      return;
+    }
+    this.#exports.closeJob(flight.address, STOP.abort);
+    this.#settleAtRest(flight);
+  }
+
+  /** A thread ended, or will, inside of a job: its record will never be done. Settles when no other thread is inside. */
+  #abandon(flight: Flight, reason: TesseraeError): void {
+    if (this.#settleAtRest(flight)) return;
+    fail(flight, reason);
+    this.#exports.closeJob(flight.address, STOP.abort);
     const look = () => {
-      const inside = this.#members.some((m, i) => m && !m.gone && this.#word(i, WORKER.BUSY) === flight.address);
-      if (inside) setTimeout(look, REST_POLL_MS);
+      if (flight.settled) return;
+      if (this.#members.some((_, index) => this.#isInside(index, flight))) setTimeout(look, REST_POLL_MS);
       else this.#settle(flight, flight.failure);
     };
     look();
   }
 
-  /** The calling thread's wait for what others have claimed, with the same patience that async jobs get. */
-  #awaitHere(flight: Flight): void {
-    const words = this.#view();
-    const limit = () => Atomics.load(words, (flight.address + JOB.LIMIT) >> 2);
-    let moved = Date.now();
-    let before = -1;
-    for (;;) {
-      const done = this.#exports.awaitJob(flight.address, CALLER_SPINS, NAP_NS);
-      if (done >= limit()) break;
-      if (done !== before) moved = Date.now();
-      else if (Date.now() - moved > this.#timeoutMs) {
-        const workers = this.#replaceBusy(flight, `no progress within ${this.#timeoutMs} ms`);
-        this.#exports.closeJob(flight.address, STOP_ABORT);
-        flight.failed = true;
-        flight.failure ??= timeoutError(workers, this.#timeoutMs);
-        break;
-      }
-      before = done;
+  #settle(flight: Flight, error: unknown): void {
+    if (flight.settled) return;
+    flight.settled = true;
+    if (this.#active === flight) this.#active = undefined;
+    flight.settle(error);
+    this.#next();
+  }
+
+  /** The calling thread's part of a job; a trap becomes the job's failure. */
+  #drainHere(flight: Flight): void {
+    try {
+      this.#exports.drain(flight.address, CALLER_WORDS, CALLER_SCRATCH, this.#patience);
+    } catch (cause) {
+      this.#exports.failRecord(flight.address);
+      fail(flight, kernelError(flight, cause));
     }
   }
 
-  /** The team is free for the next job. */
-  #release(flight: Flight): void {
-    flight.settled = true;
-    this.#active = undefined;
-    this.#next();
+  /** The calling thread's wait for what others have claimed. Returns when the job is at rest, or has failed because a thread
+   *  is silent: that one may still be inside, and `calm` is false until it has ended. */
+  #awaitHere(flight: Flight): void {
+    let before = -1;
+    let silent = 0;
+    while (!this.#isAtRest(flight)) {
+      const done = this.#exports.awaitJob(flight.address, CALLER_SPINS);
+      silent = done === before ? silent + 1 : 0;
+      before = done;
+      const patience = this.#job(flight.address, JOB.STOP) === STOP.silent ? 0 : this.#patience;
+      if (silent <= patience) continue;
+      const workers = this.#endThoseInside(flight);
+      this.#exports.closeJob(flight.address, STOP.silent);
+      fail(flight, timeoutError(workers, this.#timeoutMs));
+      return;
+    }
   }
-}
-
-function kernelError(cause: unknown): TesseraeError {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return new TesseraeError('E_KERNEL', `a kernel failed: ${message}`, { message }, 'The call is lost, the runtime works on; please report the shape.', cause);
-}
-
-function timeoutError(workers: readonly number[], ms: number): TesseraeError {
-  return new TesseraeError(
-    'E_WORKER_TIMEOUT',
-    `no thread made progress within ${ms} ms`,
-    { workers, timeoutMs: ms },
-    'The silent threads were replaced; call again, or raise workerTimeoutMs on a very busy machine.',
-  );
 }

@@ -18,14 +18,16 @@ export const OURS = 'tesserae';
 
 /** The problem as the library's planner is asked about it. */
 export function problemOf(shape: Shape): Exclude<ProblemSpec, string> {
-  const { m, k, n, batch, transposeB, prepacked, bias, activation } = shape;
+  const { m, k, n, batch, transposeB, bias, activation } = shape;
+  const prepacked = shape.prepacked === true && canPrepack(shape);
   return {
     m,
     k,
     n,
     ...(batch !== undefined && { batch }),
-    ...(transposeB && { transposeB }),
-    ...(prepacked && canPrepack(shape) && { prepacked }),
+    // Panels are the same however the matrix was stored before.
+    ...(transposeB && !prepacked && { transposeB }),
+    ...(prepacked && { prepacked }),
     ...(bias && { bias }),
     ...(activation !== undefined && { activation: activation satisfies Activation }),
   };

@@ -19,6 +19,9 @@ export const defineDoctor: Define = (program, run) => {
   command.action((options: CommonOptions) => run(options, doctor));
 };
 
+/** The fastest ones say what the machine likes; the table has some fifty. */
+const KERNELS_SHOWN = 12;
+
 /** A product that every kernel could serve: asking for its explanation lists what was quarantined. */
 const PROBE = '256x256x256';
 
@@ -108,7 +111,10 @@ function renderKernels({ colors }: Session, { kernelGflops, peakGflops }: Machin
     { title: 'GFLOP/s', align: 'right' as const },
     { title: 'of the ceiling', align: 'right' as const },
   ];
-  return rows.length === 0 ? '  none measured\n' : renderTable(columns, rows, colors.dim);
+  if (rows.length === 0) return '  none measured\n';
+  const hidden = rows.length - KERNELS_SHOWN;
+  const more = hidden > 0 ? colors.dim(`  ... and ${hidden} slower ones (--json has all)\n`) : '';
+  return `${renderTable(columns, rows.slice(0, KERNELS_SHOWN), colors.dim)}${more}`;
 }
 
 function renderAdvice({ colors }: Session, advice: readonly Advice[]): string {
