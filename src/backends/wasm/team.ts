@@ -81,6 +81,7 @@ export class Team {
   #ending = 0;
   #watchdog: ReturnType<typeof setInterval> | undefined;
   #closed = false;
+  #wasAsked = false;
 
   constructor(options: TeamOptions) {
     this.#options = options;
@@ -159,7 +160,7 @@ export class Team {
    */
   runHere(address: number, helpers: number, kernel: string): void {
     if (this.#closed) throw closedError();
-    const helped = helpers > 0 && this.#active === undefined && this.calm;
+    const helped = helpers > 0 && this.#active === undefined && this.calm && this.#isWarm(helpers);
     const flight = this.#flight(address, helpers, kernel, () => undefined);
     if (helped) {
       this.start(helpers);
@@ -172,6 +173,18 @@ export class Team {
     if (helped) this.#settle(flight, undefined);
     if (flight.failed) throw flight.failure;
     if (this.#job(address, JOB.STOP)) throw kernelError(flight, new Error('a helping thread trapped'));
+  }
+
+  /** Starting a thread takes longer than most calls that would be helped: the first such call goes alone, and threads start
+   *  when the event loop is free, or with the second call at the latest. */
+  #isWarm(helpers: number): boolean {
+    if (this.#wasAsked || this.#members.length > 0) return true;
+    this.#wasAsked = true;
+    const timer = setTimeout(() => {
+      if (!this.#closed) this.start(helpers);
+    }, 0);
+    timer.unref?.();
+    return false;
   }
 
   async close(): Promise<void> {
