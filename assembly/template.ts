@@ -194,15 +194,17 @@ ${finish}
     c += ${4 * count};
     cin += ldcin * ${count};`;
   };
+  // rows that are left over, where there can be any
+  const rest = `
+  while (rows > 0) {${sweep(1)}
+    rows--;
+  }`;
   return `export function ${kernel.name}${SIGNATURE} {
   const bytes = <usize>k << 2;
   let rows = <i32>lda;
   while (rows >= ${rowsAtOnce}) {${sweep(rowsAtOnce)}
     rows -= ${rowsAtOnce};
-  }
-  while (rows > 0) {${sweep(1)}
-    rows--;
-  }
+  }${rowsAtOnce > 1 ? rest : ''}
 }
 `;
 }

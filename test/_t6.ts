@@ -6,7 +6,7 @@ import { matmulKey } from '../src/problem/matmul.ts';
 const core = await openCore({threads:1, engineFlags: process.argv[2]==='flags'});
 console.log('peak',core.machine.peakGflops,'read',core.machine.readGBs);
 for (const spec of (process.argv[3]??'16x16x16,32x32x32,64x64x64,100x100x100,128x128x128,256x256x256,512x512x512,8x768x768,64x768x3072,196x512x512,3136x64x256,12544x27x32,49x2048x512').split(',')) {
-  const p=readSpec(spec,false); const cands=diverse(core.planner.candidates(p),60,2);
+  const p=readSpec(core,spec); const cands=diverse(core.planner.candidates(p),60,2);
   const take=(c:number,s:number)=>{const a=core.backend.allocate(4*c,'scratch'); fillRandom(core.backend.view(a,c),s); return a;};
   const A=take(p.m*p.k,1),B=take(p.k*p.n,2),C=take(p.m*p.n,3);
   const ops={a:A,b:B,c:C,bias:0,packedB:undefined,alpha:1,beta:0,clipMin:0,clipMax:0}; const key=matmulKey(p);

@@ -17,7 +17,7 @@ export interface Ladders {
 const ALL = Number.MAX_SAFE_INTEGER;
 
 /** For estimates: one sensible blocking and its neighbours. */
-export const NARROW: Ladders = { mc: [48, 120], kc: [256], nc: [128, 512], orders: ['mn'] };
+export const NARROW: Ladders = { mc: [48, 120, 512], kc: [256, 512], nc: [128, 512], orders: ['mn'] };
 
 /** For `exhaustive`, and for the second round of `measure`. */
 export const WIDE: Ladders = {

@@ -12,7 +12,8 @@ import type { MachineProfile } from './machine.ts';
 import type { Plan } from './plan.ts';
 
 /** Constants found by fitting times of the squares from 8 to 1024 on Node 20 and 24 (x86-64, 3 GHz class). */
-const CALL_US = 0.003; // call_indirect and the block's way in and out of the accumulators, per block and pass
+const CALL_US = 0.012; // call_indirect and the block's way in and out of the accumulators, per block and pass
+const PANEL_GBS = 25; // a panel of B on its way into the first cache, once for each row of tiles
 const EDGE_US = 0.06; // an edge block's extra: through scratch and out by memory.copy
 const PACK_LINES_GBS = 14; // copying neighbours into panels
 const PACK_QUAD_GBS = 8; // transposing four lines at a time
@@ -29,6 +30,14 @@ const L1_ELEMENTS = 12 * 1024;
 const STREAM_ROWS = 16;
 const CACHED_BYTES = 4 * 1024 * 1024;
 const L2_ELEMENTS = 48 * 1024;
+
+/** GFLOP/s of a kernel on whole blocks of `k` steps, its call included: narrow blocks lose more to short sums. */
+export function blockGflops({ name, mr, nr }: Kernel, k: number, machine: MachineProfile): number {
+  const flops = 2 * mr * nr * k;
+  const us =
+    flops / (machine.kernelGflops[name] ?? machine.peakGflops * 0.4) / 1e3 + CALL_US + mr * nr * 1e-4;
+  return flops / us / 1e3;
+}
 
 function gflopsOf(kernel: Kernel, machine: MachineProfile): number {
   return machine.kernelGflops[kernel.name] ?? machine.peakGflops * 0.4;
@@ -65,10 +74,12 @@ function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: Machine
   const work =
     (flops * rowBlocks * mr) / gflopsOf(kernel, machine) +
     (flops * lone) / gflopsOf(oneRowPartner(kernel), machine);
+  const panels = (4 * ceilDiv(p.m, plan.mc) * p.k * p.n) / PANEL_GBS / 1e6;
   const edges = (p.n % nr ? rowBlocks + lone : 0) + (restRows && !direct ? colBlocks : 0);
   const calls = (rowBlocks + lone) * colBlocks * passes;
   return (
     (work / 1e6) * inPlaceFactor(p, plan) +
+    panels +
     (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3
   );
 }

@@ -4,7 +4,7 @@ import { applicableKernels, type KernelFilter } from '../kernels/select.ts';
 import { findKernel, type Kernel } from '../kernels/table.ts';
 import { type MatmulProblem, matmulKey } from '../problem/matmul.ts';
 import { candidatePlans, type Ladders, NARROW, planFits } from './candidates.ts';
-import { estimateMs } from './estimate.ts';
+import { blockGflops, estimateMs } from './estimate.ts';
 import type { MachineProfile } from './machine.ts';
 import type { Candidate, Effort, Plan } from './plan.ts';
 import type { Wisdom } from './wisdom.ts';
@@ -31,8 +31,8 @@ const PROMISING_PER_FAMILY = 8;
 
 /** The kernels that are fastest on whole blocks, less what their padding would waste on this problem. */
 function promising(p: MatmulProblem, kernels: readonly Kernel[], machine: MachineProfile): Kernel[] {
-  const useful = ({ mr, nr, name }: Kernel) =>
-    ((machine.kernelGflops[name] ?? 0) * (p.m * p.n)) / (roundUp(p.m, mr) * roundUp(p.n, nr));
+  const useful = (kernel: Kernel) =>
+    (blockGflops(kernel, p.k, machine) * (p.m * p.n)) / (roundUp(p.m, kernel.mr) * roundUp(p.n, kernel.nr));
   const families = new Map<string, Kernel[]>();
   for (const kernel of kernels) families.set(kernel.family, [...(families.get(kernel.family) ?? []), kernel]);
   return [...families.values()].flatMap((family) =>

@@ -63,15 +63,15 @@ export function watchedHost(
   };
 }
 
-/** A worker that was never heard of: it answers nothing, but can be ended. */
-export function silentHandle(): WorkerHandle {
+/** A worker that was never heard of: it answers nothing, but can be ended; a deaf one not even that. */
+export function silentHandle(isDeaf = false): WorkerHandle {
   const listeners: ((reason: string) => void)[] = [];
   return {
     onMessage: () => undefined,
     onExit: (listener) => listeners.push(listener),
     keepAlive: () => undefined,
     terminate: async () => {
-      for (const listener of listeners.splice(0)) listener('ended');
+      if (!isDeaf) for (const listener of listeners.splice(0)) listener('ended');
     },
   };
 }
