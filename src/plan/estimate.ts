@@ -15,7 +15,7 @@ import type { Plan } from './plan.ts';
 const CALL_US = 0.012; // call_indirect and the block's way in and out of the accumulators, per block and pass
 const PANEL_GBS = 25; // a panel of B on its way into the first cache, once for each row of tiles
 const EDGE_US = 0.06; // an edge block's extra: through scratch and out by memory.copy
-const PACK_LINES_GBS = 14; // copying neighbours into panels
+const PACK_LINES_GBS = 7; // copying neighbours into panels
 const PACK_QUAD_GBS = 8; // transposing four lines at a time
 const PACK_LANE_GBS = 2.5; // a lane by itself
 const STEP_US = 0.15; // claiming a step and reading its record
@@ -26,6 +26,8 @@ const PHASE_US = 3; // one wait of a team for the end of a phase
 const IN_PLACE_MID = 1.05;
 const IN_PLACE_FAR = 1.2;
 const SAME_SETS = 1.15;
+const LONG_ROW = 256;
+const ROWS_SAME_SETS = 1.07;
 const L1_ELEMENTS = 12 * 1024;
 const STREAM_ROWS = 16;
 const CACHED_BYTES = 4 * 1024 * 1024;
@@ -51,9 +53,16 @@ function packMs(lines: number, k: number, width: number, contiguous: boolean): n
   return (bytes * quads) / PACK_QUAD_GBS / 1e6 + (bytes * (1 - quads)) / PACK_LANE_GBS / 1e6;
 }
 
-/** How much slower a kernel is on B in place than on panels. */
+/** How much slower a kernel is on operands in place than on panels. */
 function inPlaceFactor(p: MatmulProblem, plan: Plan): number {
   const elements = p.k * p.n;
+  if (plan.packing === 'ab') return 1;
+  // rows of A that fall into few sets of the cache
+  const rows = p.k > LONG_ROW && (4 * p.k) % 1024 === 0 ? ROWS_SAME_SETS : 1;
+  return rows * inPlaceB(p, plan, elements);
+}
+
+function inPlaceB(p: MatmulProblem, plan: Plan, elements: number): number {
   if (plan.packing !== 'none' || elements <= L1_ELEMENTS) return 1;
   const far = elements > L2_ELEMENTS ? IN_PLACE_FAR : IN_PLACE_MID;
   return (4 * p.n) % 1024 === 0 ? far * SAME_SETS : far;
