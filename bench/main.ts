@@ -11,6 +11,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   story: () => import('./story.bench.ts'),
   regret: () => import('./regret.ts'),
   cold: () => import('./cold.ts'),
+  limits: () => import('./limits.ts'),
 };
 
 const [first, ...rest] = process.argv.slice(2);

@@ -26,6 +26,9 @@ const PHASE_US = 3; // one wait of a team for the end of a phase
 const IN_PLACE_MID = 1.05;
 const IN_PLACE_FAR = 1.2;
 const SAME_SETS = 1.15;
+/** A block of A beyond half of a small second cache comes from the third, which others may share. */
+const L2_BLOCK_ELEMENTS = 64 * 1024;
+const BEYOND_L2 = 1.04;
 const LONG_ROW = 256;
 const ROWS_SAME_SETS = 1.07;
 const L1_ELEMENTS = 12 * 1024;
@@ -86,8 +89,9 @@ function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: Machine
   const panels = (4 * ceilDiv(p.m, plan.mc) * p.k * p.n) / PANEL_GBS / 1e6;
   const edges = (p.n % nr ? rowBlocks + lone : 0) + (restRows && !direct ? colBlocks : 0);
   const calls = (rowBlocks + lone) * colBlocks * passes;
+  const far = plan.mc * plan.kc > L2_BLOCK_ELEMENTS ? BEYOND_L2 : 1;
   return (
-    (work / 1e6) * inPlaceFactor(p, plan) +
+    (work / 1e6) * inPlaceFactor(p, plan) * far +
     panels +
     (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3
   );
