@@ -181,21 +181,68 @@ export interface MemoryReport {
   readonly tensors: number;
 }
 
+/**
+ * A runtime: one memory, one team of threads, one planner. Made by `createRuntime`. Calls may overlap freely. Every method
+ * checks its arguments before any work and throws (or rejects with) `TesseraeError`; after `close()` with code `E_CLOSED`.
+ */
 export interface Runtime extends AsyncDisposable {
+  /** What was asked for, what was got, and why. A fresh snapshot at each read. */
   readonly info: RuntimeInfo;
+
+  /**
+   * A tensor with a copy of `data` (a Float32Array or an array of numbers), row-major.
+   * @throws `E_SHAPE` where data and shape disagree, `E_DTYPE` for other types, `E_MEMORY`.
+   */
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
+
+  /** A tensor of zeros. @throws `E_SHAPE`, `E_MEMORY`. */
   zeros(shape: readonly number[]): Tensor;
+
+  /**
+   * out = activation(alpha * (a x b) + beta * out + bias). `a` is [..., m, k], `b` [..., k, n] (after transposition),
+   * leading extents broadcast as NumPy's matmul does, the result is [..., m, n]. Runs on the team, or at once where that
+   * takes less than about 2 ms. Blocked as in Goto & van de Geijn, "Anatomy of high-performance matrix multiplication"
+   * (2008), with the micro-kernels of the kernel table.
+   * @throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`, `E_DISPOSED`, `E_FOREIGN`, `E_MEMORY`; `E_KERNEL`, `E_WORKER_DIED`,
+   * `E_WORKER_TIMEOUT` if a thread fails; the signal's reason when aborted (between tiles).
+   * @example
+   * const y = await rt.matmul(x, weights, { transposeB: true, bias, activation: 'relu', signal: AbortSignal.timeout(1000) });
+   */
   matmul(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions & AsyncOptions): Promise<Tensor>;
+
+  /** The same, computed before it returns, on the calling thread with the team's help. The same bytes as `matmul` where the
+   *  plan is the same. */
   matmulSync(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions): Tensor;
-  /** Packs a right operand ([k, n], or [n, k] with transposeB) for repeated use; `m` is the usual row count (default 1..many). */
+
+  /**
+   * Packs a right operand once for many products: `b` is [k, n], or [n, k] with `transposeB`. `m` is the usual number of
+   * rows of the left operand (default: few). The copy is independent of `b`.
+   * @throws `E_SHAPE` unless `b` is a matrix, `E_MEMORY`.
+   * @example
+   * const w = rt.prepack(weights, { transposeB: true });
+   * for (const x of tokens) rt.matmulSync(x, w, { out });
+   */
   prepack(b: TensorLike, options?: { readonly transposeB?: boolean; readonly m?: number }): Prepacked;
+
+  /** Which plan a problem gets, where it comes from, and every candidate that was considered. Measures nothing. */
   explain(problem: ProblemSpec): Explanation;
+
+  /** Plans, checks and encodes ahead of the first calls, and starts the threads they want. */
   prepare(problems: readonly ProblemSpec[], options?: AsyncOptions): Promise<void>;
+
+  /** Races plans for the problems within the budget and keeps the winners as wisdom; reports one entry for each problem. */
   tune(problems: readonly ProblemSpec[], options?: TuneOptions): Promise<readonly TuneReport[]>;
+
   /** Measures the machine afresh at length (about two seconds): what `doctor` prints. */
   measureMachine(options?: AsyncOptions): Promise<MachineReport>;
+
+  /** The plans that were measured: to look at, to carry to a machine of the same kind, to forget. */
   readonly wisdom: WisdomAccess;
+
+  /** Bytes of the memory, by owner. */
   memory(): MemoryReport;
+
+  /** Ends the workers and lets go of the memory; calls in flight reject with `E_CLOSED`. Closing twice is harmless. */
   close(): Promise<void>;
 }
 
