@@ -46,7 +46,7 @@ import type {
 } from './types.ts';
 
 /** A first guess of the time to wake the team, until it has been measured. */
-const WAKE_GUESS_US = 40;
+const WAKE_GUESS_US = 200;
 const MiB = 1024 * 1024;
 const ASYNC_OPTIONS: ReadonlySet<string> = new Set(['signal', 'onProgress']);
 const TUNE_OPTIONS: ReadonlySet<string> = new Set([...ASYNC_OPTIONS, 'effort', 'budgetMs']);

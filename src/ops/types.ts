@@ -201,7 +201,7 @@ export interface Runtime extends AsyncDisposable {
   /**
    * out = activation(alpha * (a x b) + beta * out + bias). `a` is [..., m, k], `b` [..., k, n] (after transposition),
    * leading extents broadcast as NumPy's matmul does, the result is [..., m, n]. Runs on the team, or at once where that
-   * takes less than about 2 ms. Blocked as in Goto & van de Geijn, "Anatomy of high-performance matrix multiplication"
+   * takes less than about 5 ms. Blocked as in Goto & van de Geijn, "Anatomy of high-performance matrix multiplication"
    * (2008), with the micro-kernels of the kernel table.
    * @throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`, `E_DISPOSED`, `E_FOREIGN`, `E_MEMORY`; `E_KERNEL`, `E_WORKER_DIED`,
    * `E_WORKER_TIMEOUT` if a thread fails; the signal's reason when aborted (between tiles).

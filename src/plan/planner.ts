@@ -29,6 +29,12 @@ export interface PlannerContext {
 /** Kernels of each family that an estimate looks at closely. */
 const PROMISING_PER_FAMILY = 8;
 
+/** A problem that takes one thread less than so many wake-ups stays on one: a race in a tight loop keeps the team awake and
+ *  would promise a gain that a lone call does not get (128 cubed lost a quarter). */
+const WORTH_WAKING = 6;
+/** Deep sleep on an idle machine can make a wake-up dearer than it is in practice. */
+const WAKE_MOST_US = 250;
+
 /** The kernels that are fastest on whole blocks, less what their padding would waste on this problem. */
 function promising(p: MatmulProblem, kernels: readonly Kernel[], machine: MachineProfile): Kernel[] {
   const useful = (kernel: Kernel) =>
@@ -69,9 +75,11 @@ export class Planner {
     );
     const kernels = ladders === NARROW ? promising(problem, applicable, profile) : applicable;
     const plans = candidatePlans(problem, kernels, ladders, threads);
-    return plans
-      .map((plan) => ({ plan, estimateMs: estimateMs(problem, plan, profile) }))
-      .sort((a, b) => a.estimateMs - b.estimateMs);
+    const rated = plans.map((plan) => ({ plan, estimateMs: estimateMs(problem, plan, profile) }));
+    rated.sort((a, b) => a.estimateMs - b.estimateMs);
+    const alone = rated.find(({ plan }) => plan.threads === 1);
+    const worthWaking = (WORTH_WAKING * Math.min(profile.wakeUs, WAKE_MOST_US)) / 1e3;
+    return alone && alone.estimateMs < worthWaking ? rated.filter(({ plan }) => plan.threads === 1) : rated;
   }
 
   /** Remembers what the tuner measured, and uses it from the next call on. */

@@ -11,9 +11,9 @@ import { lower, lowerPackB } from './lower.ts';
 
 /** Programs kept ready; a network has some hundreds of shapes at most. */
 const MAX_PROGRAMS = 512;
-/** An async call estimated below this runs on the calling thread: a hop to the team and back costs a tenth of a millisecond,
- *  and an event loop does not mind a pause of two. */
-const INLINE_MS = 2;
+/** An async call estimated below this runs on the calling thread with the team's help: waking a team that sleeps and hearing
+ *  back takes up to half a millisecond on a virtual machine, and an event loop does not mind a pause of five. */
+const INLINE_MS = 5;
 /** After this much computing in a row on the calling thread, the event loop gets a turn. */
 const TURN_MS = 8;
 const PROGRESS_MS = 50;
