@@ -31,7 +31,7 @@ const PROMISING_PER_FAMILY = 8;
 
 /** A problem that takes one thread less than so many wake-ups stays on one: a race in a tight loop keeps the team awake and
  *  would promise a gain that a lone call does not get (128 cubed lost a quarter). */
-const WORTH_WAKING = 6;
+const WORTH_WAKING = 3;
 /** Deep sleep on an idle machine can make a wake-up dearer than it is in practice. */
 const WAKE_MOST_US = 250;
 
