@@ -104,8 +104,14 @@ export function openStage(core: Core, shape: Shape, operands: Operands = makeOpe
     },
   );
   const addresses: Addresses = {
-    ...{ a: a.block.address, b: b.block.address, c: out.block.address, bias: bias?.block.address ?? 0 },
-    ...{ alpha: 1, beta: 0, clipMin: activation.min, clipMax: activation.max },
+    ...{
+      a: a.block.address,
+      b: b.block.address,
+      c: out.block.address,
+      bias: bias?.block.address ?? 0,
+      slope: 0,
+    },
+    ...{ alpha: 1, beta: 0, p0: activation.p0, p1: activation.p1 },
     packedB: panels?.block.address,
   };
   const owned = [a, b, out, ...(bias ? [bias] : []), ...(panels ? [panels] : [])];

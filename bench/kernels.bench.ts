@@ -9,7 +9,7 @@ import { flopsOf, makeOperands } from '../src/cli/bench/operands.ts';
 import { verify } from '../src/cli/bench/verify.ts';
 import type { Shape } from '../src/cli/shapes/index.ts';
 import { roundUp } from '../src/core/math.ts';
-import { KERNELS, type Kernel } from '../src/kernels/table.ts';
+import { type Kernel, PRODUCT_KERNELS } from '../src/kernels/table.ts';
 import type { Core } from '../src/ops/core.ts';
 import type { Plan } from '../src/plan/plan.ts';
 import { openCore, openStage, type Stage } from './core.ts';
@@ -24,7 +24,7 @@ const VECTOR = 512;
 export async function main(args: readonly string[]): Promise<void> {
   const part = args.find((arg) => !arg.startsWith('-')) ?? '';
   const core = await openCore({ threads: 1, engineFlags: args.includes('--engine-flags') });
-  const rows = KERNELS.filter(({ name }) => core.backend.kernels.has(name) && name.includes(part));
+  const rows = PRODUCT_KERNELS.filter(({ name }) => core.backend.kernels.has(name) && name.includes(part));
   if (rows.length === 0)
     throw new Error(`No row of the kernel table that is loaded here contains "${part}".`);
   const stages = rows.map((kernel) => open(core, kernel));
@@ -59,7 +59,7 @@ function open(core: Core, kernel: Kernel): Row {
 }
 
 function taskOf({ name, family, mr, nr }: Kernel): { readonly shape: Shape; readonly plan: Plan } {
-  const common = { backend: 'wasm', kernel: name, order: 'mn', threads: 1 } as const;
+  const common = { backend: 'wasm', algorithm: 'gemm', kernel: name, order: 'mn', threads: 1 } as const;
   if (family === 'axpy' || family === 'dot') {
     const shape = { name, m: 1, k: VECTOR, n: VECTOR, transposeB: family === 'dot', source: 'kernel table' };
     return { shape, plan: { ...common, packing: 'none', mc: 1, kc: VECTOR, nc: VECTOR } };

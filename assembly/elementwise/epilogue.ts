@@ -1,86 +1,226 @@
 /**
  * The last pass over a block of the result, while it is still in cache:
  *   c = activation(alpha * c + beta * c0 + bias)
- * Every element takes the same operations whatever the block, so blockings do not show in the bits.
+ * Every element takes the same operations whatever the block, so blockings do not show in the bits. NaN stays NaN in every
+ * activation: it must not vanish in a relu.
  */
 import {
-  ACTIVATION_CLIP, ACTIVATION_GELU, ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_SILU, ACTIVATION_TANH,
-  BIAS_KIND_COLUMN, BIAS_KIND_ROW,
-  JOB_ALPHA, JOB_BETA, JOB_BIAS, JOB_C0, JOB_C, JOB_CLIP_MAX, JOB_CLIP_MIN,
-  PROGRAM_ACTIVATION, PROGRAM_BIAS_KIND, PROGRAM_FLAGS,
-  PROGRAM_FLAG_ACCUMULATE, PROGRAM_FLAG_EXACT, PROGRAM_FLAG_SCALED,
+  ACTIVATION_CLIP, ACTIVATION_GELU, ACTIVATION_HARD_SIGMOID, ACTIVATION_HARD_SWISH, ACTIVATION_LEAKY_RELU, ACTIVATION_NONE,
+  ACTIVATION_PRELU, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_SILU, ACTIVATION_TANH,
+  BIAS_KIND_COLUMN, BIAS_KIND_NONE, BIAS_KIND_ROW,
+  JOB_ALPHA, JOB_BETA, JOB_BIAS, JOB_C, JOB_C0, JOB_P0, JOB_P1, JOB_SLOPE,
+  PROGRAM_ACTIVATION, PROGRAM_BIAS_KIND, PROGRAM_FLAGS, PROGRAM_SLOPE_KIND,
+  PROGRAM_FLAG_ACCUMULATE, PROGRAM_FLAG_EXACT, PROGRAM_FLAG_SCALED, SCRATCH_ADDRESS,
 } from '../gen/layout';
-import { gelu4, select, sigmoid4, splat, tanh4 } from './math';
+import { atLeast, atMost, gelu4, layConstants, ONE, select, sigmoid4, SIXTH, splat, tanh4, THREE } from './math';
 
-/** Min and max propagate NaN here (f32x4.max, not pmax): a NaN in the sum must not vanish in a relu. */
-// @ts-ignore: decorator
-@inline
-function activate(v: v128, kind: i32, low: v128, high: v128): v128 {
+/**
+ * How an activation is computed; several share a form. Each form has a loop of its own with the form as a constant: engines
+ * do not take a switch out of a loop, and it costs as much as all the rest of a cheap activation.
+ */
+const CLAMP = 0; // none, relu, clip: between p0 and p1
+const SLOPED = 1; // leaky relu, prelu
+const HARD_SIGMOID = 2; // p0 * x + p1 between 0 and 1
+const HARD_SWISH = 3;
+const GELU = 4; // from here on the arithmetic outweighs the loop: not unrolled
+const SILU = 5;
+const TANH = 6;
+const SIGMOID = 7;
+
+function formOf(kind: i32): i32 {
   switch (kind) {
-    case ACTIVATION_RELU: return f32x4.max(v, splat(0));
-    case ACTIVATION_CLIP: return f32x4.min(f32x4.max(v, low), high);
-    case ACTIVATION_GELU: return gelu4(v);
-    case ACTIVATION_SILU: return f32x4.mul(v, sigmoid4(v));
-    case ACTIVATION_TANH: return tanh4(v);
-    case ACTIVATION_SIGMOID: return sigmoid4(v);
-    default: return v;
+    case ACTIVATION_LEAKY_RELU: case ACTIVATION_PRELU: return SLOPED;
+    case ACTIVATION_HARD_SIGMOID: return HARD_SIGMOID;
+    case ACTIVATION_HARD_SWISH: return HARD_SWISH;
+    case ACTIVATION_GELU: return GELU;
+    case ACTIVATION_SILU: return SILU;
+    case ACTIVATION_TANH: return TANH;
+    case ACTIVATION_SIGMOID: return SIGMOID;
+    default: return CLAMP;
   }
 }
 
-/** Four elements at c; c0 is where the old result was kept, bias is already a vector. */
+/** The two scalars of a form: relu and none are clamps too, and hard swish has two of its own. */
+function first(kind: i32, p0: f32, k: usize): f32 {
+  if (kind == ACTIVATION_NONE) return f32.NEGATIVE_INFINITY;
+  if (kind == ACTIVATION_RELU) return 0;
+  return kind == ACTIVATION_HARD_SWISH ? load<f32>(k, THREE) : p0;
+}
+
+function second(kind: i32, p1: f32, k: usize): f32 {
+  if (kind == ACTIVATION_NONE || kind == ACTIVATION_RELU) return f32.POSITIVE_INFINITY;
+  return kind == ACTIVATION_HARD_SWISH ? load<f32>(k, SIXTH) : p1;
+}
+
+/** Hard swish takes (x + 3) / 6 and not x / 6 + 1/2: near -3 that is exact, so that small results are not all rounding. */
 // @ts-ignore: decorator
 @inline
-function finish(v: v128, job: usize, flags: i32, kind: i32, c0: usize, bias: v128): v128 {
-  if (flags & PROGRAM_FLAG_SCALED) v = f32x4.mul(v, v128.load32_splat(job, JOB_ALPHA));
-  if (flags & PROGRAM_FLAG_ACCUMULATE) v = f32x4.add(v, f32x4.mul(v128.load(c0), v128.load32_splat(job, JOB_BETA)));
-  v = f32x4.add(v, bias);
-  v = activate(v, kind, v128.load32_splat(job, JOB_CLIP_MIN), v128.load32_splat(job, JOB_CLIP_MAX));
-  if (flags & PROGRAM_FLAG_EXACT) v = select(v, i32x4.splat(0x7fc00000), f32x4.eq(v, v));
+function activate(form: i32, v: v128, p0: v128, p1: v128, slope: v128, k: usize): v128 {
+  switch (form) {
+    case SLOPED: return f32x4.add(atLeast(v, splat(0)), f32x4.mul(atMost(v, splat(0)), slope));
+    case HARD_SIGMOID: return atMost(atLeast(f32x4.add(f32x4.mul(v, p0), p1), splat(0)), v128.load32_splat(k, ONE));
+    case HARD_SWISH: return f32x4.mul(v, atMost(atLeast(f32x4.mul(f32x4.add(v, p0), p1), splat(0)), v128.load32_splat(k, ONE)));
+    case GELU: return gelu4(v, k);
+    case SILU: return f32x4.mul(v, sigmoid4(v, k));
+    case TANH: return tanh4(v, k);
+    case SIGMOID: return sigmoid4(v, k);
+    default: return atMost(atLeast(v, p0), p1);
+  }
+}
+
+/** The same with a form that is known at run time only. */
+function activateAny(form: i32, v: v128, p0: v128, p1: v128, slope: v128, k: usize): v128 {
+  return activate(form, v, p0, p1, slope, k);
+}
+
+// @ts-ignore: decorator
+@inline
+function canonical(v: v128): v128 {
+  return select(v, i32x4.splat(0x7fc00000), f32x4.eq(v, v));
+}
+
+/** Up to three floats; the other lanes are zero. */
+function loadPart(at: usize, count: i32): v128 {
+  let v = v128.load32_zero(at);
+  if (count > 1) v = v128.load32_lane(at, v, 1, 4);
+  if (count > 2) v = v128.load32_lane(at, v, 2, 8);
   return v;
 }
 
-/** Fewer than four elements: through a scratch vector, so that they take the very same operations. */
-function finishTail(c: usize, count: i32, job: usize, flags: i32, kind: i32, c0: usize, bias: usize, biasKind: i32, scratch: usize): void {
-  const bytes = count << 2;
-  memory.copy(scratch, c, bytes);
-  if (flags & PROGRAM_FLAG_ACCUMULATE) memory.copy(scratch + 16, c0, bytes);
-  let add = splat(0);
-  if (biasKind == BIAS_KIND_ROW) {
-    memory.copy(scratch + 32, bias, bytes);
-    add = v128.load(scratch, 32);
-  } else if (biasKind == BIAS_KIND_COLUMN) add = v128.load32_splat(bias);
-  v128.store(scratch, finish(v128.load(scratch), job, flags, kind, scratch + 16, add));
-  memory.copy(c, scratch, bytes);
+function storePart(at: usize, v: v128, count: i32): void {
+  v128.store32_lane(at, v, 0);
+  if (count > 1) v128.store32_lane(at, v, 1, 4);
+  if (count > 2) v128.store32_lane(at, v, 2, 8);
+}
+
+/** The last one to three elements of a line: the very same operations on a vector that is not full. */
+function finishTail(form: i32, flags: i32, job: usize, p0: v128, p1: v128, p: usize, count: i32, c0: usize, bias: v128, slope: v128, k: usize): void {
+  let v = loadPart(p, count);
+  if (flags & PROGRAM_FLAG_SCALED) v = f32x4.mul(v, v128.load32_splat(job, JOB_ALPHA));
+  if (flags & PROGRAM_FLAG_ACCUMULATE) v = f32x4.add(v, f32x4.mul(loadPart(c0, count), v128.load32_splat(job, JOB_BETA)));
+  v = activateAny(form, f32x4.add(v, bias), p0, p1, slope, k);
+  if (flags & PROGRAM_FLAG_EXACT) v = canonical(v);
+  storePart(p, v, count);
+}
+
+/**
+ * One line of `cols` elements at p. `bias` and `slope` step by 16 bytes from vector to vector, or by 0 where one value serves
+ * the whole line (then 16 bytes of scratch hold it four times). `form` is a constant here.
+ */
+// @ts-ignore: decorator
+@inline
+function line(
+  form: i32, flags: i32, job: usize, p0: v128, p1: v128, p: usize, cols: i32, toC0: usize,
+  bias: usize, biasStep: usize, slope: usize, slopeStep: usize, k: usize,
+): void {
+  const alpha = v128.load32_splat(job, JOB_ALPHA), beta = v128.load32_splat(job, JOB_BETA);
+  const end = p + ((cols & ~3) << 2);
+  if (form < GELU) {
+    for (; p + 64 <= end; p += 64) {
+      let v0 = v128.load(p), v1 = v128.load(p, 16), v2 = v128.load(p, 32), v3 = v128.load(p, 48);
+      if (flags & PROGRAM_FLAG_SCALED) {
+        v0 = f32x4.mul(v0, alpha); v1 = f32x4.mul(v1, alpha); v2 = f32x4.mul(v2, alpha); v3 = f32x4.mul(v3, alpha);
+      }
+      if (flags & PROGRAM_FLAG_ACCUMULATE) {
+        const c0 = p + toC0;
+        v0 = f32x4.add(v0, f32x4.mul(v128.load(c0), beta)); v1 = f32x4.add(v1, f32x4.mul(v128.load(c0, 16), beta));
+        v2 = f32x4.add(v2, f32x4.mul(v128.load(c0, 32), beta)); v3 = f32x4.add(v3, f32x4.mul(v128.load(c0, 48), beta));
+      }
+      const bias1 = bias + biasStep, bias2 = bias1 + biasStep, bias3 = bias2 + biasStep;
+      v0 = f32x4.add(v0, v128.load(bias)); v1 = f32x4.add(v1, v128.load(bias1));
+      v2 = f32x4.add(v2, v128.load(bias2)); v3 = f32x4.add(v3, v128.load(bias3));
+      bias = bias3 + biasStep;
+      const slope1 = slope + slopeStep, slope2 = slope1 + slopeStep, slope3 = slope2 + slopeStep;
+      v0 = activate(form, v0, p0, p1, form == SLOPED ? v128.load(slope) : p0, k);
+      v1 = activate(form, v1, p0, p1, form == SLOPED ? v128.load(slope1) : p0, k);
+      v2 = activate(form, v2, p0, p1, form == SLOPED ? v128.load(slope2) : p0, k);
+      v3 = activate(form, v3, p0, p1, form == SLOPED ? v128.load(slope3) : p0, k);
+      slope = slope3 + slopeStep;
+      if (flags & PROGRAM_FLAG_EXACT) {
+        v0 = canonical(v0); v1 = canonical(v1); v2 = canonical(v2); v3 = canonical(v3);
+      }
+      v128.store(p, v0); v128.store(p, v1, 16); v128.store(p, v2, 32); v128.store(p, v3, 48);
+    }
+  }
+  for (; p < end; p += 16) {
+    let v = v128.load(p);
+    if (flags & PROGRAM_FLAG_SCALED) v = f32x4.mul(v, alpha);
+    if (flags & PROGRAM_FLAG_ACCUMULATE) v = f32x4.add(v, f32x4.mul(v128.load(p + toC0), beta));
+    v = activate(form, f32x4.add(v, v128.load(bias)), p0, p1, form == SLOPED ? v128.load(slope) : p0, k);
+    if (flags & PROGRAM_FLAG_EXACT) v = canonical(v);
+    v128.store(p, v);
+    bias += biasStep;
+    slope += slopeStep;
+  }
+  const rest = cols & 3;
+  if (rest) {
+    const add = biasStep ? loadPart(bias, rest) : v128.load(bias);
+    const factor = slopeStep ? loadPart(slope, rest) : v128.load(slope);
+    finishTail(form, flags, job, p0, p1, p, rest, p + toC0, add, factor, k);
+  }
+}
+
+/** All lines of a block by one form. */
+// @ts-ignore: decorator
+@inline
+function block(
+  form: i32, job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, biasKind: i32, slopeKind: i32,
+  scratch: usize,
+): void {
+  const k = scratch + 32;
+  if (form > SLOPED) layConstants(k);
+  const flags = load<i32>(program, PROGRAM_FLAGS), kind = load<i32>(program, PROGRAM_ACTIVATION);
+  const p0 = splat(first(kind, load<f32>(job, JOB_P0), k)), p1 = splat(second(kind, load<f32>(job, JOB_P1), k));
+  const toC0 = load<usize>(job, JOB_C0) - load<usize>(job, JOB_C);
+  const biasBase = load<usize>(job, JOB_BIAS), slopeBase = load<usize>(job, JOB_SLOPE);
+  const biasStep: usize = biasKind == BIAS_KIND_ROW ? 16 : 0, slopeStep: usize = slopeKind == BIAS_KIND_ROW ? 16 : 0;
+  const bias = biasStep ? biasBase + (col0 << 2) : scratch, slope = slopeStep ? slopeBase + (col0 << 2) : scratch + 16;
+  v128.store(scratch, splat(0));
+  v128.store(scratch, p0, 16); // leaky relu
+  for (let i = 0; i < rows; i++) {
+    if (biasKind == BIAS_KIND_COLUMN) v128.store(scratch, v128.load32_splat(biasBase + ((row0 + i) << 2)));
+    if (slopeKind == BIAS_KIND_COLUMN) v128.store(scratch, v128.load32_splat(slopeBase + ((row0 + i) << 2)), 16);
+    line(form, flags, job, p0, p1, c + i * ldc, cols, toC0, bias, biasStep, slope, slopeStep, k);
+  }
+}
+
+/** A kind of bias as seen from the transposed result. */
+// @ts-ignore: decorator
+@inline
+function turned(kind: i32): i32 {
+  return kind == BIAS_KIND_ROW ? BIAS_KIND_COLUMN : kind == BIAS_KIND_COLUMN ? BIAS_KIND_ROW : BIAS_KIND_NONE;
 }
 
 /** rows x cols elements at c, `ldc` bytes from row to row; row0 and col0 are their place in the (unbatched) result. */
 export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize): void {
-  const flags = load<i32>(program, PROGRAM_FLAGS);
-  const kind = load<i32>(program, PROGRAM_ACTIVATION);
-  const biasKind = load<i32>(program, PROGRAM_BIAS_KIND);
-  const biasBase = load<usize>(job, JOB_BIAS);
-  const toC0 = load<usize>(job, JOB_C0) - load<usize>(job, JOB_C);
-  for (let i = 0; i < rows; i++) {
-    let p = c + i * ldc;
-    const end = p + ((cols & ~3) << 2);
-    let bias = biasKind == BIAS_KIND_COLUMN ? biasBase + ((row0 + i) << 2) : biasBase + (col0 << 2);
-    let add = splat(0);
-    if (biasKind == BIAS_KIND_COLUMN) add = v128.load32_splat(bias);
-    for (; p < end; p += 16) {
-      if (biasKind == BIAS_KIND_ROW) {
-        add = v128.load(bias);
-        bias += 16;
-      }
-      v128.store(p, finish(v128.load(p), job, flags, kind, p + toC0, add));
-    }
-    if (cols & 3) finishTail(p, cols & 3, job, flags, kind, p + toC0, bias, biasKind, scratch);
+  let biasKind = load<i32>(program, PROGRAM_BIAS_KIND), slopeKind = load<i32>(program, PROGRAM_SLOPE_KIND);
+  // single elements one after the other are a line that runs down
+  if (cols == 1 && ldc == 4) {
+    const first = row0;
+    row0 = col0, col0 = first, cols = rows, rows = 1;
+    biasKind = turned(biasKind), slopeKind = turned(slopeKind);
+  }
+  switch (formOf(load<i32>(program, PROGRAM_ACTIVATION))) {
+    case CLAMP: block(CLAMP, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case SLOPED: block(SLOPED, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case HARD_SIGMOID: block(HARD_SIGMOID, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case HARD_SWISH: block(HARD_SWISH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case GELU: block(GELU, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case SILU: block(SILU, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case TANH: block(TANH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case SIGMOID: block(SIGMOID, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
   }
 }
 
-/** activation over `count` floats in place: what tests compare with float64, apart from any product. */
-export function apply_activation(kind: i32, low: f32, high: f32, at: usize, count: i32): void {
+/** activation over `count` floats in place (whole vectors are touched): what tests compare with float64, apart from any
+ *  product. `slope` is the address of as many floats, for prelu. */
+export function apply_activation(kind: i32, p0: f32, p1: f32, at: usize, count: i32, slope: usize): void {
+  const k: usize = SCRATCH_ADDRESS;
+  layConstants(k);
+  const form = formOf(kind), low = splat(first(kind, p0, k)), high = splat(second(kind, p1, k));
   for (let i = 0; i < count; i += 4) {
     const p = at + (i << 2);
-    v128.store(p, activate(v128.load(p), kind, splat(low), splat(high)));
+    const factor = kind == ACTIVATION_PRELU ? v128.load(slope + (i << 2)) : low;
+    v128.store(p, activateAny(form, v128.load(p), low, high, factor, k));
   }
 }

@@ -5,15 +5,29 @@
  */
 import {
   JOB_A, JOB_B, JOB_C, JOB_C0, JOB_PACKED_A, JOB_PACKED_B,
-  PROGRAM_DIRECT_A, PROGRAM_DIRECT_B, PROGRAM_FLAGS, PROGRAM_FLAG_ACCUMULATE, PROGRAM_FLAG_EPILOGUE, PROGRAM_FLAG_MATRIX_A,
-  PROGRAM_K, PROGRAM_KC, PROGRAM_KERNEL, PROGRAM_KERNEL_ONE_ROW, PROGRAM_LDA, PROGRAM_LDB, PROGRAM_LDC, PROGRAM_MR,
+  PROGRAM_DIRECT_A, PROGRAM_DIRECT_B, PROGRAM_FLAGS, PROGRAM_FLAG_EPILOGUE, PROGRAM_FLAG_KEEP_OLD,
+  PROGRAM_K, PROGRAM_KC, PROGRAM_KERNEL, PROGRAM_LDA, PROGRAM_LDB, PROGRAM_LDC, PROGRAM_MATRIX_A, PROGRAM_MR,
   PROGRAM_M_PADDED, PROGRAM_NR, PROGRAM_N_PADDED, PROGRAM_TRANSPOSE_A, PROGRAM_TRANSPOSE_B,
-  RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_FLAGS, RECORD_FLAG_FIRST, RECORD_FLAG_LAST,
+  RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_CHANNEL, RECORD_COLS, RECORD_C_OFFSET, RECORD_FLAGS, RECORD_FLAG_FIRST, RECORD_FLAG_LAST,
   RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0, RECORD_PACKED_A_OFFSET, RECORD_PACKED_B_OFFSET, RECORD_ROWS,
-  ZEROS_ADDRESS,
 } from '../gen/layout';
 import { epilogue } from '../elementwise/epilogue';
+import { blocks } from './blocks';
 import { packContiguous, packStrided } from './pack';
+
+/** A distance of the program in bytes. */
+// @ts-ignore: decorator
+@inline
+export function bytesOf(program: usize, field: i32): usize {
+  return load<usize>(program + field) << 2;
+}
+
+/** The last pass over a block of the result, where there is one; `m` and `n` are its place among this member's rows and columns. */
+export function finishBlock(job: usize, program: usize, record: usize, c: usize, ldc: usize, m: i32, rows: i32, n: i32, cols: i32, scratch: usize): void {
+  if (!(load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_EPILOGUE)) return;
+  const channel = load<i32>(record, RECORD_CHANNEL);
+  epilogue(job, program, c, ldc, m + channel, rows, n + channel, cols, scratch);
+}
 
 /**
  * Panels of one operand for a slice of k: record M0/ROWS (A) or N0/COLS (B) says which lines, K0/KS which k steps. The
@@ -36,7 +50,7 @@ export function packLines(
 
 export function packA(job: usize, program: usize, record: usize): void {
   packLines(
-    load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET), load<usize>(program, PROGRAM_LDA),
+    load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET), bytesOf(program, PROGRAM_LDA),
     load<i32>(program, PROGRAM_TRANSPOSE_A) != 0,
     load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET), load<i32>(program, PROGRAM_M_PADDED),
     load<i32>(program, PROGRAM_MR), load<i32>(record, RECORD_M0), load<i32>(record, RECORD_ROWS),
@@ -46,7 +60,7 @@ export function packA(job: usize, program: usize, record: usize): void {
 
 export function packB(job: usize, program: usize, record: usize): void {
   packLines(
-    load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET), load<usize>(program, PROGRAM_LDB),
+    load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET), bytesOf(program, PROGRAM_LDB),
     load<i32>(program, PROGRAM_TRANSPOSE_B) == 0,
     load<usize>(job, JOB_PACKED_B) + load<usize>(record, RECORD_PACKED_B_OFFSET), load<i32>(program, PROGRAM_N_PADDED),
     load<i32>(program, PROGRAM_NR), load<i32>(record, RECORD_N0), load<i32>(record, RECORD_COLS),
@@ -60,45 +74,20 @@ function keepOld(job: usize, c: usize, ldc: usize, rows: i32, cols: i32): void {
   for (let i = 0; i < rows; i++) memory.copy(c + i * ldc + toC0, c + i * ldc, cols << 2);
 }
 
-/** A block at the edge: the full kernel into scratch, then the valid part out. The one place where edges are handled. */
-function edgeBlock(
-  kernel: i32, kc: i32, a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize,
-  rows: i32, cols: i32, nr: i32, first: bool, scratch: usize,
-): void {
-  const ld: usize = nr << 2;
-  const bytes = cols << 2;
-  if (!first) for (let i = 0; i < rows; i++) memory.copy(scratch + i * ld, c + i * ldc, bytes);
-  call_indirect<void>(kernel, kc, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : scratch, first ? 0 : ld, scratch, ld);
-  for (let i = 0; i < rows; i++) memory.copy(c + i * ldc, scratch + i * ld, bytes);
-}
-
-/** Rows that are left below the last whole block of a direct kernel, by its one-row partner. */
-function directRows(
-  kernel: i32, kc: i32, a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize,
-  rows: i32, cols: i32, nr: i32, first: bool, scratch: usize,
-): void {
-  for (let i = 0; i < rows; i++) {
-    const row = c + i * ldc;
-    if (cols < nr) edgeBlock(kernel, kc, a + i * lda, lda, b, ldb, row, ldc, 1, cols, nr, first, scratch);
-    else call_indirect<void>(kernel, kc, a + i * lda, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : row, 0, row, ldc);
-  }
-}
-
-/** One tile over one slice of k: loop pc by kc, loop jr by nr (its panel of B stays in L1), loop ir by mr. */
+/** One tile over one slice of k: loop pc by kc. */
 export function tile(job: usize, program: usize, record: usize, scratch: usize): void {
-  const mr = load<i32>(program, PROGRAM_MR), nr = load<i32>(program, PROGRAM_NR), kc = load<i32>(program, PROGRAM_KC);
+  const nr = load<i32>(program, PROGRAM_NR), kc = load<i32>(program, PROGRAM_KC);
   const m0 = load<i32>(record, RECORD_M0), rows = load<i32>(record, RECORD_ROWS);
   const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
   const k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
-  const ldc = load<usize>(program, PROGRAM_LDC);
+  const ldc = bytesOf(program, PROGRAM_LDC);
   const c = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET) + m0 * ldc + (n0 << 2);
   const flags = load<i32>(record, RECORD_FLAGS);
-  if ((flags & RECORD_FLAG_FIRST) && (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_ACCUMULATE)) keepOld(job, c, ldc, rows, cols);
+  if ((flags & RECORD_FLAG_FIRST) && (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_KEEP_OLD)) keepOld(job, c, ldc, rows, cols);
 
-  const kernel = load<i32>(program, PROGRAM_KERNEL), oneRow = load<i32>(program, PROGRAM_KERNEL_ONE_ROW);
   const directA = load<i32>(program, PROGRAM_DIRECT_A) != 0, directB = load<i32>(program, PROGRAM_DIRECT_B) != 0;
-  const lda = load<usize>(program, PROGRAM_LDA);
-  const ldb: usize = directB ? load<usize>(program, PROGRAM_LDB) : <usize>(nr << 2);
+  const lda = bytesOf(program, PROGRAM_LDA);
+  const ldb: usize = directB ? bytesOf(program, PROGRAM_LDB) : <usize>(nr << 2);
   const aBase = directA
     ? load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET)
     : load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET);
@@ -112,32 +101,10 @@ export function tile(job: usize, program: usize, record: usize, scratch: usize):
     const first = pc == 0 && (flags & RECORD_FLAG_FIRST) != 0;
     const aBlock = directA ? aBase + m0 * lda + ((k0 + pc) << 2) : aBase + ((pc * mPadded + m0 * kcCur) << 2);
     const bBlock = directB ? bBase + (k0 + pc) * ldb + (n0 << 2) : bBase + ((pc * nPadded + n0 * kcCur) << 2);
-    for (let jr = 0; jr < cols; jr += nr) {
-      const colsCur = min(nr, cols - jr);
-      const b = directB ? bBlock + (jr << 2) : bBlock + (jr * kcCur << 2);
-      let ir = 0;
-      if (colsCur == nr) {
-        for (; ir + mr <= rows; ir += mr) {
-          const block = c + ir * ldc + (jr << 2);
-          const a = directA ? aBlock + ir * lda : aBlock + (ir * kcCur << 2);
-          call_indirect<void>(kernel, kcCur, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : block, first ? 0 : ldc, block, ldc);
-        }
-      } else {
-        for (; ir + mr <= rows; ir += mr) {
-          const a = directA ? aBlock + ir * lda : aBlock + (ir * kcCur << 2);
-          edgeBlock(kernel, kcCur, a, lda, b, ldb, c + ir * ldc + (jr << 2), ldc, mr, colsCur, nr, first, scratch);
-        }
-      }
-      if (ir < rows) {
-        const rest = c + ir * ldc + (jr << 2);
-        if (directA) directRows(oneRow, kcCur, aBlock + ir * lda, lda, b, ldb, rest, ldc, rows - ir, colsCur, nr, first, scratch);
-        else edgeBlock(kernel, kcCur, aBlock + (ir * kcCur << 2), lda, b, ldb, rest, ldc, rows - ir, colsCur, nr, first, scratch);
-      }
-    }
+    const bStep: usize = directB ? 4 : <usize>kcCur << 2;
+    blocks(program, kcCur, directA, aBlock, lda, bBlock, ldb, bStep, c, ldc, rows, cols, first, scratch);
   }
-  if ((flags & RECORD_FLAG_LAST) && (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_EPILOGUE)) {
-    epilogue(job, program, c, ldc, m0, rows, n0, cols, scratch);
-  }
+  if (flags & RECORD_FLAG_LAST) finishBlock(job, program, record, c, ldc, m0, rows, n0, cols, scratch);
 }
 
 /**
@@ -145,16 +112,16 @@ export function tile(job: usize, program: usize, record: usize, scratch: usize):
  * matrix is B, or A where MATRIX_A is set; TRANSPOSE says that a line of it runs along k (dot form) or not (axpy form).
  */
 export function vector(job: usize, program: usize, record: usize, scratch: usize): void {
-  const matrixIsA = (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_MATRIX_A) != 0;
+  const matrixIsA = load<i32>(program, PROGRAM_MATRIX_A) != 0;
   const a = load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET);
   const b = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET);
   const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
   const c = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET) + (n0 << 2);
-  const ld = matrixIsA ? load<usize>(program, PROGRAM_LDA) : load<usize>(program, PROGRAM_LDB);
+  const ld = matrixIsA ? bytesOf(program, PROGRAM_LDA) : bytesOf(program, PROGRAM_LDB);
   const alongK = matrixIsA ? load<i32>(program, PROGRAM_TRANSPOSE_A) == 0 : load<i32>(program, PROGRAM_TRANSPOSE_B) != 0;
   const matrix = (matrixIsA ? a : b) + (alongK ? n0 * ld : <usize>(n0 << 2));
   const flags = load<i32>(program, PROGRAM_FLAGS);
-  if (flags & PROGRAM_FLAG_ACCUMULATE) keepOld(job, c, 0, 1, cols);
+  if (flags & PROGRAM_FLAG_KEEP_OLD) keepOld(job, c, 0, 1, cols);
   // both forms start from zero: the result is cleared here because a run of elements has no bound that ZEROS could cover
   memory.fill(c, 0, cols << 2);
   call_indirect<void>(load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_K), matrixIsA ? b : a, <usize>cols, matrix, ld, c, 4, c, 0);

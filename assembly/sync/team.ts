@@ -11,10 +11,14 @@
 import {
   CLOSED,
   JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
-  OP_PACK_A, OP_PACK_B, OP_TILE, OP_VECTOR,
+  OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
+  OP_SEGMENT_TILE, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
   TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY,
 } from '../gen/layout';
+import { depthwise, filtersByTap, pool } from '../conv/channelwise';
+import { offsetTile, packFilters, pad, patchTile, segmentTile } from '../conv/tiles';
+import { winogradPanels, winogradTile, winogradTransform } from '../conv/winograd_steps';
 import { packA, packB, tile, vector } from '../gemm/macro';
 
 /** Turns of a spin before a thread sleeps: some microseconds, the length of a typical wait between phases. */
@@ -61,6 +65,17 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
     case OP_PACK_B: packB(job, program, record); break;
     case OP_TILE: tile(job, program, record, scratch); break;
     case OP_VECTOR: vector(job, program, record, scratch); break;
+    case OP_PAD: pad(job, program, record); break;
+    case OP_PATCH_TILE: patchTile(job, program, record, scratch); break;
+    case OP_OFFSET_TILE: offsetTile(job, program, record, scratch); break;
+    case OP_SEGMENT_TILE: segmentTile(job, program, record, scratch); break;
+    case OP_PACK_FILTERS: packFilters(job, program, record); break;
+    case OP_DEPTHWISE: depthwise(job, program, record, scratch); break;
+    case OP_FILTERS_BY_TAP: filtersByTap(job, program); break;
+    case OP_WINOGRAD_WEIGHTS: winogradPanels(job, program, record); break;
+    case OP_WINOGRAD_INPUT: winogradTransform(job, program, record, scratch); break;
+    case OP_WINOGRAD_TILE: winogradTile(job, program, record, scratch); break;
+    case OP_POOL: pool(job, program, record, scratch); break;
     default: unreachable();
   }
 }

@@ -11,15 +11,20 @@ export interface Call {
   readonly a: Address;
   readonly b: Address;
   readonly c: Address;
-  /** A copy's place for the old result, needed where beta is not 0; as large as c. */
+  /** What beta is applied to: a place for a copy of the old result, or a tensor to add. */
   readonly c0: Address;
   readonly bias: Address;
+  /** One value per channel (prelu). */
+  readonly slope: Address;
   readonly packedA: Address;
   readonly packedB: Address;
+  /** Space that threads have each for themselves: `ownBytes(program, threads)`. */
+  readonly own: Address;
   readonly alpha: number;
   readonly beta: number;
-  readonly clipMin: number;
-  readonly clipMax: number;
+  /** The activation's own numbers, see `readActivation`. */
+  readonly p0: number;
+  readonly p1: number;
 }
 
 /** A program made ready for calls: it may hold memory until released. */
@@ -55,6 +60,8 @@ export interface Backend {
   /** A live view; invalid after the next allocation. */
   view(address: Address, elements: number): Float32Array;
   memoryUse(): MemoryUse;
+  /** Bytes at `Call.own` that a run of a program on so many threads needs. */
+  ownBytes(program: Program, threads: number): number;
   prepare(program: Program): Prepared;
   /** Runs on the calling thread, helped by up to `threads - 1` others, and returns when all is done. */
   runSync(prepared: Prepared, call: Call, threads: number): void;

@@ -1,5 +1,7 @@
 /** Which kernels may serve a problem at all: a pure function of the table, the engine, and what is quarantined. */
+import { algorithmsFor, type ConvAlgorithm, type ConvProblem } from '../problem/conv.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
+import type { Problem } from '../problem/problem.ts';
 import { KERNELS, type Kernel, oneRowPartner } from './table.ts';
 
 export interface KernelFilter {
@@ -17,8 +19,7 @@ function vectorFamily(p: MatmulProblem): 'axpy' | 'dot' | undefined {
   return undefined;
 }
 
-function serves(kernel: Kernel, p: MatmulProblem): boolean {
-  if (p.exact && !kernel.deterministic) return false;
+function servesMatmul(kernel: Kernel, p: MatmulProblem): boolean {
   if (p.panel && kernel.nr !== p.panel.nr) return false;
   switch (kernel.family) {
     case 'packed':
@@ -29,13 +30,56 @@ function serves(kernel: Kernel, p: MatmulProblem): boolean {
     case 'axpy':
     case 'dot':
       return vectorFamily(p) === kernel.family;
+    case 'offset':
+    case 'depthwise':
+      return false;
     default:
       throw new Error(`unknown family ${kernel.family satisfies never}`);
   }
 }
 
+/** Whether a kernel can serve a convolution by this algorithm. */
+export function servesBy(kernel: Kernel, p: ConvProblem, algorithm: ConvAlgorithm): boolean {
+  const { family } = kernel;
+  switch (algorithm) {
+    case 'gemm':
+    case 'implicit':
+      return family === 'packed' || family === 'direct';
+    case 'direct':
+      return family === (p.layout === 'nchw' ? 'offset' : 'direct');
+    case 'depthwise':
+      return family === 'depthwise' && fitsTaps(kernel, p);
+    case 'winograd2':
+    case 'winograd4':
+      return family === 'packed';
+    default:
+      throw new Error(`unknown algorithm ${algorithm satisfies never}`);
+  }
+}
+
+/** NHWC has one depthwise routine, which stands in the table as the general kernel. */
+function fitsTaps({ taps }: Kernel, p: ConvProblem): boolean {
+  if (!taps) return true;
+  const { kH, kW, strideH } = taps;
+  return p.layout === 'nchw' && kH === p.kH && kW === p.kW && strideH === p.strideH && p.dilationH === 1;
+}
+
+function serves(kernel: Kernel, p: Problem): boolean {
+  if (p.exact && !kernel.deterministic) return false;
+  switch (p.op) {
+    case 'matmul':
+      return servesMatmul(kernel, p);
+    case 'conv':
+      return algorithmsFor(p).some((algorithm) => servesBy(kernel, p, algorithm));
+    case 'pool':
+      return false;
+    default:
+      throw new Error(`unknown problem ${p satisfies never}`);
+  }
+}
+
 /** Rows of the table that can run this problem here, in table order. */
-export function applicableKernels(p: MatmulProblem, filter: KernelFilter): Kernel[] {
+export function applicableKernels(p: Problem, filter: KernelFilter): Kernel[] {
   return KERNELS.filter(
     (kernel) =>
       filter.present.has(kernel.name) &&

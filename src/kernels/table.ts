@@ -5,33 +5,9 @@
  * A name is a data sheet: `f32_gemm_6x8__relaxed_loadsplat_k2` is what it computes and its register block, then after
  * the double underscore the feature it needs and the trick it uses.
  */
+import type { Kernel, KernelFeature, KernelForm } from './kernel.ts';
 
-/** `packed` and `direct` fill an mr x nr block; `axpy` and `dot` are the memory-bound vector forms. */
-export type KernelFamily = 'packed' | 'direct' | 'axpy' | 'dot';
-
-/** What the engine must offer: plain SIMD (mul, then add) or relaxed SIMD (one fused multiply-add). */
-export type KernelFeature = 'simd' | 'relaxed';
-
-/**
- * How the k loop and the accumulators are written.
- * - `plain`: load C into the accumulators, one k step per turn.
- * - `k2`: two k steps per turn with a branch between them. The branch keeps V8 11 from hoisting the loads of both steps
- *   to the top, which would spill accumulators (a plain unroll fell from 32 to 23 GFLOP/s at 2x16 on Node 20).
- * - `sum`: sum from zero and add C at the end, all loads of a row before its stores: what V8's revectorizer packs best
- *   (8x8 on Node 24: 73 against 62 GFLOP/s). It rounds differently, so it is not deterministic over blockings.
- */
-export type KernelForm = 'plain' | 'k2' | 'sum';
-
-export interface Kernel {
-  readonly name: string;
-  readonly family: KernelFamily;
-  readonly feature: KernelFeature;
-  readonly form: KernelForm;
-  readonly mr: number;
-  readonly nr: number;
-  /** Each element accumulates in k order, multiply then add, starting from C: the same bits in every blocking. */
-  readonly deterministic: boolean;
-}
+export type { Kernel, KernelFamily, KernelFeature, KernelForm } from './kernel.ts';
 
 type Block = readonly [mr: number, nr: number];
 
@@ -95,6 +71,9 @@ const DIRECT_BLOCKS: readonly Block[] = [
   [6, 8],
 ];
 
+/** Blocks of the offset kernels; each nr has its one-row partner here too. */
+const OFFSET_BLOCKS: readonly Block[] = DIRECT_BLOCKS;
+
 const FEATURES: readonly KernelFeature[] = ['simd', 'relaxed'];
 const TRICK = { plain: 'loadsplat', k2: 'loadsplat_k2', sum: 'loadsplat_sum' } as const;
 
@@ -113,6 +92,18 @@ function gemmRow(
     mr,
     nr,
     deterministic: feature === 'simd' && form !== 'sum',
+  };
+}
+
+function offsetRow([mr, nr]: Block, feature: KernelFeature): Kernel {
+  return {
+    name: `f32_conv_${mr}x${nr}__${feature}_offset`,
+    family: 'offset',
+    feature,
+    form: 'plain',
+    mr,
+    nr,
+    deterministic: feature === 'simd',
   };
 }
 
@@ -136,6 +127,7 @@ function rowsOf(feature: KernelFeature): Kernel[] {
     ...UNROLLED_BLOCKS.map((block) => gemmRow(block, feature, 'packed', 'k2')),
     ...REVECTORIZED_BLOCKS.map((block) => gemmRow(block, feature, 'packed', 'sum')),
     ...DIRECT_BLOCKS.map((block) => gemmRow(block, feature, 'direct', 'plain')),
+    ...OFFSET_BLOCKS.map((block) => offsetRow(block, feature)),
     vectorRow('axpy', feature, 4),
     vectorRow('axpy', feature, 8),
     vectorRow('dot', feature, 1),
@@ -145,6 +137,11 @@ function rowsOf(feature: KernelFeature): Kernel[] {
 }
 
 export const KERNELS: readonly Kernel[] = FEATURES.flatMap(rowsOf);
+
+/** The rows that compute whole products by themselves. */
+export const PRODUCT_KERNELS: readonly Kernel[] = KERNELS.filter(
+  ({ family }) => family === 'packed' || family === 'direct' || family === 'axpy' || family === 'dot',
+);
 
 const byName = new Map(KERNELS.map((kernel) => [kernel.name, kernel]));
 
@@ -158,12 +155,13 @@ export function kernelTableText(): string {
   return KERNELS.map((kernel) => `${kernel.name}:${kernel.deterministic ? 'd' : ''}`).join('\n');
 }
 
-/** The kernel that finishes rows below the last whole block: a direct kernel's one-row partner of the same width, else the
- *  kernel itself. */
+/** The kernel that finishes rows below the last whole block: the one-row partner of the same width for kernels that read A
+ *  in place, else the kernel itself. */
 export function oneRowPartner(kernel: Kernel): Kernel {
-  if (kernel.family !== 'direct' || kernel.mr === 1) return kernel;
+  const { family, feature, nr } = kernel;
+  if ((family !== 'direct' && family !== 'offset') || kernel.mr === 1) return kernel;
   const partner = KERNELS.find(
-    (k) => k.family === 'direct' && k.mr === 1 && k.nr === kernel.nr && k.feature === kernel.feature,
+    (k) => k.family === family && k.mr === 1 && k.nr === nr && k.feature === feature,
   );
   if (!partner) throw new Error(`${kernel.name} has no one-row partner`);
   return partner;

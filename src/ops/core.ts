@@ -13,9 +13,9 @@ import type { MachineProfile } from '../plan/machine.ts';
 import type { Effort } from '../plan/plan.ts';
 import { type Planned, Planner } from '../plan/planner.ts';
 import type { Wisdom } from '../plan/wisdom.ts';
-import type { MatmulProblem } from '../problem/matmul.ts';
+import type { Problem } from '../problem/problem.ts';
 import { Executor } from '../schedule/execute.ts';
-import type { Block, Heap } from './tensor.ts';
+import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
 import type { Policy, RuntimeEvent } from './types.ts';
 
@@ -50,7 +50,7 @@ export class Core {
   /** Plans whose kernels have all passed. */
   readonly #trusted = new WeakSet<Planned>();
   readonly #quarantined = new Map<string, string>();
-  readonly #leaks: FinalizationRegistry<{ block: Block; shape: Shape }>;
+  readonly #leaks: FinalizationRegistry<{ block: Watched; shape: Shape }>;
   readonly #tuning = new Map<string, Promise<unknown>>();
   #tensors = 0;
   #machine: MachineProfile;
@@ -116,7 +116,7 @@ export class Core {
   }
 
   /** A plan whose kernels have passed their check here, or undefined if none is left. */
-  plan(problem: MatmulProblem): Planned | undefined {
+  plan(problem: Problem): Planned | undefined {
     for (;;) {
       const planned = this.#planOrNone(problem);
       if (!planned || this.#trusted.has(planned)) return planned;
@@ -141,7 +141,7 @@ export class Core {
   }
 
   /** Tunes a problem that has no measured plan yet; calls that meet the same problem meanwhile wait for the same result. */
-  async tuneFirst(problem: MatmulProblem, signal: AbortSignal | undefined): Promise<void> {
+  async tuneFirst(problem: Problem, signal: AbortSignal | undefined): Promise<void> {
     const planned = this.plan(problem);
     if (this.effort === 'estimate' || !planned || planned.effort !== 'estimate') return;
     const running = this.#tuning.get(planned.key);
@@ -191,7 +191,7 @@ export class Core {
     return this.#closing;
   }
 
-  #planOrNone(problem: MatmulProblem): Planned | undefined {
+  #planOrNone(problem: Problem): Planned | undefined {
     try {
       return this.planner.plan(problem);
     } catch (cause) {

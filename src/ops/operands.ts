@@ -3,13 +3,13 @@ import { TesseraeError } from '../core/errors.ts';
 import { checkShape, type Shape, showShape, sizeOf } from '../core/shape.ts';
 import { show } from '../core/show.ts';
 import type { BiasKind } from '../problem/epilogue.ts';
-import { Block, DenseTensor, type Heap, Panels } from './tensor.ts';
+import { Block, DenseTensor, type Heap, type Held, Panels } from './tensor.ts';
 import type { Prepacked, Tensor, TensorLike } from './types.ts';
 
 const TENSOR_HINT = 'Pass a tensor of this runtime, or { data: Float32Array, shape: [..] }.';
 
 /** A checked operand. One class and no closures: a call on small matrices takes about as long as making a few objects. */
-export class Operand {
+export class Operand implements Held {
   readonly shape: Shape;
   readonly #heap: Heap;
   readonly #data: Float32Array | undefined;
@@ -66,7 +66,7 @@ function checkArray(value: unknown, name: string): { data: Float32Array; shape: 
       'E_ARGUMENT',
       `${name} cannot be a prepacked operand`,
       { operand: name },
-      'Only the right operand of matmul is prepacked.',
+      'Only the right operand of matmul and the weights of convolutions are prepacked.',
     );
   }
   if (typeof value !== 'object' || value === null || !('data' in value) || !('shape' in value)) {
@@ -152,6 +152,79 @@ export function biasKind(shape: Shape, m: number, n: number): BiasKind {
     `bias has shape ${showShape(shape)}, the product is ${m} x ${n}`,
     { shape, m, n },
     `Use [${n}] for one value per column, or [${m}, 1] for one per row.`,
+  );
+}
+
+/** The values of an operand that the call will overwrite. */
+export class CopyOf implements Held {
+  readonly #heap: Heap;
+  readonly #operand: Operand;
+  #block: Block | undefined;
+
+  constructor(heap: Heap, operand: Operand) {
+    this.#heap = heap;
+    this.#operand = operand;
+  }
+
+  place(): number {
+    const from = this.#operand.place() >> 2;
+    try {
+      const elements = sizeOf(this.#operand.shape);
+      this.#block = new Block(this.#heap, 4 * elements, 'scratch');
+      this.#heap.floats().copyWithin(this.#block.address >> 2, from, from + elements);
+      return this.#block.address;
+    } finally {
+      this.#operand.done();
+    }
+  }
+
+  done(): void {
+    this.#block?.dispose();
+  }
+}
+
+/** One slope for all channels, copied out to each of them for the call. */
+class SharedSlope implements Held {
+  readonly #heap: Heap;
+  readonly #operand: Operand;
+  readonly #channels: number;
+  #block: Block | undefined;
+
+  constructor(heap: Heap, operand: Operand, channels: number) {
+    this.#heap = heap;
+    this.#operand = operand;
+    this.#channels = channels;
+  }
+
+  place(): number {
+    const from = this.#operand.place();
+    try {
+      this.#block = new Block(this.#heap, 4 * this.#channels, 'scratch');
+      const floats = this.#heap.floats();
+      const first = this.#block.address >> 2;
+      floats.fill(floats[from >> 2]!, first, first + this.#channels);
+      return this.#block.address;
+    } finally {
+      this.#operand.done();
+    }
+  }
+
+  done(): void {
+    this.#block?.dispose();
+  }
+}
+
+/** The slope of prelu: one value for each channel, or one for all. */
+export function readSlope(heap: Heap, value: unknown, channels: number): Held {
+  const operand = readOperand(heap, value as TensorLike, 'slope');
+  const size = sizeOf(operand.shape);
+  if (size === channels) return operand;
+  if (size === 1) return new SharedSlope(heap, operand, channels);
+  throw new TesseraeError(
+    'E_SHAPE',
+    `slope has shape ${showShape(operand.shape)}, there are ${channels} channels`,
+    { shape: operand.shape, channels },
+    `Use [${channels}] for one slope a channel, or [1] for one for all.`,
   );
 }
 

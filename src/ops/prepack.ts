@@ -5,7 +5,9 @@ import { show } from '../core/show.ts';
 import { applicableKernels } from '../kernels/select.ts';
 import { findKernel, type Kernel } from '../kernels/table.ts';
 import type { Plan } from '../plan/plan.ts';
-import { type MatmulProblem, matmulFromShapes, matmulKey } from '../problem/matmul.ts';
+import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
+import { NO_OPERANDS } from '../schedule/execute.ts';
+import { lowerPackB } from '../schedule/lower/gemm.ts';
 import { checkFlag, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import { readOperand } from './operands.ts';
@@ -89,6 +91,7 @@ export function prepack(
     const plan: Plan = {
       backend: 'wasm',
       kernel: kernel.name,
+      algorithm: 'gemm',
       packing: 'ab',
       mc: kernel.mr,
       kc,
@@ -96,11 +99,8 @@ export function prepack(
       order: 'mn',
       threads: 1,
     };
-    core.executor.packB(
-      { key: `${matmulKey(problem)} prepack`, problem, plan, ms: 0 },
-      address,
-      panels.block.address,
-    );
+    const operands = { ...NO_OPERANDS, b: address, packedB: panels.block.address };
+    core.executor.runOnce(lowerPackB(problem, plan), operands);
     return panels;
   } catch (error) {
     panels.dispose();

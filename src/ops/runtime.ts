@@ -1,39 +1,42 @@
 /** createRuntime and the runtime that it returns: the whole public surface, each method a line or two into its own file. */
 
-import { WasmBackend } from '../backends/wasm/backend.ts';
-import { wasmDigest } from '../backends/wasm/gen/wasm-bytes.ts';
-import type { EngineReport, Host } from '../backends/wasm/host.ts';
-import { nodeHost } from '../backends/wasm/host-node.ts';
-import { hasRelaxedSimd } from '../backends/wasm/module.ts';
 import { measureTeam, probeMachine } from '../backends/wasm/probe.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { checkShape } from '../core/shape.ts';
-import { findKernel, KERNELS, kernelTableText } from '../kernels/table.ts';
-import { signature } from '../plan/fingerprint.ts';
-import type { MachineProfile } from '../plan/machine.ts';
-import { memoryStore } from '../plan/stores/memory.ts';
-import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
-import type { WisdomStore } from '../plan/stores/types.ts';
-import { WISDOM_SCHEMA, Wisdom } from '../plan/wisdom.ts';
-import { matmulKey } from '../problem/matmul.ts';
+import type { ConvAlgorithm } from '../problem/conv.ts';
+import type { PoolKind } from '../problem/pool.ts';
+import { keyOf } from '../problem/problem.ts';
+import type { Pair } from '../problem/window.ts';
 import { badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
-import { Core } from './core.ts';
+import { conv1d, conv1dSync, conv2d, conv2dSync } from './conv.ts';
+import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
+import type { Core } from './core.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
 import { matmul, matmulSync } from './matmul.ts';
 import { checkData, checkNumbers } from './operands.ts';
-import { readOptions, type Settings } from './options.ts';
+import type { Settings } from './options.ts';
+import { globalPool2d, globalPool2dSync, pool2d, pool2dSync } from './pool.ts';
 import { prepack } from './prepack.ts';
+import { prepackConv } from './prepack-conv.ts';
+import { type Internals, probedKernels, setUp } from './setup.ts';
 import { readSpec } from './spec.ts';
 import { DenseTensor } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
 import type {
   AsyncOptions,
+  AveragePoolOptions,
+  Conv1dOptions,
+  ConvOptions,
+  ConvTransposeOptions,
   Explanation,
+  GlobalPoolOptions,
   MachineReport,
   MatmulOptions,
   MemoryReport,
+  PoolOptions,
   Prepacked,
+  PrepackedConv,
   ProblemSpec,
   Runtime,
   RuntimeInfo,
@@ -45,19 +48,9 @@ import type {
   WisdomAccess,
 } from './types.ts';
 
-/** A first guess of the time to wake the team, until it has been measured. */
-const WAKE_GUESS_US = 200;
 const MiB = 1024 * 1024;
 const ASYNC_OPTIONS: ReadonlySet<string> = new Set(['signal', 'onProgress']);
 const TUNE_OPTIONS: ReadonlySet<string> = new Set([...ASYNC_OPTIONS, 'effort', 'budgetMs']);
-
-/** Parts that tests replace; users have no way to pass them. */
-export interface Internals {
-  readonly host?: Host;
-  readonly bytes?: Uint8Array<ArrayBuffer>;
-  /** Skips the probe. */
-  readonly machine?: MachineProfile;
-}
 
 /**
  * Makes a runtime: its memory, its kernels, its planner. Threads start with the first call that is worth them.
@@ -76,148 +69,8 @@ export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
 }
 
 export async function createRuntimeWith(options: RuntimeOptions, internals: Internals): Promise<Runtime> {
-  const settings = readOptions(options);
-  const host = internals.host ?? nodeHost;
-  const features = readFeatures(host, settings);
-  const { engine } = host;
-  const requested = settings.threads ?? engine.cores;
-  const threads = host.noThreads === undefined ? requested : 1;
-  checkStrict(settings, features, threads, requested);
-  if (threads < requested)
-    settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
-  const backend = new WasmBackend({
-    host,
-    initialMemory: settings.memory.initial,
-    maximumMemory: settings.memory.maximum,
-    workerTimeoutMs: settings.workerTimeoutMs,
-    onEvent: (event) => settings.onEvent({ type: 'worker-lost', worker: event.worker, reason: event.reason }),
-    ...(internals.bytes ? { bytes: internals.bytes } : {}),
-  });
-  const wisdom = openWisdom(settings, backend, engine, features.flagsSet, threads);
-  const parts = {
-    host,
-    backend,
-    wisdom,
-    threads,
-    exact: settings.numerics === 'exact',
-    policy: settings.policy,
-    effort: settings.effort,
-    onEvent: settings.onEvent,
-  };
-  const known = internals.machine ?? knownMachine(wisdom, backend, parts.exact);
-  const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact, features)));
-  if (!known) core.setMachine(core.machine);
-  return new WasmRuntime(core, settings, features, { requested, actual: threads });
-}
-
-function readFeatures(host: Host, settings: Settings): FeatureFacts {
-  const asked = settings.engineFlags === 'allow';
-  const flags = asked ? host.setEngineFlags({ relaxedSimd: !hasRelaxedSimd() }) : { set: [], reason: '' };
-  return {
-    relaxed: hasRelaxedSimd(),
-    flagsAsked: asked,
-    flagsSet: flags.set,
-    flagsReason: flags.reason,
-    engine: host.engine,
-    noThreads: host.noThreads,
-  };
-}
-
-function checkStrict(settings: Settings, features: FeatureFacts, threads: number, requested: number): void {
-  if (settings.policy !== 'strict') return;
-  if (threads < requested) {
-    throw new TesseraeError(
-      'E_FALLBACK',
-      `${requested} threads were asked for, ${threads} can be had: ${features.noThreads}`,
-      { requested, actual: threads },
-      "Use policy 'auto', or ask for one thread.",
-    );
-  }
-  if (settings.engineFlags === 'allow' && features.flagsSet.length === 0) {
-    throw new TesseraeError(
-      'E_FALLBACK',
-      `engine flags were allowed but none applies: ${features.flagsReason}`,
-      { engine: features.engine.v8 },
-      "Use policy 'auto', or engineFlags 'off'.",
-    );
-  }
-}
-
-function openWisdom(
-  settings: Settings,
-  backend: WasmBackend,
-  engine: EngineReport,
-  flags: readonly string[],
-  threads: number,
-): Wisdom {
-  const sign = signature({
-    schema: WISDOM_SCHEMA,
-    kernelTable: `${wasmDigest}\n${kernelTableText()}`,
-    engine: { name: engine.name, version: engine.version, v8: engine.v8, arch: engine.arch },
-    features: [backend.moduleName],
-    engineFlags: flags,
-    cpu: { model: engine.cpu, cores: engine.cores },
-    threadCap: threads,
-  });
-  const isPlanValid = (plan: { kernel: string; threads: number }) => {
-    if (!findKernel(plan.kernel)) return `there is no kernel ${plan.kernel}`;
-    return plan.threads > threads ? `it wants ${plan.threads} threads, there are ${threads}` : undefined;
-  };
-  const wisdom = new Wisdom(
-    openStore(settings, sign),
-    sign,
-    (reason, source) => settings.onEvent({ type: 'wisdom-refused', reason, source }),
-    isPlanValid,
-  );
-  wisdom.load();
-  return wisdom;
-}
-
-/** One default file per signature: engines and thread counts that alternate would otherwise refuse each other's wisdom. */
-function openStore({ wisdom }: Settings, sign: string): WisdomStore {
-  if (wisdom === false) return memoryStore();
-  if (typeof wisdom === 'object') return wisdom;
-  const path = wisdom ?? defaultWisdomPath(sign);
-  return path === undefined ? memoryStore() : nodeFileStore(path);
-}
-
-/** Kernels whose speed the planner needs: those that it may choose from. */
-function probedKernels(backend: WasmBackend, exact: boolean): string[] {
-  const fast = KERNELS.filter((kernel) => backend.kernels.has(kernel.name));
-  const wanted = exact
-    ? fast.filter((kernel) => kernel.deterministic)
-    : fast.filter((kernel) => kernel.feature === backend.moduleName);
-  return wanted.map((kernel) => kernel.name);
-}
-
-function knownMachine(wisdom: Wisdom, backend: WasmBackend, exact: boolean): MachineProfile | undefined {
-  const machine = wisdom.machine;
-  return machine && probedKernels(backend, exact).every((name) => name in machine.kernelGflops)
-    ? machine
-    : undefined;
-}
-
-async function shortProbe(
-  backend: WasmBackend,
-  host: Host,
-  threads: number,
-  exact: boolean,
-  features: FeatureFacts,
-): Promise<MachineProfile> {
-  return probeMachine(
-    backend,
-    {
-      clock: systemClock,
-      peakMs: 40,
-      kernelMs: 240,
-      readBytes: 64 * MiB,
-      readMs: 15,
-      kernels: probedKernels(backend, exact),
-      wideVectors: hasWideVectors(features),
-      pause: () => host.yieldToEvents(),
-    },
-    { wakeUs: threads > 1 ? WAKE_GUESS_US : 0 },
-  );
+  const { core, settings, features, threads } = await setUp(options, internals);
+  return new WasmRuntime(core, settings, features, threads);
 }
 
 class WasmRuntime implements Runtime {
@@ -326,6 +179,74 @@ class WasmRuntime implements Runtime {
     return prepack(this.#core, b, options);
   }
 
+  conv2d(
+    x: TensorLike,
+    w: TensorLike | PrepackedConv,
+    options: ConvOptions & AsyncOptions = {},
+  ): Promise<Tensor> {
+    return conv2d(this.#core, x, w, options);
+  }
+
+  conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options: ConvOptions = {}): Tensor {
+    return conv2dSync(this.#core, x, w, options);
+  }
+
+  conv1d(
+    x: TensorLike,
+    w: TensorLike | PrepackedConv,
+    options: Conv1dOptions & AsyncOptions = {},
+  ): Promise<Tensor> {
+    return conv1d(this.#core, x, w, options);
+  }
+
+  conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options: Conv1dOptions = {}): Tensor {
+    return conv1dSync(this.#core, x, w, options);
+  }
+
+  convTranspose2d(
+    x: TensorLike,
+    w: TensorLike,
+    options: ConvTransposeOptions & AsyncOptions = {},
+  ): Promise<Tensor> {
+    return convTranspose2d(this.#core, x, w, options);
+  }
+
+  convTranspose2dSync(x: TensorLike, w: TensorLike, options: ConvTransposeOptions = {}): Tensor {
+    return convTranspose2dSync(this.#core, x, w, options);
+  }
+
+  maxPool2d(x: TensorLike, size: Pair, options: PoolOptions & AsyncOptions = {}): Promise<Tensor> {
+    return pool2d(this.#core, 'max', x, size, options);
+  }
+
+  maxPool2dSync(x: TensorLike, size: Pair, options: PoolOptions = {}): Tensor {
+    return pool2dSync(this.#core, 'max', x, size, options);
+  }
+
+  averagePool2d(x: TensorLike, size: Pair, options: AveragePoolOptions & AsyncOptions = {}): Promise<Tensor> {
+    return pool2d(this.#core, 'average', x, size, options);
+  }
+
+  averagePool2dSync(x: TensorLike, size: Pair, options: AveragePoolOptions = {}): Tensor {
+    return pool2dSync(this.#core, 'average', x, size, options);
+  }
+
+  globalPool2d(
+    x: TensorLike,
+    kind: PoolKind,
+    options: GlobalPoolOptions & AsyncOptions = {},
+  ): Promise<Tensor> {
+    return globalPool2d(this.#core, x, kind, options);
+  }
+
+  globalPool2dSync(x: TensorLike, kind: PoolKind, options: GlobalPoolOptions = {}): Tensor {
+    return globalPool2dSync(this.#core, x, kind, options);
+  }
+
+  prepackConv(w: TensorLike, options: { readonly algorithm?: ConvAlgorithm } = {}): PrepackedConv {
+    return prepackConv(this.#core, w, options);
+  }
+
   explain(spec: ProblemSpec): Explanation {
     const core = this.#core;
     core.checkOpen('explain');
@@ -401,7 +322,7 @@ class WasmRuntime implements Runtime {
       if (tuned) {
         const { plan, ms, defaultMs, measured, candidates } = tuned;
         reports.push({
-          key: matmulKey(problem),
+          key: keyOf(problem),
           plan,
           ms,
           estimateMs: defaultMs,

@@ -2,20 +2,24 @@
 import { TesseraeError } from '../core/errors.ts';
 import { checkShape } from '../core/shape.ts';
 import { show } from '../core/show.ts';
+import { type ConvProblem, termsOf } from '../problem/conv.ts';
 import { type BiasKind, readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulProblem } from '../problem/matmul.ts';
+import { type Problem, resultElements } from '../problem/problem.ts';
 import { badArgument, checkFlag, checkOptions } from './arguments.ts';
+import { convFromShapes } from './conv.ts';
 import type { Core } from './core.ts';
 import { panelFor } from './prepack.ts';
-import type { ProblemSpec } from './types.ts';
+import type { ConvSpec, MatmulSpec, ProblemSpec } from './types.ts';
 
-const HINT = "Write 'MxKxN' or 'BATCHxMxKxN', or { m, k, n }.";
+const HINT = "Write 'MxKxN' or 'BATCHxMxKxN', { m, k, n }, or { op: 'conv', input, weights }.";
 
 function badSpec(spec: unknown): TesseraeError {
   return new TesseraeError('E_ARGUMENT', `${show(spec)} is no problem`, { problem: spec }, HINT);
 }
 
 const FIELDS: ReadonlySet<string> = new Set([
+  'op',
   'batch',
   'm',
   'k',
@@ -35,9 +39,44 @@ function fromText(text: string): { batch: number; m: number; k: number; n: numbe
   return { batch, m, k, n };
 }
 
-export function readSpec(core: Core, spec: ProblemSpec): MatmulProblem {
-  const { exact } = core;
+const CONV_FIELDS: ReadonlySet<string> = new Set([
+  'op',
+  'input',
+  'weights',
+  'stride',
+  'padding',
+  'dilation',
+  'groups',
+  'layout',
+  'algorithm',
+  'bias',
+  'activation',
+  'residual',
+  'prepacked',
+]);
+
+function readConvSpec(core: Core, spec: ConvSpec): ConvProblem {
+  checkOptions(spec, CONV_FIELDS);
+  const traits = {
+    bias: checkFlag(spec.bias, 'bias'),
+    residual: checkFlag(spec.residual, 'residual'),
+    prepacked: checkFlag(spec.prepacked, 'prepacked'),
+    activation: readActivation(spec.activation).kind,
+  };
+  const input = checkShape(spec.input, 'input');
+  const problem = convFromShapes(core, input, checkShape(spec.weights, 'weights'), spec, traits);
+  if (resultElements(problem) === 0 || termsOf(problem) === 0) throw badSpec(spec);
+  return problem;
+}
+
+export function readSpec(core: Core, spec: ProblemSpec): Problem {
   if (typeof spec !== 'string' && (typeof spec !== 'object' || spec === null)) throw badSpec(spec);
+  if (typeof spec === 'object' && spec.op === 'conv') return readConvSpec(core, spec);
+  return readMatmulSpec(core, spec);
+}
+
+function readMatmulSpec(core: Core, spec: string | MatmulSpec): MatmulProblem {
+  const { exact } = core;
   const extents = typeof spec === 'string' ? fromText(spec) : { batch: 1, ...spec };
   const { batch, m, k, n } = extents;
   for (const extent of [batch, m, k, n]) if (!Number.isSafeInteger(extent) || extent < 1) throw badSpec(spec);

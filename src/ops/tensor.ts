@@ -13,8 +13,23 @@ export interface Heap {
   /** The whole memory as floats; rebuilt after growth. */
   floats(): Float32Array;
   /** Reports and frees the block if `owner` is collected without having been disposed. */
-  watch(owner: object, block: Block, shape: Shape): void;
-  unwatch(block: Block): void;
+  watch(owner: object, block: Watched, shape: Shape): void;
+  unwatch(block: Watched): void;
+}
+
+/** Memory that is freed, and reported, if whoever owns it is collected. */
+export interface Watched {
+  readonly disposed: boolean;
+  readonly owner: Owner;
+  readonly bytes: number;
+  dispose(): void;
+}
+
+/** Something that must be in memory, and stay there, while a call runs. */
+export interface Held {
+  /** Its address, held until `done`. */
+  place(): Address;
+  done(): void;
 }
 
 /** A block of memory that calls in flight keep alive: freed when disposed and no longer in use. */
@@ -110,7 +125,7 @@ export class DenseTensor implements Tensor {
 }
 
 /** Panels of a right operand. */
-export class Panels {
+export class Panels implements Held {
   readonly shape: readonly [number, number];
   readonly panel: { readonly nr: number; readonly kc: number };
   readonly block: Block;
@@ -125,6 +140,15 @@ export class Panels {
 
   get bytes(): number {
     return this.block.bytes;
+  }
+
+  place(): Address {
+    this.block.hold();
+    return this.block.address;
+  }
+
+  done(): void {
+    this.block.release();
   }
 
   get disposed(): boolean {

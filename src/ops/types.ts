@@ -6,8 +6,11 @@ import type { TesseraeError } from '../core/errors.ts';
 import type { MachineProfile } from '../plan/machine.ts';
 import type { Candidate, Effort, Plan } from '../plan/plan.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
+import type { ConvAlgorithm, Layout } from '../problem/conv.ts';
 import type { Activation } from '../problem/epilogue.ts';
-import type { MatmulProblem } from '../problem/matmul.ts';
+import type { PoolKind } from '../problem/pool.ts';
+import type { Problem } from '../problem/problem.ts';
+import type { Padding, Pair } from '../problem/window.ts';
 
 export type Numerics = 'fast' | 'exact';
 export type Policy = 'auto' | 'strict';
@@ -91,6 +94,71 @@ export interface MatmulOptions {
   readonly out?: Tensor;
 }
 
+export interface ConvOptions {
+  /** Step of the window: a number, or [vertical, horizontal]. Default 1. */
+  readonly stride?: Pair;
+  /** See {@link Padding}. Default 0. */
+  readonly padding?: Padding;
+  /** Distance between taps. Default 1. */
+  readonly dilation?: Pair;
+  /** Channels are cut into so many groups that do not see each other; as many as channels is depthwise. Default 1. */
+  readonly groups?: number;
+  /** One value for each output channel, shape [outC]. */
+  readonly bias?: TensorLike;
+  readonly activation?: Activation;
+  /** A tensor of the result's shape, added before the activation. */
+  readonly residual?: TensorLike;
+  /** Where channels stand in the input and in the result. Default `'nchw'`. */
+  readonly layout?: Layout;
+  /** The one algorithm to use instead of the planner's choice; `E_ARGUMENT` where it does not apply. */
+  readonly algorithm?: ConvAlgorithm;
+  /** Result tensor to write into. Must not overlap the operands; `residual` may be the same tensor. */
+  readonly out?: Tensor;
+}
+
+/** As {@link ConvOptions}, over one extent. */
+export interface Conv1dOptions extends Omit<ConvOptions, 'stride' | 'dilation' | 'padding' | 'layout'> {
+  readonly stride?: number;
+  readonly dilation?: number;
+  readonly padding?: number | readonly [before: number, after: number] | 'same' | 'same-lower' | 'valid';
+}
+
+export interface ConvTransposeOptions extends Omit<ConvOptions, 'algorithm'> {
+  /** Rows and columns added at the end of the result, less than the stride. Default 0. */
+  readonly outputPadding?: Pair;
+}
+
+export interface PoolOptions {
+  readonly stride?: Pair;
+  readonly padding?: Padding;
+  readonly dilation?: Pair;
+  /** Round the result's extents up, so that a last window may hang over. Default false. */
+  readonly ceil?: boolean;
+  readonly layout?: Layout;
+  readonly out?: Tensor;
+}
+
+export interface GlobalPoolOptions {
+  readonly layout?: Layout;
+  readonly out?: Tensor;
+}
+
+export interface AveragePoolOptions extends PoolOptions {
+  /** Whether padding counts in the divisor (ONNX count_include_pad). Default false. */
+  readonly countPadding?: boolean;
+}
+
+/** Weights of a convolution, kept for many calls; made by `rt.prepackConv`. */
+export interface PrepackedConv {
+  /** [outC, inC / groups, kH, kW]. */
+  readonly shape: readonly number[];
+  /** Bytes held now: a copy of the weights and each form that an algorithm has asked for so far. */
+  readonly bytes: number;
+  readonly disposed: boolean;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
 export interface Progress {
   readonly phase: 'run' | 'tune' | 'prepare';
   readonly done: number;
@@ -122,7 +190,7 @@ export interface TuneReport {
 
 export interface Explanation {
   readonly key: string;
-  readonly problem: MatmulProblem;
+  readonly problem: Problem;
   readonly plan: Plan;
   /** Where the plan comes from. */
   readonly source: 'wisdom' | 'estimate';
@@ -224,6 +292,61 @@ export interface Runtime extends AsyncDisposable {
    */
   prepack(b: TensorLike, options?: { readonly transposeB?: boolean; readonly m?: number }): Prepacked;
 
+  /**
+   * Cross-correlation as ONNX Conv defines it: `x` [n, inC, h, w] ([n, h, w, inC] with layout `'nhwc'`), `w` [outC, inC / groups,
+   * kH, kW] in both layouts. out = activation(conv(x, w) + bias + residual). The algorithm is the planner's choice, see
+   * {@link ConvAlgorithm}; Winograd is left out in exact mode.
+   * @throws as `matmul`.
+   * @example
+   * const y = await rt.conv2d(x, w, { stride: 2, padding: 'same', bias, activation: 'relu' });
+   */
+  conv2d(x: TensorLike, w: TensorLike | PrepackedConv, options?: ConvOptions & AsyncOptions): Promise<Tensor>;
+  conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: ConvOptions): Tensor;
+
+  /** The same over one extent: `x` [n, inC, length], `w` [outC, inC / groups, k]; pairs have one number, padding at most two
+   *  sides ([before, after]). */
+  conv1d(
+    x: TensorLike,
+    w: TensorLike | PrepackedConv,
+    options?: Conv1dOptions & AsyncOptions,
+  ): Promise<Tensor>;
+  conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: Conv1dOptions): Tensor;
+
+  /**
+   * The transpose of a convolution (ONNX ConvTranspose): `w` is [inC, outC / groups, kH, kW]. The result has
+   * (in - 1) * stride + (k - 1) * dilation + 1 + outputPadding - padding rows; with `'same'` in * stride.
+   * @throws as `matmul`.
+   */
+  convTranspose2d(
+    x: TensorLike,
+    w: TensorLike,
+    options?: ConvTransposeOptions & AsyncOptions,
+  ): Promise<Tensor>;
+  convTranspose2dSync(x: TensorLike, w: TensorLike, options?: ConvTransposeOptions): Tensor;
+
+  /** The largest value under each window of `size`; padding never wins. A NaN under the window is the result. */
+  maxPool2d(x: TensorLike, size: Pair, options?: PoolOptions & AsyncOptions): Promise<Tensor>;
+  maxPool2dSync(x: TensorLike, size: Pair, options?: PoolOptions): Tensor;
+
+  /** The mean under each window of `size`. */
+  averagePool2d(x: TensorLike, size: Pair, options?: AveragePoolOptions & AsyncOptions): Promise<Tensor>;
+  averagePool2dSync(x: TensorLike, size: Pair, options?: AveragePoolOptions): Tensor;
+
+  /** Over the whole image: [n, c, h, w] becomes [n, c, 1, 1] ([n, 1, 1, c] with `'nhwc'`). */
+  globalPool2d(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions & AsyncOptions): Promise<Tensor>;
+  globalPool2dSync(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions): Tensor;
+
+  /**
+   * Keeps a convolution's weights for many calls: [outC, inC / groups, kH, kW] ([outC, inC / groups, k] for conv1d). Whatever
+   * form the planned algorithm wants (panels, Winograd's transform) is made at its first use, or here for the `algorithm`
+   * that is named, which calls then use. The copy is independent of `w`.
+   * @throws `E_SHAPE`, `E_ARGUMENT`, `E_MEMORY`.
+   * @example
+   * const w = rt.prepackConv(weights);
+   * for (const frame of frames) rt.conv2dSync(frame, w, { padding: 1, bias, out });
+   */
+  prepackConv(w: TensorLike, options?: { readonly algorithm?: ConvAlgorithm }): PrepackedConv;
+
   /** Which plan a problem gets, where it comes from, and every candidate that was considered. Measures nothing. */
   explain(problem: ProblemSpec): Explanation;
 
@@ -246,20 +369,33 @@ export interface Runtime extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** A problem as a user writes it: extents, or the text form `1x4096x4096` (m x k x n, an optional batch first). */
-export type ProblemSpec =
-  | string
-  | {
-      readonly m: number;
-      readonly k: number;
-      readonly n: number;
-      readonly batch?: number;
-      readonly transposeA?: boolean;
-      readonly transposeB?: boolean;
-      readonly bias?: 'none' | 'row' | 'column';
-      readonly activation?: Activation;
-      readonly prepacked?: boolean;
-    };
+/**
+ * A problem as a user writes it: extents, or the text form `1x4096x4096` (m x k x n, an optional batch first). A convolution is
+ * an object with `op: 'conv'`, the shapes of its operands and the options of the call, true in place of tensors.
+ */
+export type ProblemSpec = string | MatmulSpec | ConvSpec;
+
+export interface ConvSpec extends Omit<ConvOptions, 'bias' | 'residual' | 'out'> {
+  readonly op: 'conv';
+  readonly input: readonly number[];
+  readonly weights: readonly number[];
+  readonly bias?: boolean;
+  readonly residual?: boolean;
+  readonly prepacked?: boolean;
+}
+
+export type MatmulSpec = {
+  readonly op?: 'matmul';
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly batch?: number;
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  readonly bias?: 'none' | 'row' | 'column';
+  readonly activation?: Activation;
+  readonly prepacked?: boolean;
+};
 
 export interface WisdomAccess {
   list(): readonly {

@@ -1,4 +1,5 @@
 /** A plan: the whole recipe for a problem, as plain data that prints, compares and replays. */
+import type { ConvAlgorithm } from '../problem/conv.ts';
 
 export type Effort = 'estimate' | 'measure' | 'exhaustive';
 
@@ -8,12 +9,17 @@ export type Packing = 'ab' | 'b' | 'none';
 /** The order in which the tiles of the result are handed out: along m first or along n first. */
 export type TileOrder = 'mn' | 'nm';
 
+/** How the problem is turned into kernel calls. Matrix products know one way, `gemm`; pooling one, `pool`. */
+export type Algorithm = ConvAlgorithm | 'pool';
+
 export interface Plan {
   readonly backend: 'wasm' | 'reference' | 'null';
   /** Name of a row in the kernel table. */
   readonly kernel: string;
+  readonly algorithm: Algorithm;
   readonly packing: Packing;
-  /** Cache blocks: rows and columns of a tile, and the k extent of one pass over it. */
+  /** Cache blocks: rows and columns of a tile, and the k extent of one pass over it. Where a tile is a stretch of an image, nc
+   *  counts its pixels (Winograd: its tiles of the transform) and mc its output channels. */
   readonly mc: number;
   readonly kc: number;
   readonly nc: number;
@@ -29,10 +35,10 @@ export interface Candidate {
   readonly rejected?: string;
 }
 
-/** One line: `f32_gemm_4x8__simd ab mc=96 kc=256 nc=512 mn x2`. */
+/** One line: `f32_gemm_4x8__simd ab mc=96 kc=256 nc=512 mn x2`, the algorithm first where there is a choice of one. */
 export function printPlan(plan: Plan): string {
-  const { kernel, packing, mc, kc, nc, order, threads } = plan;
-  return `${kernel} ${packing} mc=${mc} kc=${kc} nc=${nc} ${order} x${threads}`;
+  const { kernel, algorithm, packing, mc, kc, nc, order, threads } = plan;
+  return `${algorithm === 'gemm' ? '' : `${algorithm} `}${kernel} ${packing} mc=${mc} kc=${kc} nc=${nc} ${order} x${threads}`;
 }
 
 export function samePlan(a: Plan, b: Plan): boolean {

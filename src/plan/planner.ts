@@ -1,17 +1,17 @@
 /** Problem to plan: wisdom if there is any, else the estimate. Measuring is the tuner's; its results come back as wisdom. */
-import { roundUp } from '../core/math.ts';
 import { applicableKernels, type KernelFilter } from '../kernels/select.ts';
 import { findKernel, type Kernel } from '../kernels/table.ts';
-import { type MatmulProblem, matmulKey } from '../problem/matmul.ts';
-import { candidatePlans, type Ladders, NARROW, planFits } from './candidates.ts';
-import { blockGflops, estimateMs } from './estimate.ts';
+import { keyOf, type Problem } from '../problem/problem.ts';
+import { candidatePlans, planFits } from './candidates.ts';
+import { estimateMs, usefulGflops } from './estimate.ts';
+import { type Ladders, NARROW } from './ladders.ts';
 import type { MachineProfile } from './machine.ts';
 import type { Candidate, Effort, Plan } from './plan.ts';
 import type { Wisdom } from './wisdom.ts';
 
 export interface Planned {
   readonly key: string;
-  readonly problem: MatmulProblem;
+  readonly problem: Problem;
   readonly plan: Plan;
   readonly source: 'wisdom' | 'estimate';
   readonly effort: Effort;
@@ -36,13 +36,12 @@ const WORTH_WAKING = 3;
 const WAKE_MOST_US = 250;
 
 /** The kernels that are fastest on whole blocks, less what their padding would waste on this problem. */
-function promising(p: MatmulProblem, kernels: readonly Kernel[], machine: MachineProfile): Kernel[] {
-  const useful = (kernel: Kernel) =>
-    (blockGflops(kernel, p.k, machine) * (p.m * p.n)) / (roundUp(p.m, kernel.mr) * roundUp(p.n, kernel.nr));
+function promising(p: Problem, kernels: readonly Kernel[], machine: MachineProfile): Kernel[] {
+  const useful = new Map(kernels.map((kernel) => [kernel, usefulGflops(p, kernel, machine)]));
   const families = new Map<string, Kernel[]>();
   for (const kernel of kernels) families.set(kernel.family, [...(families.get(kernel.family) ?? []), kernel]);
   return [...families.values()].flatMap((family) =>
-    family.sort((a, b) => useful(b) - useful(a)).slice(0, PROMISING_PER_FAMILY),
+    family.sort((a, b) => useful.get(b)! - useful.get(a)!).slice(0, PROMISING_PER_FAMILY),
   );
 }
 
@@ -57,8 +56,8 @@ export class Planner {
   }
 
   /** Always answers, and at once: the same plan for the same key until something is learned. */
-  plan(problem: MatmulProblem): Planned {
-    const key = matmulKey(problem);
+  plan(problem: Problem): Planned {
+    const key = keyOf(problem);
     const known = this.#known.get(key);
     if (known) return known;
     const planned = this.#fromWisdom(key, problem) ?? this.#fromEstimate(key, problem);
@@ -67,7 +66,7 @@ export class Planner {
   }
 
   /** Candidates with estimates, best first; of one kernel only, if it is named. */
-  candidates(problem: MatmulProblem, ladders: Ladders = NARROW, only?: string): Candidate[] {
+  candidates(problem: Problem, ladders: Ladders = NARROW, only?: string): Candidate[] {
     const { filter, threads, machine } = this.#context;
     const profile = machine();
     const applicable = applicableKernels(problem, filter).filter(
@@ -83,14 +82,8 @@ export class Planner {
   }
 
   /** Remembers what the tuner measured, and uses it from the next call on. */
-  learn(
-    problem: MatmulProblem,
-    plan: Plan,
-    effort: Effort,
-    ms: number,
-    candidates: readonly Candidate[],
-  ): void {
-    const key = matmulKey(problem);
+  learn(problem: Problem, plan: Plan, effort: Effort, ms: number, candidates: readonly Candidate[]): void {
+    const key = keyOf(problem);
     this.#context.wisdom.put(key, { plan, effort, ms, at: Date.now() });
     this.#measured.set(key, candidates);
     this.#known.delete(key);
@@ -105,7 +98,7 @@ export class Planner {
     this.#known.clear();
   }
 
-  #fromWisdom(key: string, problem: MatmulProblem): Planned | undefined {
+  #fromWisdom(key: string, problem: Problem): Planned | undefined {
     const entry = this.#context.wisdom.get(key);
     if (!entry) return undefined;
     const { plan, effort } = entry;
@@ -122,7 +115,7 @@ export class Planner {
     };
   }
 
-  #fromEstimate(key: string, problem: MatmulProblem): Planned {
+  #fromEstimate(key: string, problem: Problem): Planned {
     const best = this.candidates(problem)[0];
     if (!best) throw new Error(`no kernel serves ${key}: every applicable one is quarantined`);
     return { key, problem, plan: best.plan, source: 'estimate', effort: 'estimate', ms: best.estimateMs };

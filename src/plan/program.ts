@@ -2,24 +2,53 @@
  * A program: a plan applied to a problem, as the list of steps that a team claims one by one. Plain data; any backend can
  * interpret it. Steps come in phases: a step may start when the `needs` first steps of the list are complete.
  */
-import type { MatmulProblem } from '../problem/matmul.ts';
+import type { ActivationKind } from '../problem/epilogue.ts';
+import type { Problem } from '../problem/problem.ts';
 import type { Plan } from './plan.ts';
 
-export type StepOp = 'packA' | 'packB' | 'tile' | 'vector';
+/**
+ * - `packA`, `packB`: lines of an operand into panels; `tile`: a tile of the result from panels or operands in place;
+ *   `vector`: a stretch of a matrix-vector product.
+ * - `pad`: planes (NCHW) or rows (NHWC) of the image, with zeros around, split by the phases of the horizontal stride.
+ * - `patchTile`: a tile of an implicit product: packs its patches, then multiplies.
+ * - `offsetTile`: output rows of a direct convolution, taps found through the table of offsets (NCHW).
+ * - `segmentTile`: the same for NHWC, where a row of taps is contiguous and A is read in place.
+ * - `packFilters`: weights into panels of B in the order (kh, kw, ic) (NHWC).
+ * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
+ * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
+ * - `pool`: output rows of some channels.
+ */
+export type StepOp =
+  | 'packA'
+  | 'packB'
+  | 'tile'
+  | 'vector'
+  | 'pad'
+  | 'patchTile'
+  | 'offsetTile'
+  | 'segmentTile'
+  | 'packFilters'
+  | 'depthwise'
+  | 'filtersByTap'
+  | 'winogradWeights'
+  | 'winogradInput'
+  | 'winogradTile'
+  | 'pool';
 
 export interface Step {
   readonly op: StepOp;
   readonly needs: number;
-  /** Member of the batch: element offsets of its matrices. */
+  /** Member of the batch: element offsets of its matrices or images. */
   readonly a: number;
   readonly b: number;
   readonly c: number;
-  /** Rows and columns of the result (tile), lines of A (packA) or of B (packB), elements (vector). */
+  /** Rows and columns of the result (tile), lines of A (packA) or of B (packB), elements (vector). In tiles of images m is the
+   *  output channel within the group and n the pixel, output row or row of Winograd tiles. */
   readonly m0: number;
   readonly rows: number;
   readonly n0: number;
   readonly cols: number;
-  /** The slice of k. `first` and `last` mark the slices at its ends. */
+  /** The slice of k, or of channels. `first` and `last` mark the slices at its ends. */
   readonly k0: number;
   readonly ks: number;
   readonly first: boolean;
@@ -27,15 +56,105 @@ export interface Step {
   /** Element offsets of this member's panels. */
   readonly packedA: number;
   readonly packedB: number;
+  /** The first of this member's output channels among all: where its bias begins. */
+  readonly channel: number;
 }
 
+/**
+ * What is the same in all steps of a program, as numbers: extents and distances in elements, flags as 0 and 1. A field that
+ * a program's steps do not read is 0.
+ */
+export const CONSTANT_FIELDS = [
+  'mr',
+  'nr',
+  'kc',
+  'k',
+  'directA', // A is read in place
+  'directB',
+  'transposeA',
+  'transposeB',
+  'matrixA', // the matrix of a vector product is A and the vector is B
+  'lda',
+  'ldb',
+  'ldc', // from row to row as stored
+  'mPadded',
+  'nPadded', // whole panels: extents rounded up to mr and nr
+  'channels', // of the input in one group, and all output channels (the distance between pixels in NHWC)
+  'outChannels',
+  'inH',
+  'inW',
+  'outH',
+  'outW',
+  'kH',
+  'kW',
+  'strideH',
+  'strideW',
+  'dilationH',
+  'dilationW',
+  'padTop',
+  'padLeft',
+  'rowPitch', // of the image that tiles read: from row to row, from phase to phase, from plane to plane
+  'phasePitch',
+  'planePitch',
+  'paddedH',
+  'nhwc', // channels of the whole image where they are the last extent, else 0
+  'segment', // contiguous taps of one stretch of k (NHWC)
+  'tilesX', // Winograd tiles in a row, side of their outputs, and elements of one matrix of each transformed operand
+  'tileSide',
+  'stepA',
+  'stepB',
+  'multiplier', // output channels for each input channel (depthwise)
+  'stripRows', // output rows whose input rows fit one strip (depthwise, pooling)
+  'maximum', // the largest value, not the mean (pooling)
+  'countPadding',
+] as const;
+
+export type Constants = Readonly<Record<(typeof CONSTANT_FIELDS)[number], number>>;
+
+/** The last pass over a result. */
+export interface Epilogue {
+  readonly bias: 'none' | 'row' | 'column';
+  readonly activation: ActivationKind;
+  /** Along which extent a slope varies (prelu). */
+  readonly slope: 'none' | 'row' | 'column';
+  /** Multiply by alpha. */
+  readonly scaled: boolean;
+  /** Add beta times C0; `keepOld`: C0 is a copy of the result before the first pass, which tiles make. */
+  readonly accumulate: boolean;
+  readonly keepOld: boolean;
+  /** NaN gets its canonical bits. */
+  readonly exact: boolean;
+}
+
+/** A result that is left as it is. */
+export const NO_EPILOGUE: Epilogue = {
+  bias: 'none',
+  activation: 'none',
+  slope: 'none',
+  scaled: false,
+  accumulate: false,
+  keepOld: false,
+  exact: false,
+};
+
 export interface Program {
-  readonly problem: MatmulProblem;
+  readonly problem: Problem;
   readonly plan: Plan;
-  /** `vector`: matrix times vector by an axpy or dot kernel; `gemm`: everything else. */
-  readonly kind: 'gemm' | 'vector';
+  readonly constants: Constants;
+  readonly epilogue: Epilogue;
+  /** Element offsets: of each k step (offset kernels, patches), of each segment, of each tap. */
+  readonly offsets: readonly number[];
   readonly steps: readonly Step[];
   /** Elements of packing space that a call needs; 0 where an operand is read in place or comes packed. */
   readonly packedAElements: number;
   readonly packedBElements: number;
+  /** Elements that each thread needs for itself. */
+  readonly privateElements: number;
+}
+
+const NO_CONSTANTS = Object.fromEntries(CONSTANT_FIELDS.map((name) => [name, 0])) as Constants;
+
+/** All constants, from those that are not 0. */
+export function constantsOf(some: Partial<Constants>): Constants {
+  return { ...NO_CONSTANTS, ...some };
 }

@@ -12,6 +12,7 @@
  */
 import { TesseraeError } from '../core/errors.ts';
 import { hashText } from '../core/hash.ts';
+import { CONV_ALGORITHMS } from '../problem/conv.ts';
 import {
   type FieldChecks,
   fieldFault,
@@ -24,7 +25,7 @@ import { type Effort, type Plan, samePlan } from './plan.ts';
 import type { WisdomStore } from './stores/types.ts';
 
 /** Goes up with any change of the text's or a plan's meaning; old wisdom is then refused. */
-export const WISDOM_SCHEMA = 1;
+export const WISDOM_SCHEMA = 2;
 const FORMAT = 'tesserae-wisdom';
 
 /** Programs meet hundreds of problems. These bounds only keep a runaway caller or a foreign file from hurting. */
@@ -74,6 +75,7 @@ function isName(value: unknown): boolean {
 const PLAN_FIELDS: FieldChecks<Plan> = {
   backend: isOneOf('wasm', 'reference', 'null'),
   kernel: isName,
+  algorithm: isOneOf(...CONV_ALGORITHMS, 'pool'),
   packing: isOneOf('ab', 'b', 'none'),
   mc: isCount,
   kc: isCount,

@@ -6,8 +6,9 @@
 import type { Address, Backend, Call, Prepared } from '../backends/types.ts';
 import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
-import type { MatmulProblem } from '../problem/matmul.ts';
-import { lower, lowerPackB } from './lower.ts';
+import type { Program } from '../plan/program.ts';
+import { type Problem, resultElements } from '../problem/problem.ts';
+import { lower } from './lower/lower.ts';
 
 /** Programs kept ready; a network has some hundreds of shapes at most. */
 const MAX_PROGRAMS = 512;
@@ -19,11 +20,20 @@ const TURN_MS = 8;
 const PROGRESS_MS = 50;
 
 /** Addresses and scalars of a call; packing space and the copy of the old result are found here. */
-export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0'> & { readonly packedB: Address | undefined };
+export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0' | 'own'> & {
+  /** Panels made in advance. */
+  readonly packedA?: Address | undefined;
+  readonly packedB?: Address | undefined;
+  /** What is added to the result, where that is not its own old value. */
+  readonly c0?: Address | undefined;
+};
+
+/** Operands of a call that has none: what is left out is never read. */
+export const NO_OPERANDS: Operands = { a: 0, b: 0, c: 0, bias: 0, slope: 0, alpha: 1, beta: 0, p0: 0, p1: 0 };
 
 export interface Execution {
   readonly key: string;
-  readonly problem: MatmulProblem;
+  readonly problem: Problem;
   readonly plan: Plan;
   /** Expected milliseconds: decides whether the call leaves the calling thread. */
   readonly ms: number;
@@ -64,12 +74,12 @@ export class Executor {
   /** Blocks until the result is there. */
   runSync(execution: Execution, operands: Operands, threads = execution.plan.threads): void {
     const program = this.#program(execution);
-    const call = this.#call(program.prepared, operands);
+    const call = this.#call(program.prepared, operands, threads);
     program.uses++;
     try {
       this.#backend.runSync(program.prepared, call, threads);
     } finally {
-      this.#release(program.prepared, call, operands);
+      this.#release(call, operands);
       this.#leave(program);
     }
   }
@@ -99,25 +109,22 @@ export class Executor {
 
   async #runOnTeam(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
     const program = this.#program(execution);
-    const call = this.#call(program.prepared, operands);
+    const call = this.#call(program.prepared, operands, execution.plan.threads);
     program.uses++;
     try {
       await this.#await(program.prepared, call, execution.plan.threads, control);
     } finally {
-      this.#release(program.prepared, call, operands);
+      this.#release(call, operands);
       this.#leave(program);
     }
   }
 
-  /** Packs all of B into panels at `packedB`; blocks for as long as the memory takes. */
-  packB({ problem, plan }: Execution, b: Address, packedB: Address): void {
-    const prepared = this.#backend.prepare(lowerPackB(problem, plan));
+  /** Runs a program that is not worth keeping, such as packing weights once; blocks. Packed operands are where it writes. */
+  runOnce(program: Program, operands: Operands): void {
+    const prepared = this.#backend.prepare(program);
     try {
-      this.#backend.runSync(
-        prepared,
-        { a: 0, b, c: 0, c0: 0, bias: 0, packedA: 0, packedB, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 },
-        1,
-      );
+      const { packedA = 0, packedB = 0, c0 = 0 } = operands;
+      this.#backend.runSync(prepared, { ...operands, packedA, packedB, c0, own: 0 }, 1);
     } finally {
       prepared.release();
     }
@@ -194,31 +201,32 @@ export class Executor {
   }
 
   /** The call with packing space and a place for the old result; all of it or, where memory is short, nothing. */
-  #call(prepared: Prepared, operands: Operands): Call {
-    const { problem, packedAElements, packedBElements } = prepared.program;
-    const { a, b, c, bias, alpha, beta, clipMin, clipMax } = operands;
-    let c0 = 0;
-    let packedA = 0;
-    let packedB = 0;
+  #call({ program }: Prepared, operands: Operands, threads: number): Call {
+    const { problem, epilogue, packedAElements, packedBElements } = program;
+    const { a, b, c, bias, slope, alpha, beta, p0, p1 } = operands;
+    const taken: Address[] = [];
+    const take = (bytes: number): Address => {
+      if (bytes === 0) return 0;
+      const address = this.#backend.allocate(bytes, 'scratch');
+      taken.push(address);
+      return address;
+    };
     try {
-      if (problem.accumulate) c0 = this.#take(problem.batch * problem.m * problem.n);
-      packedA = this.#take(packedAElements);
-      packedB = operands.packedB ?? this.#take(packedBElements);
+      const c0 = operands.c0 ?? (epilogue.keepOld ? take(4 * resultElements(problem)) : 0);
+      const packedA = operands.packedA ?? take(4 * packedAElements);
+      const packedB = operands.packedB ?? take(4 * packedBElements);
+      const own = program.privateElements > 0 ? take(this.#backend.ownBytes(program, threads)) : 0;
+      return { a, b, c, c0, bias, slope, packedA, packedB, own, alpha, beta, p0, p1 };
     } catch (error) {
-      if (c0) this.#backend.free(c0);
-      if (packedA) this.#backend.free(packedA);
+      for (const address of taken) this.#backend.free(address);
       throw error;
     }
-    return { a, b, c, c0, bias, packedA, packedB, alpha, beta, clipMin, clipMax };
   }
 
-  #take(elements: number): Address {
-    return elements === 0 ? 0 : this.#backend.allocate(4 * elements, 'scratch');
-  }
-
-  #release({ program }: Prepared, { c0, packedA, packedB }: Call, operands: Operands): void {
-    if (c0) this.#backend.free(c0);
-    if (packedA) this.#backend.free(packedA);
-    if (packedB && operands.packedB === undefined && program.packedBElements > 0) this.#backend.free(packedB);
+  #release({ c0, packedA, packedB, own }: Call, operands: Operands): void {
+    if (c0 && operands.c0 === undefined) this.#backend.free(c0);
+    if (packedA && operands.packedA === undefined) this.#backend.free(packedA);
+    if (packedB && operands.packedB === undefined) this.#backend.free(packedB);
+    if (own) this.#backend.free(own);
   }
 }

@@ -9,7 +9,7 @@ import { TesseraeError } from '../../src/core/errors.ts';
 import { KERNELS } from '../../src/kernels/table.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
-import { lower } from '../../src/schedule/lower.ts';
+import { lowerMatmul as lower } from '../../src/schedule/lower/gemm.ts';
 import { makeWasmBackend, runAsync, runSync } from '../support/bench.ts';
 import { faultOf } from '../support/compare.ts';
 import { ALL_KERNELS, randomKernel, randomPlan, randomProblem, randomValues } from '../support/problems.ts';
@@ -40,6 +40,7 @@ const BACKENDS: readonly Candidate[] = [
 const OWNERS: readonly Owner[] = ['tensors', 'prepacked', 'scratch', 'runtime'];
 const PLAN: Plan = {
   backend: 'wasm',
+  algorithm: 'gemm',
   kernel: 'f32_gemm_4x8__simd_loadsplat',
   packing: 'ab',
   mc: 8,
@@ -203,13 +204,15 @@ function arithmeticExam({ name, make, problems }: Candidate): void {
       b: block(),
       c: block(),
       c0: 0,
+      slope: 0,
+      own: 0,
       bias: 0,
       packedA: block(),
       packedB: block(),
       alpha: 1,
       beta: 0,
-      clipMin: 0,
-      clipMax: 0,
+      p0: 0,
+      p1: 0,
     };
     const job = backend.run(prepared, call, 1);
     const reason = new Error('enough');

@@ -69,6 +69,7 @@ test(seeded('threads are really on: workers execute records'), async (t) => {
   const values = randomValues(p, new Random(5));
   const plan: Plan = {
     backend: 'wasm',
+    algorithm: 'gemm',
     kernel: 'f32_gemm_4x8__simd_loadsplat',
     packing: 'ab',
     mc: 16,

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import test from 'tape';
 import { hasRelaxedSimd } from '../../src/backends/wasm/module.ts';
-import { KERNELS, type Kernel } from '../../src/kernels/table.ts';
+import { type Kernel, PRODUCT_KERNELS } from '../../src/kernels/table.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type MatmulProblem, matmulProblem } from '../../src/problem/matmul.ts';
 import { makeWasmBackend, runSync } from '../support/bench.ts';
@@ -24,7 +24,7 @@ const K_VALUES = [1, 2, 3, 4, 5, 6, 7, 8, 9, 21];
 const LINES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33];
 
 const backend = makeWasmBackend();
-const rows = KERNELS.filter((kernel) => backend.kernels.has(kernel.name));
+const rows = PRODUCT_KERNELS.filter((kernel) => backend.kernels.has(kernel.name));
 
 function upTo(most: number): number[] {
   return Array.from({ length: most }, (_, index) => index + 1);
@@ -34,6 +34,7 @@ function planOf(kernel: Kernel, p: MatmulProblem, random: Random, packing: Plan[
   const vector = kernel.family === 'axpy' || kernel.family === 'dot';
   return {
     backend: 'wasm',
+    algorithm: 'gemm',
     kernel: kernel.name,
     packing,
     // one block, or blocks of the least size, so that edges also meet a second pass over k and a second tile
@@ -104,8 +105,8 @@ function exercise(kernel: Kernel, salt: number): { faults: string[]; count: numb
 
 test(seeded('kernels: the module has rows'), (t) => {
   t.ok(
-    rows.length >= KERNELS.length / 2,
-    `${rows.length} of ${KERNELS.length} rows in the ${backend.moduleName} module`,
+    rows.length >= PRODUCT_KERNELS.length / 2,
+    `${rows.length} of ${PRODUCT_KERNELS.length} rows in the ${backend.moduleName} module`,
   );
   if (IS_CHILD) t.equal(backend.moduleName, 'relaxed', 'the child has relaxed SIMD');
   t.end();
@@ -140,8 +141,8 @@ test(seeded('kernels: products with the identity are exact'), (t) => {
       c0: undefined,
       alpha: 1,
       beta: 0,
-      clipMin: 0,
-      clipMax: 0,
+      p0: 0,
+      p1: 0,
     };
     for (const packing of packingsOf(kernel, p)) {
       const run = runSync(backend, p, planOf(kernel, p, random, packing), values);
@@ -175,7 +176,7 @@ const skip = hasRelaxedSimd() ? 'this engine has relaxed SIMD: its rows ran abov
 test(seeded('kernels: relaxed rows in a child process with the engine flag'), { skip }, async (t) => {
   const { code, output } = await runChild();
   const passed = Number(/^# pass\s+(\d+)/m.exec(output)?.[1] ?? 0);
-  const relaxed = KERNELS.filter((kernel) => kernel.feature === 'relaxed').length;
+  const relaxed = PRODUCT_KERNELS.filter((kernel) => kernel.feature === 'relaxed').length;
   t.equal(code, 0, 'the child ended well');
   t.ok(passed >= 3 * relaxed, `${passed} assertions over ${relaxed} rows`);
   if (code !== 0)

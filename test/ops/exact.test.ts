@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import test from 'tape';
 import { hasRelaxedSimd } from '../../src/backends/wasm/module.ts';
-import { KERNELS, type Kernel } from '../../src/kernels/table.ts';
+import { type Kernel, PRODUCT_KERNELS } from '../../src/kernels/table.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type MatmulProblem, type MatmulTraits, matmulFromShapes } from '../../src/problem/matmul.ts';
 import { makeWasmBackend, runAsync, runSync } from '../support/bench.ts';
@@ -26,7 +26,7 @@ const CANONICAL_NAN = 0x7fc00000;
 
 const backend = makeWasmBackend();
 const present = new Set(backend.kernels.keys());
-const deterministic = KERNELS.filter((kernel) => kernel.deterministic && present.has(kernel.name));
+const deterministic = PRODUCT_KERNELS.filter((kernel) => kernel.deterministic && present.has(kernel.name));
 
 function problem(a: number[], b: number[], traits: MatmulTraits = {}): MatmulProblem {
   return matmulFromShapes(a, b, { ...traits, exact: true }).problem;

@@ -11,6 +11,7 @@ import { Random, seeded } from '../support/seed.ts';
 
 const PACKED: Plan = {
   backend: 'wasm',
+  algorithm: 'gemm',
   kernel: 'f32_gemm_4x8__simd_loadsplat',
   packing: 'ab',
   mc: 8,

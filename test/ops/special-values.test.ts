@@ -1,6 +1,6 @@
 /** NaN and infinities in operands: they reach exactly the elements that they should, in every kernel and through edges. */
 import test from 'tape';
-import { KERNELS } from '../../src/kernels/table.ts';
+import { PRODUCT_KERNELS } from '../../src/kernels/table.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
 import { makeWasmBackend, runSync } from '../support/bench.ts';
 import { oracle } from '../support/oracle.ts';
@@ -22,7 +22,7 @@ function kinds(values: ArrayLike<number>): string[] {
 test(seeded('special values: every kernel keeps them in their row and column'), async (t) => {
   const backend = makeWasmBackend();
   const random = new Random(500);
-  for (const kernel of KERNELS.filter((row) => backend.kernels.has(row.name))) {
+  for (const kernel of PRODUCT_KERNELS.filter((row) => backend.kernels.has(row.name))) {
     const vector = kernel.family === 'axpy' || kernel.family === 'dot';
     const [m, n, k] = [vector ? 1 : 2 * kernel.mr + 1, 2 * kernel.nr + 3, 11];
     const p = matmulProblem({ m, n, k }, { transposeB: kernel.family === 'dot' });

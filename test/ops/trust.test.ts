@@ -7,6 +7,7 @@ import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import type { TesseraeError } from '../../src/core/errors.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../src/ops/types.ts';
+import { matmulProblem } from '../../src/problem/matmul.ts';
 import {
   codeOf,
   failure,
@@ -168,10 +169,10 @@ test('all kernels wrong', async (t) => {
     },
   );
   const expected = new Float64Array(8);
-  const { problem } = (await makeRuntime()).explain('2x3x4');
+  const problem = matmulProblem({ m: 2, n: 4, k: 3 });
   referenceMatmul(
     { ...problem, bias: 'row', activation: 'tanh', scaled: true, accumulate: true },
-    { a, b, bias, c0: old, alpha: 0.5, beta: 2, clipMin: 0, clipMax: 0 },
+    { a, b, bias, c0: old, alpha: 0.5, beta: 2, p0: 0, p1: 0 },
     expected,
   );
   t.ok(

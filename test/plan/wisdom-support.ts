@@ -6,6 +6,7 @@ import type { WisdomEntry } from '../../src/plan/wisdom.ts';
 export const SIGNATURE = 's1-test';
 export const PLAN: Plan = {
   backend: 'wasm',
+  algorithm: 'gemm',
   kernel: 'f32_gemm_4x8__simd',
   packing: 'ab',
   mc: 96,

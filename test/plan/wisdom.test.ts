@@ -5,7 +5,7 @@ import type { MachineProfile } from '../../src/plan/machine.ts';
 import type { Effort, Plan } from '../../src/plan/plan.ts';
 import { memoryStore } from '../../src/plan/stores/memory.ts';
 import type { WisdomStore } from '../../src/plan/stores/types.ts';
-import { MAX_ENTRIES, Wisdom } from '../../src/plan/wisdom.ts';
+import { MAX_ENTRIES, WISDOM_SCHEMA, Wisdom } from '../../src/plan/wisdom.ts';
 import { entry, PLAN, SIGNATURE, wisdomError } from './wisdom-support.ts';
 
 const MACHINE: MachineProfile = {
@@ -17,7 +17,12 @@ const MACHINE: MachineProfile = {
 };
 
 /** A text as `export()` makes it, of these body lines: the way to write a text that is well signed but wrong. */
-function signed(lines: readonly string[], entries = lines.length, signature = SIGNATURE, schema = 1): string {
+function signed(
+  lines: readonly string[],
+  entries = lines.length,
+  signature = SIGNATURE,
+  schema = WISDOM_SCHEMA,
+): string {
   const body = lines.map((line) => `${line}\n`).join('');
   const head = { format: 'tesserae-wisdom', schema, signature, entries };
   return `${JSON.stringify({ ...head, checksum: hashText(`${JSON.stringify(head)}\n${body}`) })}\n${body}`;
@@ -166,7 +171,7 @@ test('wisdom: every bit flipped, and bytes lost, doubled, appended', (t) => {
 
 const WRONG: Readonly<Record<string, readonly [string, RegExp]>> = {
   'another signature': [signed([line('k')], 1, 's1-other'), /signature/],
-  'another schema': [signed([line('k')], 1, SIGNATURE, 2), /schema/],
+  'another schema': [signed([line('k')], 1, SIGNATURE, WISDOM_SCHEMA - 1), /schema/],
   'another format': ['{"format":"something-else"}\n', /not a wisdom file/],
   'no JSON': ['hello\n', /line 1 is not a JSON object/],
   nothing: ['', /header/],

@@ -8,6 +8,7 @@ import { seeded } from '../support/seed.ts';
 
 const PLAN: Plan = {
   backend: 'null',
+  algorithm: 'gemm',
   kernel: 'f32_gemm_4x8__simd_loadsplat',
   packing: 'ab',
   mc: 8,
@@ -21,11 +22,12 @@ const OPERANDS: Operands = {
   b: 128,
   c: 192,
   bias: 0,
+  slope: 0,
   packedB: undefined,
   alpha: 1,
   beta: 0,
-  clipMin: 0,
-  clipMax: 0,
+  p0: 0,
+  p1: 0,
 };
 /** Expected times on both sides of the border between the calling thread and the team. */
 const SHORT_MS = 0.01;

@@ -5,7 +5,7 @@
 import test from 'tape';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type MatmulProblem, type MatmulTraits, matmulFromShapes } from '../../src/problem/matmul.ts';
-import { lower } from '../../src/schedule/lower.ts';
+import { lowerMatmul as lower } from '../../src/schedule/lower/gemm.ts';
 import { makeWasmBackend, runAsync, runSync } from '../support/bench.ts';
 import { bitDifference } from '../support/compare.ts';
 import { randomValues } from '../support/problems.ts';
@@ -17,7 +17,7 @@ const WHOLE = { mc: 10_000, nc: 10_000, kc: 128 };
 const SMALL = { mc: 24, nc: 64, kc: 64 };
 
 function planFor(kernel: string, packing: Plan['packing'], blocks: typeof WHOLE): Plan {
-  return { backend: 'wasm', kernel, packing, order: 'mn', threads: 3, ...blocks };
+  return { backend: 'wasm', algorithm: 'gemm', kernel, packing, order: 'mn', threads: 3, ...blocks };
 }
 
 function problem(traits: MatmulTraits, leading: readonly number[] = []): MatmulProblem {

@@ -9,7 +9,7 @@ import { roundUp } from '../../src/core/math.ts';
 import { findKernel } from '../../src/kernels/table.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import type { MatmulProblem } from '../../src/problem/matmul.ts';
-import { lower, lowerPackB } from '../../src/schedule/lower.ts';
+import { lowerMatmul as lower, lowerPackB } from '../../src/schedule/lower/gemm.ts';
 import { bitDifference } from './compare.ts';
 import type { Values } from './problems.ts';
 
@@ -62,7 +62,7 @@ function packPanels(backend: Backend, p: MatmulProblem, plan: Plan, b: Address, 
   const { nr } = findKernel(plan.kernel)!;
   const packedB = poisoned(backend, p.k * roundUp(p.n, nr), held);
   const prepared = backend.prepare(lowerPackB({ ...p, prepackedB: false, panel: undefined }, plan));
-  const zero = { a: 0, c: 0, c0: 0, bias: 0, packedA: 0, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
+  const zero = { a: 0, c: 0, c0: 0, bias: 0, slope: 0, packedA: 0, own: 0, alpha: 1, beta: 0, p0: 0, p1: 0 };
   backend.runSync(prepared, { ...zero, b, packedB }, 1);
   prepared.release();
   return packedB;
@@ -80,6 +80,7 @@ function placeAll(
   const a = place(backend, values.a, held);
   const b = place(backend, values.b, held);
   const bias = values.bias ? place(backend, values.bias, held) : 0;
+  const slope = values.slope ? place(backend, values.slope, held) : 0;
   const offsetGuards = backend.name === 'wasm' ? GUARDS : 0;
   const block = backend.allocate(4 * (count + offsetGuards + GUARDS), 'tensors');
   held.push(block);
@@ -90,19 +91,21 @@ function placeAll(
   const packedB = p.prepackedB
     ? packPanels(backend, p, plan, b, held)
     : poisoned(backend, program.packedBElements, held);
-  const { alpha, beta, clipMin, clipMax } = values;
+  const { alpha, beta, p0, p1 } = values;
   const call: Call = {
     a,
     b,
     bias,
+    slope,
+    own: 0,
     c: block + 4 * offsetGuards,
     c0: poisoned(backend, p.accumulate ? count : 0, held),
     packedA: poisoned(backend, program.packedAElements, held),
     packedB,
     alpha,
     beta,
-    clipMin,
-    clipMax,
+    p0,
+    p1,
   };
   const finish = (): Run => {
     const all = backend.view(block, count + offsetGuards + GUARDS).slice();

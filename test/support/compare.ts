@@ -17,6 +17,11 @@ const SLOPE: Readonly<Record<ActivationKind, number>> = {
   sigmoid: 0.25,
   silu: 1.1,
   gelu: 1.13,
+  hardSwish: 1.5,
+  // the scalars and slopes of random problems are below 1
+  leakyRelu: 1,
+  hardSigmoid: 1,
+  prelu: 1,
 };
 
 /** Error of the activation itself, relative to 1 + |argument|: see test/ops/activations.test.ts, which measures it. */
@@ -28,6 +33,10 @@ const OWN_ERROR: Readonly<Record<ActivationKind, number>> = {
   sigmoid: 4 * EPS,
   silu: 4 * EPS,
   gelu: 4 * EPS,
+  hardSwish: 4 * EPS,
+  leakyRelu: EPS,
+  hardSigmoid: 2 * EPS,
+  prelu: EPS,
 };
 
 export interface Expected {
@@ -54,8 +63,8 @@ export function expectedMatmul(p: MatmulProblem, operands: ReferenceOperands): E
     c0: beta !== 0 && c0 ? absolute(c0) : undefined,
     alpha: Math.abs(alpha),
     beta: Math.abs(beta),
-    clipMin: 0,
-    clipMax: 0,
+    p0: 0,
+    p1: 0,
   };
   referenceMatmul({ ...p, activation: 'none' }, sizes, magnitude);
   const own = OWN_ERROR[p.activation];

@@ -19,7 +19,7 @@ function finish(p: MatmulProblem, values: Values, sum: number, old: number, bias
   if (p.accumulate) v = fround(v + fround(old * fround(values.beta)));
   v = fround(v + bias);
   if (p.activation === 'relu') v = Math.max(0, v);
-  if (p.activation === 'clip') v = Math.min(Math.max(v, fround(values.clipMin)), fround(values.clipMax));
+  if (p.activation === 'clip') v = Math.min(Math.max(v, fround(values.p0)), fround(values.p1));
   return v;
 }
 

@@ -89,6 +89,7 @@ export interface Values extends ReferenceOperands {
   readonly b: Float32Array;
   readonly bias: Float32Array | undefined;
   readonly c0: Float32Array | undefined;
+  readonly slope?: Float32Array | undefined;
 }
 
 /** Operands in [-1, 1) and scalars that f32 holds exactly. */
@@ -99,10 +100,11 @@ export function randomValues(p: MatmulProblem, random: Random): Values {
     b: random.floats(size.b),
     bias: p.bias === 'none' ? undefined : random.floats(size.bias),
     c0: p.accumulate ? random.floats(size.c) : undefined,
+    slope: p.activation === 'prelu' ? random.floats(p.n) : undefined,
     alpha: p.scaled ? random.pick([-1.5, 0.5, 2, -1]) : 1,
     beta: p.accumulate ? random.pick([1, -0.5, 0.25, 3]) : 0,
-    clipMin: -0.5,
-    clipMax: 0.75,
+    p0: -0.5,
+    p1: 0.75,
   };
 }
 
@@ -132,6 +134,7 @@ export function randomPlan(p: MatmulProblem, kernel: Kernel, random: Random, max
   const vector = kernel.family === 'axpy' || kernel.family === 'dot';
   return {
     backend: 'wasm',
+    algorithm: 'gemm',
     kernel: kernel.name,
     packing: random.pick(packingsOf(kernel, p)),
     mc: vector ? 1 : kernel.mr * random.pick([1, 2, 3, 100]),

@@ -7,6 +7,7 @@ import { roundUp } from '../../src/core/math.ts';
 import { broadcastMap, sizeOf } from '../../src/core/shape.ts';
 import { findKernel } from '../../src/kernels/table.ts';
 import type { Program, Step } from '../../src/plan/program.ts';
+import type { MatmulProblem } from '../../src/problem/matmul.ts';
 
 const STEP_FLOPS = 2e8;
 
@@ -19,6 +20,12 @@ interface Written {
 
 type Side = 'A' | 'B';
 
+/** These checks know products only. */
+function productOf({ problem }: Program): MatmulProblem {
+  if (problem.op !== 'matmul') throw new Error(`a program for ${problem.op}`);
+  return problem;
+}
+
 function panelWidth(program: Program, side: Side): number {
   const kernel = findKernel(program.plan.kernel)!;
   return side === 'A' ? kernel.mr : kernel.nr;
@@ -26,7 +33,7 @@ function panelWidth(program: Program, side: Side): number {
 
 /** Elements of packing space of a whole operand, for one slice. */
 function extentOf(program: Program, side: Side, step: Step): [number, number] {
-  const { m, n } = program.problem;
+  const { m, n } = productOf(program);
   const offset = side === 'A' ? step.packedA : step.packedB;
   return [offset, offset + roundUp(side === 'A' ? m : n, panelWidth(program, side)) * step.ks];
 }
@@ -93,7 +100,7 @@ function overwriteFault(
 function packFault(program: Program, step: Step, index: number): string | undefined {
   const side: Side = step.op === 'packA' ? 'A' : 'B';
   const [low, high] = linesOf(side, step);
-  const lines = side === 'A' ? program.problem.m : program.problem.n;
+  const lines = side === 'A' ? productOf(program).m : productOf(program).n;
   const width = panelWidth(program, side);
   if (low % width !== 0 || (high % width !== 0 && high !== lines))
     return `step ${index} packs parts of a panel: ${low} to ${high}`;
@@ -108,7 +115,8 @@ function flopsFault({ plan }: Program, step: Step, index: number): string | unde
 }
 
 /** Offsets of the batch's matrices, as the problem says. */
-function memberOffsets({ problem: p }: Program): string[] {
+function memberOffsets(program: Program): string[] {
+  const p = productOf(program);
   const whole = p.leading ? p.leading.out : [p.batch];
   const mapA = broadcastMap(p.leading ? p.leading.a : [p.sharedA ? 1 : p.batch], whole);
   const mapB = broadcastMap(p.leading ? p.leading.b : [p.sharedB ? 1 : p.batch], whole);
@@ -120,7 +128,8 @@ function memberOffsets({ problem: p }: Program): string[] {
 
 /** Each element of each member, for each slice of k, exactly once; slices in order from 0 to k, each waiting for the one before. */
 function coverFault(program: Program): string | undefined {
-  const { problem: p, steps } = program;
+  const { steps } = program;
+  const p = productOf(program);
   const members = memberOffsets(program);
   const tiles = new Map<string, { step: Step; index: number }[]>();
   for (const [index, step] of steps.entries()) {
@@ -160,7 +169,8 @@ function coverFault(program: Program): string | undefined {
 }
 
 /** With the right total area, tiles that do not overlap and stay inside cover everything. */
-function overlapFault({ problem: p }: Program, places: readonly Step[]): string | undefined {
+function overlapFault(program: Program, places: readonly Step[]): string | undefined {
+  const p = productOf(program);
   const byMember = new Map<number, Step[]>();
   for (const step of places) {
     const [rows, cols] = step.op === 'vector' ? [0, p.m * p.n] : [p.m, p.n];
@@ -180,9 +190,11 @@ function overlapFault({ problem: p }: Program, places: readonly Step[]): string 
 
 /** Why a program is wrong, or undefined. */
 export function programFault(program: Program): string | undefined {
-  const { steps, plan, problem } = program;
-  const readsA = program.kind === 'gemm' && plan.packing === 'ab';
-  const readsB = program.kind === 'gemm' && plan.packing !== 'none' && !problem.prepackedB;
+  const { steps, plan } = program;
+  const problem = productOf(program);
+  const vector = steps.some((step) => step.op === 'vector');
+  const readsA = !vector && plan.packing === 'ab';
+  const readsB = !vector && plan.packing !== 'none' && !problem.prepackedB;
   let written: Written[] = [];
   for (const [index, step] of steps.entries()) {
     if (step.needs > index || step.needs < (steps[index - 1]?.needs ?? 0))

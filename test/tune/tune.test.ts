@@ -31,7 +31,17 @@ function fakeWorld(options: {
 
 function candidate(kernel: string, mc: number, estimateMs: number, kc = 256): Candidate {
   return {
-    plan: { backend: 'wasm', kernel, packing: 'ab', mc, kc, nc: 64, order: 'mn', threads: 1 },
+    plan: {
+      backend: 'wasm',
+      algorithm: 'gemm',
+      kernel,
+      packing: 'ab',
+      mc,
+      kc,
+      nc: 64,
+      order: 'mn',
+      threads: 1,
+    },
     estimateMs,
   };
 }

@@ -66,6 +66,11 @@ export class NullBackend implements Backend {
     return { capacity: this.#maximum, maximum: this.#maximum, used, byOwner };
   }
 
+  /** No thread needs space of its own here. */
+  ownBytes(): number {
+    return 0;
+  }
+
   prepare(program: Program): Prepared {
     this.prepared.add(program);
     return { program, release: () => void this.prepared.delete(program) };

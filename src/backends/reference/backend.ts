@@ -8,8 +8,13 @@ import { TesseraeError } from '../../core/errors.ts';
 import { roundUp } from '../../core/math.ts';
 import { findKernel } from '../../kernels/table.ts';
 import type { Program } from '../../plan/program.ts';
+import type { ConvProblem } from '../../problem/conv.ts';
+import type { MatmulProblem } from '../../problem/matmul.ts';
+import { resultElements } from '../../problem/problem.ts';
 import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
+import { referenceConv } from './conv.ts';
 import { referenceMatmul } from './matmul.ts';
+import { referencePool } from './pool.ts';
 
 const ALIGN = 64;
 const DEFAULT_MAXIMUM = 2 ** 32;
@@ -77,6 +82,11 @@ export class ReferenceBackend implements Backend {
     return { capacity: this.#used, maximum: this.#maximum, used: this.#used, byOwner };
   }
 
+  /** No thread needs space of its own here. */
+  ownBytes(): number {
+    return 0;
+  }
+
   prepare(program: Program): Prepared {
     return { program, release: () => undefined };
   }
@@ -119,7 +129,8 @@ export class ReferenceBackend implements Backend {
     return block;
   }
 
-  #packB({ problem: p, plan }: Program, call: Call): void {
+  #packB({ problem, plan }: Program, call: Call): void {
+    const p = problem as MatmulProblem;
     const nr = findKernel(plan.kernel)!.nr;
     const b = this.#block(call.b).data;
     const panels = this.#block(call.packedB).data;
@@ -132,13 +143,46 @@ export class ReferenceBackend implements Backend {
   }
 
   #compute({ problem: p }: Program, call: Call): void {
-    const { alpha, beta, clipMin, clipMax } = call;
+    switch (p.op) {
+      case 'matmul':
+        this.#multiply(p, call);
+        break;
+      case 'conv':
+        this.#convolve(p, call);
+        break;
+      case 'pool':
+        referencePool(p, this.#block(call.b).data, this.view(call.c, resultElements(p)));
+        break;
+      default:
+        throw new Error(`no oracle for ${p satisfies never}`);
+    }
+  }
+
+  /** Weights are read as they were given: forms that algorithms want are of no use here. */
+  #convolve(p: ConvProblem, { a, b, c, c0, bias, slope, p0, p1 }: Call): void {
+    const [w, x] = p.layout === 'nchw' ? [a, b] : [b, a];
+    const data = (address: Address) => this.#block(address).data;
+    const operands = {
+      x: data(x),
+      w: data(w),
+      bias: p.bias ? data(bias) : undefined,
+      slope: p.activation === 'prelu' ? data(slope) : undefined,
+      residual: p.residual ? data(c0) : undefined,
+      p0,
+      p1,
+    };
+    referenceConv(p, operands, this.view(c, resultElements(p)));
+  }
+
+  #multiply(p: MatmulProblem, call: Call): void {
+    const { alpha, beta, p0, p1 } = call;
     const out = this.view(call.c, p.batch * p.m * p.n);
     const a = this.#block(call.a).data;
     const b = p.panel ? this.#unpacked(p.k, p.n, p.panel, call.packedB) : this.#block(call.b).data;
     const bias = p.bias === 'none' ? undefined : this.#block(call.bias).data;
+    const slope = p.activation === 'prelu' ? this.#block(call.slope).data : undefined;
     const plain = p.panel ? { ...p, transposeB: false } : p;
-    referenceMatmul(plain, { a, b, bias, c0: out.slice(), alpha, beta, clipMin, clipMax }, out);
+    referenceMatmul(plain, { a, b, bias, slope, c0: out.slice(), alpha, beta, p0, p1 }, out);
   }
 
   #unpacked(

@@ -12,10 +12,12 @@ export interface ReferenceOperands {
   readonly bias?: ArrayLike<number> | undefined;
   /** The old result, read where beta is not 0. */
   readonly c0?: ArrayLike<number> | undefined;
+  /** One value per column, read by `prelu`. */
+  readonly slope?: ArrayLike<number> | undefined;
   readonly alpha: number;
   readonly beta: number;
-  readonly clipMin: number;
-  readonly clipMax: number;
+  readonly p0: number;
+  readonly p1: number;
 }
 
 /** erf by its Maclaurin series where that is accurate, and by its continued fraction beyond (Lentz's method). */
@@ -37,15 +39,21 @@ export function erf(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-size * size) / Math.sqrt(Math.PI) / (size + fraction));
 }
 
-/** An activation in float64. Bounds matter to `clip` only. */
-export function referenceActivation(kind: ActivationKind, x: number, min: number, max: number): number {
+/** An activation in float64; `p0` and `p1` as `readActivation` gives them, `slope` that of the element's channel. */
+export function referenceActivation(
+  kind: ActivationKind,
+  x: number,
+  p0: number,
+  p1: number,
+  slope = Number.NaN,
+): number {
   switch (kind) {
     case 'none':
       return x;
     case 'relu':
       return Math.max(0, x);
     case 'clip':
-      return Math.min(Math.max(x, min), max);
+      return Math.min(Math.max(x, p0), p1);
     case 'gelu':
       return 0.5 * x * (1 + erf(x / Math.SQRT2));
     case 'silu':
@@ -54,6 +62,14 @@ export function referenceActivation(kind: ActivationKind, x: number, min: number
       return Math.tanh(x);
     case 'sigmoid':
       return 1 / (1 + Math.exp(-x));
+    case 'leakyRelu':
+      return x < 0 ? p0 * x : x;
+    case 'hardSwish':
+      return x * Math.max(0, Math.min(1, x / 6 + 0.5));
+    case 'hardSigmoid':
+      return Math.max(0, Math.min(1, p0 * x + p1));
+    case 'prelu':
+      return x < 0 ? slope * x : x;
     default:
       throw new Error(`unknown activation ${kind satisfies never}`);
   }
@@ -65,7 +81,7 @@ export function referenceMatmul(
   operands: ReferenceOperands,
   out: Float32Array | Float64Array,
 ): void {
-  const { a, b, bias, c0, alpha, beta, clipMin, clipMax } = operands;
+  const { a, b, bias, c0, slope, alpha, beta, p0, p1 } = operands;
   const whole = p.leading ? p.leading.out : [p.batch];
   const matrixA = broadcastMap(p.leading ? p.leading.a : [p.sharedA ? 1 : p.batch], whole);
   const matrixB = broadcastMap(p.leading ? p.leading.b : [p.sharedB ? 1 : p.batch], whole);
@@ -85,7 +101,7 @@ export function referenceMatmul(
         if (beta !== 0) value += beta * c0![at]!;
         if (p.bias === 'row') value += bias![j]!;
         else if (p.bias === 'column') value += bias![i]!;
-        out[at] = referenceActivation(p.activation, value, clipMin, clipMax);
+        out[at] = referenceActivation(p.activation, value, p0, p1, slope?.[j]);
       }
     }
   }

@@ -3,7 +3,7 @@ import { TesseraeError } from '../../core/errors.ts';
 import type { Program } from '../../plan/program.ts';
 import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
 import { Arena } from './arena.ts';
-import { encodeJob, encodeProgram, type KernelIndex, programBytes } from './encode.ts';
+import { encodeJob, encodeProgram, type KernelIndex, privateBytes, programBytes } from './encode.ts';
 import { wasmBase64 } from './gen/wasm-bytes.ts';
 import type { Host } from './host.ts';
 import { ARENA_ADDRESS, JOB_BYTES } from './layout.ts';
@@ -119,6 +119,11 @@ export class WasmBackend implements Backend {
 
   memoryUse(): MemoryUse {
     return this.#arena.use();
+  }
+
+  /** The calling thread has the first place, workers follow in the order of their indices. */
+  ownBytes(program: Program, threads: number): number {
+    return privateBytes(program) * (threads + 1);
   }
 
   prepare(program: Program): PreparedWasm {

@@ -5,11 +5,16 @@
 import { fillRandom } from '../../core/random.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
 import type { WasmBackend } from './backend.ts';
+import { checkDepthwise } from './check-depthwise.ts';
 import { ZEROS_ADDRESS } from './layout.ts';
 import type { MicroKernel } from './module.ts';
 
 /** k below, at and above what any kernel unrolls by, and a longer one. */
 const K_VALUES = [1, 2, 3, 4, 5, 8, 9, 37];
+/** A prime above all of them. */
+const K_MOST = 41;
+/** Where the offset kernels' table stands in the buffer of B: behind all rows. */
+const TABLE_AT = 4096 - 64;
 const GUARD = 1234.5;
 const GUARDS = 8;
 /** Rows of a dot product, or columns of an axpy: 47 = 5 x 8 + 4 + 3 goes through every loop that a kernel has for them. */
@@ -42,6 +47,18 @@ function geometryOf(kernel: Kernel, k: number): Geometry {
         b: (p, j) => p * ldb + j,
       };
     }
+    case 'offset': {
+      const lda = k + 3;
+      return {
+        rows: mr,
+        cols: nr,
+        lda: 4 * lda,
+        ldb: 0,
+        a: (i, p) => i * lda + p,
+        // rows of B in no order that a kernel could guess
+        b: (p, j) => ((p * 7 + 3) % K_MOST) * (nr + 5) + j,
+      };
+    }
     case 'axpy': {
       const ldb = LINES + 5;
       return { rows: 1, cols: LINES, lda: LINES, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => p * ldb + j };
@@ -50,6 +67,8 @@ function geometryOf(kernel: Kernel, k: number): Geometry {
       const ldb = k + 3;
       return { rows: 1, cols: LINES, lda: LINES, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => j * ldb + p };
     }
+    case 'depthwise':
+      throw new Error('depthwise kernels are checked by themselves');
     default:
       throw new Error(`unknown family ${family satisfies never}`);
   }
@@ -82,8 +101,13 @@ function faultAt(
   if (vector && !accumulate) c.fill(0, 0, cols);
   const cin = accumulate || vector ? buffers.c : ZEROS_ADDRESS;
   const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
+  const offset = kernel.family === 'offset';
+  if (offset) {
+    const table = new Int32Array(b.buffer, b.byteOffset + 4 * TABLE_AT, k);
+    for (let p = 0; p < k; p++) table[p] = 4 * indexB(p, 0);
+  }
   const ldcin = kernel.family === 'dot' ? 4 : accumulate ? 4 * ldc : 0;
-  call(k, buffers.a, lda, buffers.b, ldb, cin, ldcin, buffers.c, 4 * ldc);
+  call(k, buffers.a, lda, buffers.b, offset ? buffers.b + 4 * TABLE_AT : ldb, cin, ldcin, buffers.c, 4 * ldc);
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < ldc; j++) {
       const got = c[i * ldc + j]!;
@@ -110,6 +134,7 @@ export function checkKernel(backend: WasmBackend, name: string): string | undefi
   const kernel = findKernel(name);
   if (!kernel) return 'not in the kernel table';
   if (!backend.kernels.has(name)) return 'not in the loaded module';
+  if (kernel.family === 'depthwise') return checkDepthwise(backend, kernel);
   const elements = 4096;
   const buffers = {
     a: backend.allocate(4 * elements, 'scratch'),

@@ -1,7 +1,8 @@
 /** Writes a program and a call into memory, word by word, as layout.ts says and the kernels read. */
 import { roundUp } from '../../core/math.ts';
+import { upperSnake } from '../../core/names.ts';
 import { findKernel, oneRowPartner } from '../../kernels/table.ts';
-import type { Program, Step } from '../../plan/program.ts';
+import { CONSTANT_FIELDS, type Program, type Step } from '../../plan/program.ts';
 import type { Call } from '../types.ts';
 import {
   ACTIVATION,
@@ -21,19 +22,23 @@ import {
 export type KernelIndex = ReadonlyMap<string, number>;
 
 export function programBytes(program: Program): number {
+  return offsetsAt(program) + 4 * program.offsets.length;
+}
+
+/** Where the table of offsets begins, in bytes from the program. */
+function offsetsAt(program: Program): number {
   return PROGRAM_BYTES + program.steps.length * RECORD_BYTES;
 }
 
-function flagsOf(program: Program): number {
-  const { problem: p, kind } = program;
-  const epilogue = p.scaled || p.accumulate || p.exact || p.bias !== 'none' || p.activation !== 'none';
-  const matrixIsA = kind === 'vector' && p.m !== 1;
+function flagsOf({ epilogue }: Program): number {
+  const { scaled, accumulate, keepOld, exact, bias, activation } = epilogue;
+  const any = scaled || accumulate || exact || bias !== 'none' || activation !== 'none';
   return (
-    (p.scaled ? PROGRAM_FLAG.SCALED : 0) |
-    (p.accumulate ? PROGRAM_FLAG.ACCUMULATE : 0) |
-    (p.exact ? PROGRAM_FLAG.EXACT : 0) |
-    (epilogue ? PROGRAM_FLAG.EPILOGUE : 0) |
-    (matrixIsA ? PROGRAM_FLAG.MATRIX_A : 0)
+    (scaled ? PROGRAM_FLAG.SCALED : 0) |
+    (accumulate ? PROGRAM_FLAG.ACCUMULATE : 0) |
+    (keepOld ? PROGRAM_FLAG.KEEP_OLD : 0) |
+    (exact ? PROGRAM_FLAG.EXACT : 0) |
+    (any ? PROGRAM_FLAG.EPILOGUE : 0)
   );
 }
 
@@ -43,13 +48,11 @@ function kernelIndex(kernels: KernelIndex, name: string): number {
   return index;
 }
 
-const OPS = { packA: OP.PACK_A, packB: OP.PACK_B, tile: OP.TILE, vector: OP.VECTOR } as const;
-
 function encodeStep(words: Int32Array, at: number, step: Step): void {
   const put = (field: number, value: number) => {
     words[at + (field >> 2)] = value;
   };
-  put(RECORD.OP, OPS[step.op]);
+  put(RECORD.OP, OP[step.op]);
   put(RECORD.NEEDS, step.needs);
   put(RECORD.A_OFFSET, step.a * 4);
   put(RECORD.B_OFFSET, step.b * 4);
@@ -63,6 +66,12 @@ function encodeStep(words: Int32Array, at: number, step: Step): void {
   put(RECORD.FLAGS, (step.first ? RECORD_FLAG.FIRST : 0) | (step.last ? RECORD_FLAG.LAST : 0));
   put(RECORD.PACKED_A_OFFSET, step.packedA * 4);
   put(RECORD.PACKED_B_OFFSET, step.packedB * 4);
+  put(RECORD.CHANNEL, step.channel);
+}
+
+/** Bytes from one thread's own space to the next's: whole cache lines. */
+export function privateBytes(program: Program): number {
+  return roundUp(4 * program.privateElements, 64);
 }
 
 export function encodeProgram(
@@ -71,32 +80,30 @@ export function encodeProgram(
   program: Program,
   kernels: KernelIndex,
 ): void {
-  const { problem: p, plan } = program;
-  const kernel = findKernel(plan.kernel)!;
+  const { constants, epilogue, plan } = program;
+  const kernel = findKernel(plan.kernel);
   const base = address >> 2;
   const put = (field: number, value: number) => {
     words[base + (field >> 2)] = value;
   };
-  put(PROGRAM.KERNEL, kernelIndex(kernels, plan.kernel));
-  put(PROGRAM.KERNEL_ONE_ROW, kernelIndex(kernels, oneRowPartner(kernel).name));
-  put(PROGRAM.MR, kernel.mr);
-  put(PROGRAM.NR, kernel.nr);
-  put(PROGRAM.KC, plan.kc);
-  put(PROGRAM.K, p.k);
-  put(PROGRAM.DIRECT_A, plan.packing === 'ab' ? 0 : 1);
-  put(PROGRAM.DIRECT_B, plan.packing === 'none' && !p.prepackedB ? 1 : 0);
-  put(PROGRAM.TRANSPOSE_A, p.transposeA ? 1 : 0);
-  put(PROGRAM.TRANSPOSE_B, p.transposeB ? 1 : 0);
-  put(PROGRAM.LDA, 4 * (p.transposeA ? p.m : p.k));
-  put(PROGRAM.LDB, 4 * (p.transposeB ? p.k : p.n));
-  put(PROGRAM.LDC, 4 * p.n);
-  put(PROGRAM.M_PADDED, roundUp(p.m, kernel.mr));
-  put(PROGRAM.N_PADDED, roundUp(p.n, kernel.nr));
-  put(PROGRAM.BIAS_KIND, BIAS_KIND[p.bias]);
-  put(PROGRAM.ACTIVATION, ACTIVATION[p.activation]);
+  // pooling has steps of its own and no kernel of the table
+  if (kernel) {
+    put(PROGRAM.KERNEL, kernelIndex(kernels, plan.kernel));
+    put(PROGRAM.KERNEL_ONE_ROW, kernelIndex(kernels, oneRowPartner(kernel).name));
+  }
+  put(PROGRAM.OFFSETS, address + offsetsAt(program));
+  put(PROGRAM.PRIVATE_BYTES, privateBytes(program));
+  put(PROGRAM.BIAS_KIND, BIAS_KIND[epilogue.bias]);
+  put(PROGRAM.SLOPE_KIND, BIAS_KIND[epilogue.slope]);
+  put(PROGRAM.ACTIVATION, ACTIVATION[epilogue.activation]);
   put(PROGRAM.FLAGS, flagsOf(program));
+  for (const field of CONSTANT_FIELDS) put(PROGRAM[upperSnake(field)], constants[field]);
   program.steps.forEach((step, index) => {
     encodeStep(words, (address + PROGRAM_BYTES + index * RECORD_BYTES) >> 2, step);
+  });
+  const table = (address + offsetsAt(program)) >> 2;
+  program.offsets.forEach((offset, index) => {
+    words[table + index] = 4 * offset;
   });
 }
 
@@ -132,8 +139,10 @@ export function encodeJob(
   words[at + (JOB.BIAS >> 2)] = call.bias;
   words[at + (JOB.PACKED_A >> 2)] = call.packedA;
   words[at + (JOB.PACKED_B >> 2)] = call.packedB;
+  words[at + (JOB.SLOPE >> 2)] = call.slope;
+  words[at + (JOB.PRIVATE >> 2)] = call.own;
   words[at + (JOB.ALPHA >> 2)] = bitsOf(call.alpha);
   words[at + (JOB.BETA >> 2)] = bitsOf(call.beta);
-  words[at + (JOB.CLIP_MIN >> 2)] = bitsOf(call.clipMin);
-  words[at + (JOB.CLIP_MAX >> 2)] = bitsOf(call.clipMax);
+  words[at + (JOB.P0 >> 2)] = bitsOf(call.p0);
+  words[at + (JOB.P1 >> 2)] = bitsOf(call.p1);
 }

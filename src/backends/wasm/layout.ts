@@ -2,6 +2,8 @@
  * Where things lie in the shared memory: the words that the scheduler writes and the kernels read. `assembly/generate.ts`
  * turns these lists into AssemblyScript constants, so both sides have one source. All words are 32 bits.
  */
+import { type UpperSnake, upperSnake } from '../../core/names.ts';
+import { CONSTANT_FIELDS, type StepOp } from '../../plan/program.ts';
 
 function offsets<const Names extends readonly string[]>(
   names: Names,
@@ -24,37 +26,31 @@ export const JOB = offsets([
   'C',
   'C0',
   'BIAS',
+  'SLOPE', // one float per channel (prelu)
   'PACKED_A',
   'PACKED_B',
+  'PRIVATE', // space for each thread, PRIVATE_BYTES of the program apart
   'ALPHA',
   'BETA',
-  'CLIP_MIN',
-  'CLIP_MAX',
+  'P0', // the activation's own numbers: bounds of clip, slope of leaky relu, alpha and beta of hard sigmoid
+  'P1',
 ] as const);
 export const JOB_BYTES = 128;
 
-/** Constants of a program: what is the same in every call of a problem. Records follow at PROGRAM_BYTES. */
+/** Constants of a program: what is the same in every call of a problem. Records follow at PROGRAM_BYTES, the table of offsets
+ *  behind them. */
 export const PROGRAM = offsets([
-  'KERNEL', // function table index of the micro-kernel, and of its one-row partner (direct kernels)
+  'KERNEL', // function table index of the micro-kernel, and of its one-row partner
   'KERNEL_ONE_ROW',
-  'MR',
-  'NR',
-  'KC',
-  'K',
-  'DIRECT_A',
-  'DIRECT_B', // not 0: read in place instead of from panels
-  'TRANSPOSE_A',
-  'TRANSPOSE_B',
-  'LDA',
-  'LDB',
-  'LDC', // bytes from row to row as stored
-  'M_PADDED',
-  'N_PADDED', // whole panels: extents rounded up to mr and nr
+  'OFFSETS', // address of the table
+  'PRIVATE_BYTES',
   'BIAS_KIND',
+  'SLOPE_KIND',
   'ACTIVATION',
   'FLAGS',
+  ...(CONSTANT_FIELDS.map(upperSnake) as UpperSnake<(typeof CONSTANT_FIELDS)[number]>[]),
 ] as const);
-export const PROGRAM_BYTES = 128;
+export const PROGRAM_BYTES = 256;
 
 /** One thing to do; claimed by one thread. Offsets are bytes, extents elements. */
 export const RECORD = offsets([
@@ -72,20 +68,49 @@ export const RECORD = offsets([
   'FLAGS',
   'PACKED_A_OFFSET',
   'PACKED_B_OFFSET',
+  'CHANNEL', // first output channel of this member
 ] as const);
 export const RECORD_BYTES = 64;
 
-export const OP = { PACK_A: 0, PACK_B: 1, TILE: 2, VECTOR: 3 } as const;
+export const OP = {
+  packA: 0,
+  packB: 1,
+  tile: 2,
+  vector: 3,
+  pad: 4,
+  patchTile: 5,
+  offsetTile: 6,
+  segmentTile: 7,
+  packFilters: 8,
+  depthwise: 9,
+  filtersByTap: 10,
+  winogradWeights: 11,
+  winogradInput: 12,
+  winogradTile: 13,
+  pool: 14,
+} as const satisfies Record<StepOp, number>;
 
 /** FIRST: the first pass over k (C is not read); LAST: the final one (the epilogue follows). */
 export const RECORD_FLAG = { FIRST: 1, LAST: 2 } as const;
 
-/** SCALED: alpha is not 1; ACCUMULATE: beta is not 0; EXACT: NaN gets its canonical bits; EPILOGUE: any of it, or bias or
- *  activation. MATRIX_A: the matrix of a vector product is A and the vector is B. */
-export const PROGRAM_FLAG = { SCALED: 1, ACCUMULATE: 2, EXACT: 4, EPILOGUE: 8, MATRIX_A: 16 } as const;
+/** SCALED: alpha is not 1; ACCUMULATE: beta is not 0; KEEP_OLD: tiles copy the old result to C0 first; EXACT: NaN gets its
+ *  canonical bits; EPILOGUE: any of it, or bias or activation. */
+export const PROGRAM_FLAG = { SCALED: 1, ACCUMULATE: 2, KEEP_OLD: 4, EXACT: 8, EPILOGUE: 16 } as const;
 
 export const BIAS_KIND = { none: 0, row: 1, column: 2 } as const;
-export const ACTIVATION = { none: 0, relu: 1, clip: 2, gelu: 3, silu: 4, tanh: 5, sigmoid: 6 } as const;
+export const ACTIVATION = {
+  none: 0,
+  relu: 1,
+  clip: 2,
+  gelu: 3,
+  silu: 4,
+  tanh: 5,
+  sigmoid: 6,
+  leakyRelu: 7,
+  hardSwish: 8,
+  hardSigmoid: 9,
+  prelu: 10,
+} as const;
 
 /** The team's mailbox. */
 export const TEAM = offsets([

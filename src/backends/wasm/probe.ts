@@ -5,6 +5,7 @@
 import type { Clock } from '../../core/clock.ts';
 import { findKernel, KERNELS, type Kernel } from '../../kernels/table.ts';
 import type { MachineProfile } from '../../plan/machine.ts';
+import { constantsOf, NO_EPILOGUE } from '../../plan/program.ts';
 import { matmulProblem } from '../../problem/matmul.ts';
 import type { WasmBackend } from './backend.ts';
 import { ZEROS_ADDRESS } from './layout.ts';
@@ -69,16 +70,44 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
     return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0), flops: 2 * LINES * K };
   if (kernel.family === 'dot')
     return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0), flops: 2 * LINES * K };
+  if (kernel.family === 'depthwise') return depthwiseRun(call, kernel, a, b, c);
   const { mr, nr } = kernel;
+  // the offset kernels' table stands behind the blocks of the result
+  const table = c + 32768;
+  const rowBytes = kernel.family === 'offset' ? table : 4 * nr;
+  const words = new Int32Array(backend.view(table, K).buffer, table, K);
+  for (let p = 0; p < K; p++) words[p] = 4 * nr * p;
   const blocks = Math.max(1, Math.round(24 / mr));
   const lda = 4 * K;
   const ldc = 4 * nr;
   return {
     run: () => {
       for (let i = 0; i < blocks; i++)
-        call(K, a + i * mr * K * 4, lda, b, 4 * nr, ZEROS_ADDRESS, 0, c + i * mr * ldc, ldc);
+        call(K, a + i * mr * K * 4, lda, b, rowBytes, ZEROS_ADDRESS, 0, c + i * mr * ldc, ldc);
     },
     flops: 2 * blocks * mr * nr * K,
+  };
+}
+
+/** A depthwise kernel over rows of 112 columns, as many at once as it computes. */
+function depthwiseRun(
+  call: MicroKernel,
+  { mr, taps }: Kernel,
+  weights: number,
+  strip: number,
+  c: number,
+): { run: () => void; flops: number } {
+  const [columns, pitch, times] = [112, 128, 8];
+  const { kH, kW, strideH } = taps ?? { kH: 3, kW: 3, strideH: 1 };
+  // weights are ones; the table of tap offsets is all zeros, which is as good as any for time
+  const table = ZEROS_ADDRESS;
+  const row = 4 * pitch;
+  return {
+    run: () => {
+      for (let i = 0; i < times; i++)
+        call(columns, weights, kH * kW, strip, row, table, row * strideH, c, row);
+    },
+    flops: 2 * times * mr * columns * kH * kW,
   };
 }
 
@@ -190,6 +219,7 @@ export async function measureTeam(
   const plan = (nc: number) => ({
     backend: 'wasm' as const,
     kernel: kernel.name,
+    algorithm: 'gemm' as const,
     packing: 'none' as const,
     mc: 1,
     kc: k,
@@ -203,7 +233,8 @@ export async function measureTeam(
     return address;
   }) as [number, number, number];
   const [a, b, c] = held;
-  const call = { a, b, c, c0: 0, bias: 0, packedA: 0, packedB: 0, alpha: 1, beta: 0, clipMin: 0, clipMax: 0 };
+  const none = { c0: 0, bias: 0, slope: 0, packedA: 0, packedB: 0, own: 0 };
+  const call = { a, b, c, ...none, alpha: 1, beta: 0, p0: 0, p1: 0 };
   const run = async (m: number, nc: number) => {
     const steps = Array.from({ length: Math.ceil(m / nc) }, (_, i) => ({
       op: 'vector' as const,
@@ -221,15 +252,19 @@ export async function measureTeam(
       last: true,
       packedA: 0,
       packedB: 0,
+      channel: 0,
     }));
     const problem = matmulProblem({ m, n: 1, k });
     const prepared = backend.prepare({
       problem,
       plan: plan(nc),
-      kind: 'vector',
+      constants: constantsOf({ k, kc: k, lda: k, ldb: 1, ldc: 1, matrixA: 1 }),
+      epilogue: NO_EPILOGUE,
+      offsets: [],
       steps,
       packedAElements: 0,
       packedBElements: 0,
+      privateElements: 0,
     });
     const start = clock.now();
     await backend.run(prepared, call, threads).finished;

@@ -6,9 +6,10 @@
  *   c[i][j] = cin[i][j] + sum over p of a(i, p) * b(p, j)   for i < mr, j < nr, p rising.
  * - packed: a holds mr floats per step, b holds nr floats per step (lda and ldb are ignored).
  * - direct: a(i, p) is at a + i * lda + 4 p; b(p, j) is at b + p * ldb + 4 j.
+ * - offset: a as direct; b(p, j) is at b + t(p) + 4 j, where t is a table of byte offsets (i32) at ldb.
  * `cin` is c itself, or a block of zeros with stride 0 in a first pass, so that C is not read before it is written.
  */
-import type { Kernel, KernelFeature } from '../src/kernels/table.ts';
+import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
 
 const SIGNATURE =
   '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize): void';
@@ -89,20 +90,24 @@ function packedKernel(kernel: Kernel): string {
 /**
  * The direct form reads A in place: one address per row and a common offset, four k steps per turn so that the
  * addresses move rarely. A branch stands between the steps, for the reason given at `k2` in the kernel table, and it
- * also ends the loop wherever k does.
+ * also ends the loop wherever k does. The offset form differs only in how a step finds its row of B.
  */
 function directKernel(kernel: Kernel): string {
   const rows = range(kernel.mr);
   const UNROLL = 4;
+  const offset = kernel.family === 'offset';
   const pointers = rows.map((i) => `  let p${i} = a${i === 0 ? '' : ` + ${i} * lda`};`).join('\n');
   const body = range(UNROLL)
     .map((u) => {
-      const text = step(kernel, u, (i) => `v128.load32_splat(p${i}, ${4 * u})`, (j) => `v128.load(b, ${16 * j})`);
+      const from = offset ? `q${u}` : 'b';
+      const find = offset ? `    const q${u} = b + load<u32>(ldb, ${4 * u});\n` : '';
+      const text = step(kernel, u, (i) => `v128.load32_splat(p${i}, ${4 * u})`, (j) => `v128.load(${from}, ${16 * j})`);
       const exit = u < UNROLL - 1 ? `\n    if (k == ${u + 1}) break;` : '';
-      return `${text}\n    b += ldb;${exit}`;
+      return `${find}${text}${offset ? '' : '\n    b += ldb;'}${exit}`;
     })
     .join('\n');
-  const advance = rows.map((i) => `    p${i} += ${4 * UNROLL};`).join('\n');
+  const next = offset ? [`    ldb += ${4 * UNROLL};`] : [];
+  const advance = [...rows.map((i) => `    p${i} += ${4 * UNROLL};`), ...next].join('\n');
   return `export function ${kernel.name}${SIGNATURE} {\n${pointers}\n${openBlock(kernel)}\n  do {\n${body}\n${advance}\n    k -= ${UNROLL};\n  } while (k > 0);\n${closeBlock(kernel)}\n}\n`;
 }
 
@@ -217,6 +222,7 @@ export function kernelSource(kernel: Kernel): string {
     case 'packed':
       return packedKernel(kernel);
     case 'direct':
+    case 'offset':
       return directKernel(kernel);
     case 'axpy':
       return axpyKernel(kernel, Number(ROWS_AT_ONCE.exec(kernel.name)?.[1]));

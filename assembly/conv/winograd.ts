@@ -1,0 +1,219 @@
+/**
+ * Winograd convolution F(2x2, 3x3) and F(4x4, 3x3) for stride 1 (Lavin & Gray, "Fast algorithms for convolutional neural
+ * networks", 2016). A tile of m x m results comes from alpha x alpha inputs, alpha = m + 2. With d a tile of the input and
+ * g a filter, the result is A^T [ (G g G^T) . (B^T d B) ] A, summed over channels inside the brackets: that sum is one
+ * matrix product for each of the alpha^2 places xi = i * alpha + j, of U = G g G^T by V = B^T d B. What is here are the
+ * three transforms; U and V are written as panels, ready for the micro-kernels.
+ *
+ * Both tile transforms go over a few rows of tiles at a time, through scratch in which row r of tile t has address
+ *   place j (along x), phase r % m: at (j * m + r % m) * phaseBytes, there at (t + tilesX * (r / m)) floats.
+ * after the constants of the lines, and before one row of the image with the zeros around it.
+ * Tiles of one row and the next follow one another, so the pass along y takes them four by four across the ends of rows,
+ * and a row that two rows of tiles share is transformed along x once.
+ */
+import { ZEROS_ADDRESS } from '../gen/layout';
+import {
+  filter2, filter4, inputColumns2, inputColumns4, inputRow2, inputRow4, outputColumns2, outputColumns4, outputRow2, outputRow4, POINTS_BYTES,
+  stageRow, writePoints,
+} from './winograd_lines';
+import { high32, high64, low32, low64 } from './transpose4';
+
+/** Rows of tiles in one pass through scratch: a multiple of 4, so that every pass starts on a whole vector of tiles. */
+const CHUNK: i32 = 4;
+const FILTER_BYTES: i32 = 36;
+
+/** Bytes of one phase of one place: the tiles of a chunk, the row of tiles below it, and lanes to read and write past the end. */
+// @ts-ignore: decorator
+@inline
+function phaseBytes(tilesX: i32): i32 {
+  return (((CHUNK + 1) * tilesX + 7) & ~3) << 2;
+}
+
+/** Bytes of one row of the image with the zeros around it: what whole vectors of four tiles cover, and a vector more. */
+// @ts-ignore: decorator
+@inline
+function stageBytes(m: i32, tilesX: i32): i32 {
+  return (m * ((tilesX + 3) & ~3) + 4) << 2;
+}
+
+/**
+ * What winogradInput and winogradOutput need at `scratch`. With up4(x) = x rounded up to a multiple of 4 it is
+ * 4 * (m * (m + 2) * up4(5 * tilesX + 4) + m * up4(tilesX) + 20) bytes.
+ */
+export function winogradScratchBytes(m: i32, tilesX: i32): i32 {
+  return POINTS_BYTES + m * (m + 2) * phaseBytes(tilesX) + stageBytes(m, tilesX);
+}
+
+/**
+ * Filters oc0..oc0+rows of w [oc][ic][3][3] to packed A panels `mr` wide: place xi at u + xi * uStride, in it filter oc and
+ * channel c at ((oc - oc % mr) * ic + c * mr + oc % mr) floats. oc0 is a multiple of mr; lanes of the last panel beyond
+ * the last filter become zeros.
+ */
+export function winogradWeights(
+  m: i32, w: usize, ic: i32, oc0: i32, rows: i32, mr: i32, u: usize, uStride: usize,
+): void {
+  for (let r = 0; r < rows; r += mr) {
+    const oc = oc0 + r;
+    weightPanel(m, w + oc * ic * FILTER_BYTES, ic, min(mr, rows - r), mr, u + (oc * ic << 2), uStride);
+  }
+}
+
+/** One panel: its floats, channel by channel and filter by filter, in fours whatever mr is. */
+function weightPanel(m: i32, w: usize, ic: i32, valid: i32, mr: i32, u: usize, uStride: usize): void {
+  const down: usize = ic * FILTER_BYTES;
+  const back: usize = FILTER_BYTES - mr * down;
+  let r = 0, c = 0, next = w;
+  for (let left = ic * mr; left > 0; left -= 4) {
+    let p0: usize = ZEROS_ADDRESS, p1 = p0, p2 = p0, p3 = p0;
+    for (let lane = 0; lane < 4; lane++) {
+      const p = r < valid && c < ic ? next : ZEROS_ADDRESS;
+      p0 = p1;
+      p1 = p2;
+      p2 = p3;
+      p3 = p;
+      next += down;
+      if (++r == mr) {
+        r = 0;
+        c++;
+        next += back;
+      }
+    }
+    fourFilters(m, p0, p1, p2, p3, u, uStride, left);
+    u += 16;
+  }
+}
+
+/** Four filters, one to a lane; `lanes` of them are stored. */
+function fourFilters(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: usize, uStride: usize, lanes: i32): void {
+  const a0 = v128.load(p0), a1 = v128.load(p1), a2 = v128.load(p2), a3 = v128.load(p3);
+  const lowA01 = low32(a0, a1), lowA23 = low32(a2, a3), highA01 = high32(a0, a1), highA23 = high32(a2, a3);
+  const b0 = v128.load(p0, 16), b1 = v128.load(p1, 16), b2 = v128.load(p2, 16), b3 = v128.load(p3, 16);
+  const lowB01 = low32(b0, b1), lowB23 = low32(b2, b3), highB01 = high32(b0, b1), highB23 = high32(b2, b3);
+  let k8 = v128.load32_zero(p0, 32);
+  k8 = v128.load32_lane(p1, k8, 1, 32);
+  k8 = v128.load32_lane(p2, k8, 2, 32);
+  k8 = v128.load32_lane(p3, k8, 3, 32);
+  const k0 = low64(lowA01, lowA23), k1 = high64(lowA01, lowA23), k2 = low64(highA01, highA23), k3 = high64(highA01, highA23);
+  const k4 = low64(lowB01, lowB23), k5 = high64(lowB01, lowB23), k6 = low64(highB01, highB23), k7 = high64(highB01, highB23);
+  if (m == 4) filter4(k0, k1, k2, k3, k4, k5, k6, k7, k8, u, uStride, lanes);
+  else filter2(k0, k1, k2, k3, k4, k5, k6, k7, k8, u, uStride, lanes);
+}
+
+/**
+ * Channels c0..c0+channels of rows ty0..ty0+tileRows of tiles to packed B panels `nr` wide (a multiple of 4): place xi at
+ * v + xi * vStride, in it channel c and tile t = (ty - ty0) * tilesX + tx at ((t - t % nr) * ic + c * nr + t % nr) floats.
+ * x is the plane of channel c0. Tile (ty, tx) covers alpha rows from ty * m - padTop and alpha columns from
+ * tx * m - padLeft on, zeros where there is no image. Lanes of the last panel beyond the last tile become zeros.
+ */
+export function winogradInput(
+  m: i32, x: usize, planeBytes: usize, inH: i32, inW: i32, padTop: i32, padLeft: i32, tilesX: i32, ty0: i32, tileRows: i32,
+  c0: i32, channels: i32, ic: i32, nr: i32, v: usize, vStride: usize, scratch: usize,
+): void {
+  const alpha = m + 2;
+  // the zeros at both ends of a staged row are the same for all rows, so they are written once
+  memory.fill(scratch + POINTS_BYTES + m * alpha * phaseBytes(tilesX), 0, stageBytes(m, tilesX));
+  writePoints(scratch);
+  const tiles = tileRows * tilesX;
+  // chunks outside: the cache lines of V that two channels share are still near when the second one comes
+  for (let r = 0; r < tileRows; r += CHUNK) {
+    const t = r * tilesX, lane = t % nr;
+    const part = min(CHUNK, tileRows - r);
+    let plane = x, to = v + (((t - lane) * ic + c0 * nr + lane) << 2);
+    for (let c = 0; c < channels; c++) {
+      inputAlongX(m, plane, inH, inW, (ty0 + r) * m - padTop, padLeft, tilesX, part, scratch);
+      inputAlongY(m, tilesX, part, to, vStride, lane, nr, (ic - 1) * nr << 2, scratch);
+      plane += planeBytes;
+      to += nr << 2;
+    }
+  }
+  const last = tiles % nr;
+  if (last == 0) return;
+  let to = v + (((tiles - last) * ic + c0 * nr) << 2);
+  for (let c = 0; c < channels; c++) {
+    clearLanes(to, vStride, alpha * alpha, last, nr);
+    to += nr << 2;
+  }
+}
+
+/** The rows of the image that `tileRows` rows of tiles cover, from `row` on, into scratch. */
+function inputAlongX(
+  m: i32, plane: usize, inH: i32, inW: i32, row: i32, padLeft: i32, tilesX: i32, tileRows: i32, scratch: usize,
+): void {
+  const phase: usize = phaseBytes(tilesX), step = m * phase;
+  const stage = scratch + POINTS_BYTES + (m + 2) * step;
+  const width = min(inW, tilesX * m + 2 - padLeft);
+  let group = scratch + POINTS_BYTES;
+  for (let k = 0; k < tileRows * m + 2; k++) {
+    const to = group + (k & (m - 1)) * phase;
+    if (<u32>row < <u32>inH) {
+      stageRow(plane + row * inW * 4, width, padLeft, stage);
+      if (m == 4) inputRow4(stage, tilesX, to, step, scratch);
+      else inputRow2(stage, tilesX, to, step);
+    } else clearRow(m, tilesX, to, step);
+    if ((k & (m - 1)) == m - 1) group += tilesX << 2;
+    row++;
+  }
+}
+
+/** A row of zeros above or below the image, transformed along x: zeros. */
+function clearRow(m: i32, tilesX: i32, to: usize, step: usize): void {
+  for (let j = 0; j < m + 2; j++) {
+    for (let tx = 0; tx < tilesX; tx += 4) v128.store(to + (tx << 2), f32x4.splat(0));
+    to += step;
+  }
+}
+
+/** From scratch to panels: one place j after the other, so that alpha lines are written at a time. */
+function inputAlongY(
+  m: i32, tilesX: i32, tileRows: i32, to: usize, vStride: usize, lane: i32, nr: i32, gap: usize, scratch: usize,
+): void {
+  const alpha = m + 2, phase: usize = phaseBytes(tilesX), nextRow: usize = tilesX << 2;
+  let from = scratch + POINTS_BYTES;
+  for (let j = 0; j < alpha; j++) {
+    if (m == 4) inputColumns4(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap, scratch);
+    else inputColumns2(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap);
+    from += m * phase;
+    to += vStride;
+  }
+}
+
+/** Zeros in lanes from..to of `places` vectors `step` bytes apart. */
+function clearLanes(at: usize, step: usize, places: i32, from: i32, to: i32): void {
+  for (let xi = 0; xi < places; xi++) {
+    let lane = from;
+    for (; lane & 3; lane++) store<f32>(at + (lane << 2), 0);
+    for (; lane < to; lane += 4) v128.store(at + (lane << 2), f32x4.splat(0));
+    at += step;
+  }
+}
+
+/**
+ * Products of one output channel to its plane y: the row at mBuf + xi * mStride holds tiles of rows ty0..ty0+tileRows in
+ * order, and is read up to a multiple of four floats. Rows ty * m.. of the plane are written, clipped to outH x outW.
+ */
+export function winogradOutput(
+  m: i32, mBuf: usize, mStride: usize, y: usize, outH: i32, outW: i32, tilesX: i32, ty0: i32, tileRows: i32, scratch: usize,
+): void {
+  const alpha = m + 2, phase: usize = phaseBytes(tilesX), step = m * phase;
+  const width = min(outW, tilesX * m);
+  writePoints(scratch);
+  for (let r = 0; r < tileRows; r += CHUNK) {
+    const part = min(CHUNK, tileRows - r);
+    let from = mBuf + (r * tilesX << 2), to = scratch + POINTS_BYTES;
+    for (let j = 0; j < alpha; j++) {
+      if (m == 4) outputColumns4(from, alpha * mStride, part * tilesX, to, phase, scratch);
+      else outputColumns2(from, alpha * mStride, part * tilesX, to, phase);
+      from += mStride;
+      to += step;
+    }
+    const row0 = (ty0 + r) * m, rows = min(part * m, outH - row0);
+    let group = scratch + POINTS_BYTES, row = y + row0 * outW * 4;
+    for (let k = 0; k < rows; k++) {
+      const line = group + (k & (m - 1)) * phase;
+      if (m == 4) outputRow4(line, step, row, width, scratch);
+      else outputRow2(line, step, row, width);
+      if ((k & (m - 1)) == m - 1) group += tilesX << 2;
+      row += outW << 2;
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * The innermost loops of every product: jr over panels of B (each stays in the first cache), ir over blocks of A, and the
+ * edges. Whole products, convolutions and Winograd's many small products all end here.
+ */
+import { PROGRAM_KERNEL, PROGRAM_KERNEL_ONE_ROW, PROGRAM_MR, PROGRAM_NR, ZEROS_ADDRESS } from '../gen/layout';
+
+/** A block at the edge: the full kernel into scratch, then the valid part out. The one place where edges are handled. */
+function edgeBlock(
+  kernel: i32, kc: i32, a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize,
+  rows: i32, cols: i32, nr: i32, first: bool, scratch: usize,
+): void {
+  const ld: usize = nr << 2;
+  const bytes = cols << 2;
+  if (!first) for (let i = 0; i < rows; i++) memory.copy(scratch + i * ld, c + i * ldc, bytes);
+  call_indirect<void>(kernel, kc, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : scratch, first ? 0 : ld, scratch, ld);
+  for (let i = 0; i < rows; i++) memory.copy(c + i * ldc, scratch + i * ld, bytes);
+}
+
+/** Rows that are left below the last whole block of a kernel that reads A in place, by its one-row partner. */
+function directRows(
+  kernel: i32, kc: i32, a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize,
+  rows: i32, cols: i32, nr: i32, first: bool, scratch: usize,
+): void {
+  for (let i = 0; i < rows; i++) {
+    const row = c + i * ldc;
+    if (cols < nr) edgeBlock(kernel, kc, a + i * lda, lda, b, ldb, row, ldc, 1, cols, nr, first, scratch);
+    else call_indirect<void>(kernel, kc, a + i * lda, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : row, 0, row, ldc);
+  }
+}
+
+/**
+ * rows x cols of C over one pass of k. A: in place with `lda` bytes from row to row, or panels of mr rows (`directA` false).
+ * B: `bStep` bytes from column to column between panels, `ldb` as the kernel reads it.
+ */
+export function blocks(
+  program: usize, kc: i32, directA: bool, a: usize, lda: usize, b: usize, ldb: usize, bStep: usize,
+  c: usize, ldc: usize, rows: i32, cols: i32, first: bool, scratch: usize,
+): void {
+  const mr = load<i32>(program, PROGRAM_MR), nr = load<i32>(program, PROGRAM_NR);
+  const kernel = load<i32>(program, PROGRAM_KERNEL), oneRow = load<i32>(program, PROGRAM_KERNEL_ONE_ROW);
+  const aRow: usize = directA ? lda : <usize>(kc << 2);
+  for (let jr = 0; jr < cols; jr += nr) {
+    const colsCur = min(nr, cols - jr);
+    const panel = b + jr * bStep;
+    const block = c + (jr << 2);
+    let ir = 0;
+    if (colsCur == nr) {
+      for (; ir + mr <= rows; ir += mr) {
+        const to = block + ir * ldc;
+        call_indirect<void>(kernel, kc, a + ir * aRow, lda, panel, ldb, first ? <usize>ZEROS_ADDRESS : to, first ? 0 : ldc, to, ldc);
+      }
+    } else {
+      for (; ir + mr <= rows; ir += mr)
+        edgeBlock(kernel, kc, a + ir * aRow, lda, panel, ldb, block + ir * ldc, ldc, mr, colsCur, nr, first, scratch);
+    }
+    if (ir < rows) {
+      const rest = block + ir * ldc;
+      if (directA) directRows(oneRow, kc, a + ir * lda, lda, panel, ldb, rest, ldc, rows - ir, colsCur, nr, first, scratch);
+      else edgeBlock(kernel, kc, a + ir * aRow, lda, panel, ldb, rest, ldc, rows - ir, colsCur, nr, first, scratch);
+    }
+  }
+}

@@ -1,0 +1,3 @@
+export function referencePool(..._: unknown[]): void {
+  throw new Error('not yet');
+}

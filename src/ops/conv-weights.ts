@@ -1,0 +1,149 @@
+/** A convolution's weights kept for many calls, in whatever forms their algorithms have asked for. */
+import type { Address } from '../backends/types.ts';
+import { TesseraeError } from '../core/errors.ts';
+import { type Shape, sizeOf } from '../core/shape.ts';
+import type { Plan } from '../plan/plan.ts';
+import type { ConvAlgorithm, ConvProblem } from '../problem/conv.ts';
+import { type Executor, NO_OPERANDS } from '../schedule/execute.ts';
+import { lowerWeights } from '../schedule/lower/conv.ts';
+import { weightForm } from '../schedule/lower/weights.ts';
+import { Block, type Heap, type Held, type Watched } from './tensor.ts';
+import type { PrepackedConv, TensorLike } from './types.ts';
+
+/** The memory behind `ConvWeights`, which outlives it while calls use it or until a leak is noticed. */
+class WeightStore implements Watched {
+  readonly owner = 'prepacked';
+  readonly heap: Heap;
+  readonly raw: Block;
+  readonly forms = new Map<string, Block>();
+  #uses = 0;
+  #disposed = false;
+
+  constructor(heap: Heap, elements: number) {
+    this.heap = heap;
+    this.raw = new Block(heap, 4 * elements, 'prepacked');
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  get bytes(): number {
+    return [...this.forms.values()].reduce((sum, form) => sum + form.bytes, this.raw.bytes);
+  }
+
+  hold(): void {
+    this.#uses++;
+  }
+
+  release(): void {
+    this.#uses--;
+    if (this.#disposed && this.#uses === 0) this.#free();
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.#uses === 0) this.#free();
+  }
+
+  #free(): void {
+    this.raw.dispose();
+    for (const form of this.forms.values()) form.dispose();
+    this.forms.clear();
+  }
+}
+
+/** What of a runtime makes forms. */
+export interface FormMaker {
+  readonly heap: Heap;
+  readonly executor: Executor;
+}
+
+export class ConvWeights implements PrepackedConv, Held {
+  readonly shape: Shape;
+  readonly algorithm: ConvAlgorithm | undefined;
+  readonly #store: WeightStore;
+
+  constructor(heap: Heap, shape: Shape, algorithm: ConvAlgorithm | undefined) {
+    this.shape = shape;
+    this.algorithm = algorithm;
+    this.#store = new WeightStore(heap, sizeOf(shape));
+    heap.watch(this, this.#store, shape);
+  }
+
+  get heap(): Heap {
+    return this.#store.heap;
+  }
+
+  get bytes(): number {
+    return this.disposed ? 0 : this.#store.bytes;
+  }
+
+  get disposed(): boolean {
+    return this.#store.disposed;
+  }
+
+  /** The weights as they were given. */
+  place(): Address {
+    this.#store.hold();
+    return this.#store.raw.address;
+  }
+
+  done(): void {
+    this.#store.release();
+  }
+
+  /** Address of the form that a plan reads, made now if no plan has asked for it before; undefined if it reads them as given. */
+  formFor(core: FormMaker, p: ConvProblem, plan: Plan): Address | undefined {
+    const form = weightForm(p, plan);
+    if (!form) return undefined;
+    const name = `${p.layout} g${p.groups} ${form.name}`;
+    const known = this.#store.forms.get(name);
+    if (known) return known.address;
+    const block = new Block(core.heap, 4 * form.elements, 'prepacked');
+    try {
+      const raw = this.#store.raw.address;
+      const sides =
+        p.layout === 'nchw' ? { a: raw, packedA: block.address } : { b: raw, packedB: block.address };
+      core.executor.runOnce(lowerWeights(p, plan)!, { ...NO_OPERANDS, ...sides });
+    } catch (error) {
+      block.dispose();
+      throw error;
+    }
+    this.#store.forms.set(name, block);
+    return block.address;
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.heap.unwatch(this.#store);
+    this.#store.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Prepacked weights of this runtime, or undefined for anything else. */
+export function readConvWeights(heap: Heap, value: TensorLike | PrepackedConv): ConvWeights | undefined {
+  if (!(value instanceof ConvWeights)) return undefined;
+  if (value.heap !== heap) {
+    throw new TesseraeError(
+      'E_FOREIGN',
+      'w was prepacked by another runtime',
+      { operand: 'w', shape: value.shape },
+      'Prepack it with this runtime.',
+    );
+  }
+  if (value.disposed) {
+    throw new TesseraeError(
+      'E_DISPOSED',
+      'w is disposed prepacked weights',
+      { operand: 'w', shape: value.shape },
+      'Dispose them after their last use.',
+    );
+  }
+  return value;
+}

@@ -1,0 +1,45 @@
+/** prepackConv: weights checked and copied. */
+
+import { TesseraeError } from '../core/errors.ts';
+import { showShape, sizeOf } from '../core/shape.ts';
+import { CONV_ALGORITHMS, type ConvAlgorithm } from '../problem/conv.ts';
+import { badArgument, checkOptions } from './arguments.ts';
+import { ConvWeights } from './conv-weights.ts';
+import type { Core } from './core.ts';
+import { readOperand } from './operands.ts';
+import type { PrepackedConv, TensorLike } from './types.ts';
+
+const OPTIONS: ReadonlySet<string> = new Set(['algorithm']);
+
+export function prepackConv(
+  core: Core,
+  w: TensorLike,
+  options: { readonly algorithm?: ConvAlgorithm },
+): PrepackedConv {
+  core.checkOpen('prepack');
+  checkOptions(options, OPTIONS);
+  const { algorithm } = options;
+  if (algorithm !== undefined && !CONV_ALGORITHMS.includes(algorithm))
+    throw badArgument('algorithm', algorithm, `Use one of ${CONV_ALGORITHMS.join(', ')}.`);
+  const operand = readOperand(core.heap, w, 'w');
+  if (operand.shape.length !== 4 && operand.shape.length !== 3) {
+    throw new TesseraeError(
+      'E_SHAPE',
+      `w has shape ${showShape(operand.shape)}`,
+      { shape: operand.shape },
+      'Weights are [outC, inC / groups, kH, kW], or [outC, inC / groups, k].',
+    );
+  }
+  const weights = new ConvWeights(core.heap, operand.shape, algorithm);
+  try {
+    const from = operand.place() >> 2;
+    const to = weights.place() >> 2;
+    core.heap.floats().copyWithin(to, from, from + sizeOf(operand.shape));
+    weights.done();
+    operand.done();
+    return weights;
+  } catch (error) {
+    weights.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,142 @@
+/** The plans that are worth considering for a convolution: for each algorithm its kernels and blockings. */
+import { clamp, roundUp } from '../../core/math.ts';
+import { servesBy } from '../../kernels/select.ts';
+import type { Kernel } from '../../kernels/table.ts';
+import { algorithmsFor, type ConvAlgorithm, type ConvProblem, termsOf } from '../../problem/conv.ts';
+import { evenBlock, type Ladders, NARROW, STEP_FLOPS } from '../ladders.ts';
+import { matmulPlanFits, matmulPlans } from '../matmul/candidates.ts';
+import type { Packing, Plan } from '../plan.ts';
+import { asProduct } from './view.ts';
+
+const ALL = Number.MAX_SAFE_INTEGER;
+
+/** Blockings of each algorithm: narrow ones for estimates, wide ones for the tuner. A row of the ladder is tried with all of
+ *  the others; what does not fit the problem falls together. */
+interface Blocks {
+  /** Output channels of a tile. */
+  readonly mc: readonly number[];
+  /** Steps of k in one pass. */
+  readonly kc: readonly number[];
+  /** Pixels of a tile, or tiles of the transform in a slice. */
+  readonly nc: readonly number[];
+}
+
+const IMPLICIT = {
+  narrow: { mc: [ALL, 64], kc: [256, 512], nc: [64, 192, 512] },
+  wide: { mc: [ALL, 128, 64], kc: [128, 256, 512, 1024], nc: [32, 64, 128, 256, 512, 1024] },
+};
+const DIRECT = {
+  narrow: { mc: [ALL, 64], kc: [512, ALL], nc: [256, 1024] },
+  wide: { mc: [ALL, 128, 64, 32], kc: [256, 512, 1024, ALL], nc: [64, 256, 1024, 4096] },
+};
+const WINOGRAD = {
+  narrow: { mc: [ALL, 64], kc: [ALL], nc: [64, 192] },
+  wide: { mc: [ALL, 128, 64, 32], kc: [ALL], nc: [32, 64, 128, 256, 512, ALL] },
+};
+const DEPTHWISE = {
+  narrow: { mc: [1], kc: [1], nc: [8192, 32768] },
+  wide: { mc: [1], kc: [1], nc: [2048, 8192, 32768, 131072] },
+};
+
+function blocksOf(algorithm: Exclude<ConvAlgorithm, 'gemm'>, narrow: boolean): Blocks {
+  switch (algorithm) {
+    case 'implicit':
+      return narrow ? IMPLICIT.narrow : IMPLICIT.wide;
+    case 'direct':
+      return narrow ? DIRECT.narrow : DIRECT.wide;
+    case 'depthwise':
+      return narrow ? DEPTHWISE.narrow : DEPTHWISE.wide;
+    case 'winograd2':
+    case 'winograd4':
+      return narrow ? WINOGRAD.narrow : WINOGRAD.wide;
+    default:
+      throw new Error(`no blocks for ${algorithm satisfies never}`);
+  }
+}
+
+function packingOf(kernel: Kernel, algorithm: ConvAlgorithm): Packing {
+  if (kernel.family === 'packed') return 'ab';
+  return algorithm === 'depthwise' || kernel.family === 'offset' ? 'none' : 'b';
+}
+
+interface Extents {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+function extentsOf(p: ConvProblem, algorithm: ConvAlgorithm): Extents {
+  const [channels, pixels] = [p.outC / p.groups, p.outH * p.outW];
+  if (algorithm === 'winograd2' || algorithm === 'winograd4') {
+    const side = algorithm === 'winograd2' ? 2 : 4;
+    const tiles = Math.ceil(p.outH / side) * Math.ceil(p.outW / side);
+    return { m: channels, n: tiles, k: p.inC / p.groups };
+  }
+  const k = termsOf(p);
+  if (algorithm === 'depthwise') return { m: 1, n: p.outC * pixels, k };
+  return p.layout === 'nchw' ? { m: channels, n: pixels, k } : { m: pixels, n: channels, k };
+}
+
+/** Blocks that a kernel can run: whole multiples, no step above some milliseconds. */
+function fitBlocks(
+  { m, n, k }: Extents,
+  kernel: Kernel,
+  algorithm: ConvAlgorithm,
+  most: { mc: number; kc: number; nc: number },
+): { mc: number; kc: number; nc: number } {
+  if (algorithm === 'depthwise') return { mc: 1, kc: k, nc: Math.min(most.nc, n) };
+  const kc = evenBlock(k, most.kc, 4);
+  const mc = evenBlock(m, Math.max(kernel.mr, most.mc), kernel.mr);
+  const points = algorithm === 'winograd2' ? 16 : algorithm === 'winograd4' ? 36 : 1;
+  const fitting = Math.max(kernel.nr, Math.floor(STEP_FLOPS / 2 / points / mc / k));
+  return { mc, kc, nc: evenBlock(n, clamp(most.nc, kernel.nr, fitting), kernel.nr) };
+}
+
+function plansBy(
+  p: ConvProblem,
+  algorithm: Exclude<ConvAlgorithm, 'gemm'>,
+  kernel: Kernel,
+  blocks: Blocks,
+  threads: readonly number[],
+): Plan[] {
+  const plans = new Map<string, Plan>();
+  const extents = extentsOf(p, algorithm);
+  const packing = packingOf(kernel, algorithm);
+  for (const mcMost of blocks.mc) {
+    for (const kcMost of blocks.kc) {
+      for (const ncMost of blocks.nc) {
+        const { mc, kc, nc } = fitBlocks(extents, kernel, algorithm, { mc: mcMost, kc: kcMost, nc: ncMost });
+        for (const count of threads) {
+          const fixed = { backend: 'wasm', kernel: kernel.name, algorithm, packing } as const;
+          plans.set(`${mc} ${kc} ${nc} ${count}`, { ...fixed, mc, kc, nc, order: 'mn', threads: count });
+        }
+      }
+    }
+  }
+  return [...plans.values()];
+}
+
+export function convPlans(
+  p: ConvProblem,
+  kernels: readonly Kernel[],
+  ladders: Ladders,
+  threads: readonly number[],
+): Plan[] {
+  return algorithmsFor(p).flatMap((algorithm) => {
+    const serving = kernels.filter((kernel) => servesBy(kernel, p, algorithm));
+    if (algorithm === 'gemm') return matmulPlans(asProduct(p), serving, ladders, threads);
+    const blocks = blocksOf(algorithm, ladders === NARROW);
+    return serving.flatMap((kernel) => plansBy(p, algorithm, kernel, blocks, threads));
+  });
+}
+
+/** Whether a plan from elsewhere can be run: an algorithm that applies, a kernel that serves it, whole blocks. */
+export function convPlanFits(p: ConvProblem, plan: Plan, kernel: Kernel): boolean {
+  const { algorithm } = plan;
+  if (algorithm === 'pool' || !algorithmsFor(p).includes(algorithm)) return false;
+  if (!servesBy(kernel, p, algorithm)) return false;
+  if (algorithm === 'gemm') return matmulPlanFits(asProduct(p), plan, kernel);
+  if (plan.packing !== packingOf(kernel, algorithm)) return false;
+  if (algorithm === 'depthwise') return true;
+  return plan.mc === roundUp(plan.mc, kernel.mr) && plan.nc === roundUp(plan.nc, kernel.nr);
+}

@@ -1,0 +1,164 @@
+/**
+ * The cost model of convolutions: arithmetic on whole blocks at the kernel's speed, what moving operands into panels or
+ * through transforms costs, not below what memory can deliver. Constants were fitted on the layers of `bench --suite conv`.
+ */
+import { ceilDiv, roundUp } from '../../core/math.ts';
+import { findKernel, type Kernel } from '../../kernels/table.ts';
+import { type ConvProblem, convFlops, groupChannels, termsOf } from '../../problem/conv.ts';
+import type { MachineProfile } from '../machine.ts';
+import {
+  blockGflops,
+  CACHED_BYTES,
+  CALL_BASE_US,
+  matmulMs,
+  PACK_LINES_GBS,
+  PHASE_US,
+  packMs,
+  STEP_US,
+  share,
+} from '../matmul/estimate.ts';
+import type { Plan } from '../plan.ts';
+import { asProduct } from './view.ts';
+
+/** Patches move in short runs. */
+const PATCH_GBS = 6;
+/** A padded copy moves whole rows. */
+const PAD_GBS = PACK_LINES_GBS;
+/** The offset kernels' look-ups, and rows that fall into few sets of the cache. */
+const OFFSET_FACTOR = 1.08;
+/** Nanoseconds for each element of a transformed matrix, in and out. */
+const WINOGRAD_IN_NS = 0.55;
+const WINOGRAD_OUT_NS = 0.45;
+const WINOGRAD_WEIGHT_NS = 1.2;
+/** Share of the multiply-add ceiling that depthwise kernels reach in cache. */
+const DEPTHWISE_SHARE = 0.3;
+
+interface Cost {
+  /** Milliseconds of one thread that tiles share, and how many tiles there are. */
+  readonly work: number;
+  readonly tiles: number;
+  /** Shared evenly before the tiles. */
+  readonly before: number;
+  readonly phases: number;
+}
+
+function copied(p: ConvProblem): boolean {
+  return p.padTop + p.padLeft + p.padBottom + p.padRight > 0 || (p.layout === 'nchw' && p.strideW > 1);
+}
+
+/** Copying the image with its padding, read and written. */
+function padMs(p: ConvProblem): number {
+  if (!copied(p)) return 0;
+  return (4 * p.batch * p.inC * (p.inH + 2) * (p.inW + 2)) / PAD_GBS / 1e6;
+}
+
+function weightMs(p: ConvProblem, kernel: Kernel): number {
+  return p.prepacked ? 0 : packMs(p.outC, termsOf(p), kernel.mr, false);
+}
+
+function implicitCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
+  const [m, n, k] = [p.outC / p.groups, p.outH * p.outW, termsOf(p)];
+  const members = p.batch * p.groups;
+  const flops = 2 * members * roundUp(m, kernel.mr) * roundUp(n, kernel.nr) * k;
+  const patches = (4 * members * k * n * ceilDiv(m, plan.mc)) / PATCH_GBS / 1e6;
+  return {
+    work: flops / blockGflops(kernel, Math.min(k, plan.kc), machine) / 1e6 + patches,
+    tiles: members * ceilDiv(m, plan.mc) * ceilDiv(n, plan.nc),
+    before: padMs(p) + (plan.packing === 'ab' ? weightMs(p, kernel) : 0),
+    phases: copied(p) ? 1 : 0,
+  };
+}
+
+function directCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
+  const [channels, k] = [p.outC / p.groups, termsOf(p)];
+  const members = p.batch * p.groups;
+  const nchw = p.layout === 'nchw';
+  const blocks = nchw
+    ? roundUp(channels, kernel.mr) * roundUp(p.outW, kernel.nr)
+    : roundUp(p.outW, kernel.mr) * roundUp(channels, kernel.nr);
+  const flops = 2 * members * p.outH * blocks * k;
+  const pass = nchw ? Math.min(k, plan.kc) : k / p.kH;
+  const rows = Math.max(1, Math.floor((nchw ? plan.nc : plan.mc) / p.outW));
+  const across = ceilDiv(channels, nchw ? plan.mc : plan.nc);
+  return {
+    work: (OFFSET_FACTOR * flops) / blockGflops(kernel, pass, machine) / 1e6,
+    tiles: members * ceilDiv(p.outH, rows) * across,
+    before: padMs(p) + (nchw ? 0 : weightMs(p, kernel)),
+    phases: copied(p) ? 1 : 0,
+  };
+}
+
+function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
+  const side = plan.algorithm === 'winograd2' ? 2 : 4;
+  const points = (side + 2) ** 2;
+  const [m, k] = [p.outC / p.groups, groupChannels(p)];
+  const members = p.batch * p.groups;
+  const tilesX = ceilDiv(p.outW, side);
+  const tilesY = ceilDiv(p.outH, side);
+  const sliceRows = Math.min(tilesY, Math.max(1, Math.floor(plan.nc / tilesX)));
+  const slices = ceilDiv(tilesY, sliceRows);
+  const tiles = slices * roundUp(sliceRows * tilesX, kernel.nr);
+  const flops = 2 * members * points * roundUp(m, kernel.mr) * tiles * k;
+  const inMs = (members * points * tiles * k * WINOGRAD_IN_NS) / 1e6;
+  const outMs = (members * points * tiles * m * WINOGRAD_OUT_NS) / 1e6;
+  const weights = p.prepacked ? 0 : (p.outC * k * points * WINOGRAD_WEIGHT_NS) / 1e6;
+  // every slice reads all transformed weights again: from memory where no cache holds them
+  const bytes = 4 * points * p.outC * k;
+  const reread = bytes > CACHED_BYTES ? (members * slices * bytes) / machine.readGBs / 1e6 : 0;
+  return {
+    work: Math.max(flops / blockGflops(kernel, k, machine) / 1e6, reread) + outMs,
+    tiles: members * slices * ceilDiv(m, plan.mc),
+    before: inMs + weights,
+    phases: 2 * members * slices,
+  };
+}
+
+function depthwiseCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
+  const gflops = machine.kernelGflops[kernel.name] ?? machine.peakGflops * DEPTHWISE_SHARE;
+  const padded = roundUp(p.outW, 4) / p.outW;
+  const bytes = 4 * p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW);
+  return {
+    work: (convFlops(p) * padded) / gflops / 1e6 + bytes / PAD_GBS / 2 / 1e6,
+    tiles: Math.max(1, Math.floor((p.batch * p.outC * p.outH * p.outW) / plan.nc)),
+    before: 0,
+    phases: 0,
+  };
+}
+
+function costOf(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
+  switch (plan.algorithm) {
+    case 'implicit':
+      return implicitCost(p, plan, kernel, machine);
+    case 'direct':
+      return directCost(p, plan, kernel, machine);
+    case 'depthwise':
+      return depthwiseCost(p, plan, kernel, machine);
+    case 'winograd2':
+    case 'winograd4':
+      return winogradCost(p, plan, kernel, machine);
+    case 'gemm':
+    case 'pool':
+      throw new Error(`${plan.algorithm} has a model of its own`);
+    default:
+      throw new Error(`no model for ${plan.algorithm satisfies never}`);
+  }
+}
+
+export function convMs(p: ConvProblem, plan: Plan, machine: MachineProfile): number {
+  const kernel = findKernel(plan.kernel);
+  if (!kernel) return Number.POSITIVE_INFINITY;
+  if (plan.algorithm === 'gemm') {
+    const free = p.prepacked && p.layout === 'nchw' && plan.packing === 'ab';
+    const saved = free ? packMs(p.outC, groupChannels(p), kernel.mr, false) : 0;
+    return Math.max(1e-3, matmulMs(asProduct(p), plan, machine) - saved);
+  }
+  const { work, tiles, before, phases } = costOf(p, plan, kernel, machine);
+  const wait = plan.threads > 1 ? (machine.wakeUs + PHASE_US * (1 + phases)) / 1e3 : 0;
+  const spent = work * share(tiles, plan.threads) + before / plan.threads;
+  const bytes = 4 * (p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW) + p.outC * termsOf(p));
+  const bandwidth = plan.threads > 1 ? machine.readGBsAllThreads : machine.readGBs;
+  const memory = bytes > CACHED_BYTES ? bytes / bandwidth / 1e6 : 0;
+  return (
+    Math.max(spent, memory) + 0.1 * Math.min(spent, memory) + wait + (tiles * STEP_US + CALL_BASE_US) / 1e3
+  );
+}

@@ -1,0 +1,96 @@
+/** The plans that are worth considering for a product. */
+import { clamp, roundUp } from '../../core/math.ts';
+import type { Kernel } from '../../kernels/table.ts';
+import type { MatmulProblem } from '../../problem/matmul.ts';
+import { evenBlock, type Ladders, STEP_FLOPS } from '../ladders.ts';
+import type { Packing, Plan } from '../plan.ts';
+
+/** Stretches of a matrix-vector product: their number is what threads share. */
+const VECTOR_CHUNKS = [1, 2, 4];
+
+function packingsOf(kernel: Kernel, p: MatmulProblem): Packing[] {
+  if (kernel.family === 'packed') return ['ab'];
+  if (p.prepackedB) return ['b'];
+  return p.transposeB ? ['b'] : ['b', 'none'];
+}
+
+/** Whether a plan that came from elsewhere is one that its kernel can run on this problem: whole blocks, a packing that the
+ *  kernel reads, the panels that are there. A plan that does not fit would give wrong results, not slow ones. */
+export function matmulPlanFits(p: MatmulProblem, plan: Plan, kernel: Kernel): boolean {
+  if (plan.algorithm !== 'gemm') return false;
+  if (kernel.family === 'axpy' || kernel.family === 'dot') return plan.packing === 'none';
+  const whole = plan.mc % kernel.mr === 0 && plan.nc % kernel.nr === 0;
+  return whole && packingsOf(kernel, p).includes(plan.packing) && (!p.panel || plan.kc === p.panel.kc);
+}
+
+function gemmPlans(p: MatmulProblem, kernel: Kernel, ladders: Ladders, threads: readonly number[]): Plan[] {
+  const plans = new Map<string, Plan>();
+  const { mr, nr, name } = kernel;
+  for (const packing of packingsOf(kernel, p)) {
+    for (const kcMost of p.panel ? [p.panel.kc] : ladders.kc) {
+      const kc = p.panel ? p.panel.kc : evenBlock(p.k, kcMost, 4);
+      for (const mcMost of ladders.mc) {
+        const mc = evenBlock(p.m, Math.max(mr, mcMost), mr);
+        for (const ncMost of ladders.nc) {
+          // a tile spans the whole slice of k; one block of kc is the least that a slice can be
+          const most = Math.max(nr, Math.floor(STEP_FLOPS / 2 / mc / Math.min(kc, p.k)));
+          const nc = evenBlock(p.n, clamp(ncMost, nr, most), nr);
+          const oneLine = mc >= p.m || nc >= p.n;
+          for (const order of oneLine ? (['mn'] as const) : ladders.orders) {
+            for (const count of threads) {
+              plans.set(`${packing} ${kc} ${mc} ${nc} ${order} ${count}`, {
+                backend: 'wasm',
+                kernel: name,
+                algorithm: 'gemm',
+                packing,
+                mc,
+                kc,
+                nc,
+                order,
+                threads: count,
+              });
+            }
+          }
+        }
+      }
+    }
+  }
+  return [...plans.values()];
+}
+
+function vectorPlans(p: MatmulProblem, kernel: Kernel, threads: readonly number[]): Plan[] {
+  const elements = p.m === 1 ? p.n : p.m;
+  const most = Math.max(16, Math.floor(STEP_FLOPS / 2 / p.k));
+  const plans = new Map<string, Plan>();
+  for (const count of threads) {
+    for (const chunks of VECTOR_CHUNKS) {
+      const nc = Math.min(most, roundUp(Math.ceil(elements / (count * chunks)), 16));
+      plans.set(`${count} ${nc}`, {
+        backend: 'wasm',
+        kernel: kernel.name,
+        algorithm: 'gemm',
+        packing: 'none',
+        mc: 1,
+        kc: p.k,
+        nc,
+        order: 'mn',
+        threads: count,
+      });
+    }
+  }
+  return [...plans.values()];
+}
+
+/** All plans of the given kernels over the ladders, without doubles. Extents are at least 1. */
+export function matmulPlans(
+  p: MatmulProblem,
+  kernels: readonly Kernel[],
+  ladders: Ladders,
+  threads: readonly number[],
+): Plan[] {
+  return kernels.flatMap((kernel) =>
+    kernel.family === 'axpy' || kernel.family === 'dot'
+      ? vectorPlans(p, kernel, threads)
+      : gemmPlans(p, kernel, ladders, threads),
+  );
+}

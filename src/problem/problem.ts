@@ -1,0 +1,48 @@
+/** Every problem there is. */
+import { type ConvProblem, convFlops, convKey } from './conv.ts';
+import { type MatmulProblem, flopsOf as matmulFlops, matmulKey } from './matmul.ts';
+import { type PoolProblem, poolFlops, poolKey } from './pool.ts';
+
+export type Problem = MatmulProblem | ConvProblem | PoolProblem;
+
+/** Canonical key: equal problems have equal keys. */
+export function keyOf(p: Problem): string {
+  switch (p.op) {
+    case 'matmul':
+      return matmulKey(p);
+    case 'conv':
+      return convKey(p);
+    case 'pool':
+      return poolKey(p);
+    default:
+      throw new Error(`no key for ${p satisfies never}`);
+  }
+}
+
+/** Arithmetic operations that the problem's definition counts, whatever the algorithm. */
+export function flopsOf(p: Problem): number {
+  switch (p.op) {
+    case 'matmul':
+      return matmulFlops(p);
+    case 'conv':
+      return convFlops(p);
+    case 'pool':
+      return poolFlops(p);
+    default:
+      throw new Error(`no count for ${p satisfies never}`);
+  }
+}
+
+/** Elements of the result. */
+export function resultElements(p: Problem): number {
+  switch (p.op) {
+    case 'matmul':
+      return p.batch * p.m * p.n;
+    case 'conv':
+      return p.batch * p.outC * p.outH * p.outW;
+    case 'pool':
+      return p.batch * p.channels * p.outH * p.outW;
+    default:
+      throw new Error(`no size for ${p satisfies never}`);
+  }
+}

@@ -1,0 +1,115 @@
+/** Depthwise convolution: channels and stretches of rows are independent, there is nothing to wait for (NCHW). */
+import { findKernel } from '../../kernels/table.ts';
+import type { Plan } from '../../plan/plan.ts';
+import { type Constants, constantsOf } from '../../plan/program.ts';
+import type { ConvProblem } from '../../problem/conv.ts';
+import type { Window } from '../../problem/window.ts';
+import { stretchesOf } from '../tiles.ts';
+import { columnsSpanned, imageConstants, type Padded, tapOffset } from './image.ts';
+import { type Lowered, StepList } from './steps.ts';
+import { weightForm } from './weights.ts';
+
+/** Bytes of strip that stay in a first cache of 32 KiB beside the output rows. */
+const STRIP_ELEMENTS = 5 * 1024;
+
+/** The strip: the input rows of a few output rows, padded and split by phase, in a thread's own space. */
+export function stripOf(
+  w: Window,
+  rowsAtOnce: number,
+): { image: Padded; stripRows: number; elements: number } {
+  // vectors may begin at any column: room for the last one to hang over
+  const phasePitch = Math.ceil(columnsSpanned(w) / w.strideW) + 8;
+  const rowPitch = w.strideW * phasePitch;
+  const fixed = (w.kH - 1) * w.dilationH + 1;
+  const fitting = Math.floor((STRIP_ELEMENTS / rowPitch - fixed) / w.strideH) + 1;
+  const wanted = Math.max(rowsAtOnce, fitting - (fitting % rowsAtOnce));
+  const stripRows = Math.min(w.outH, wanted);
+  const paddedH = (stripRows - 1) * w.strideH + fixed;
+  return {
+    image: { copied: true, rowPitch, phasePitch, planePitch: paddedH * rowPitch, paddedH },
+    stripRows,
+    elements: paddedH * rowPitch + 64,
+  };
+}
+
+/** Table of the taps' places in a strip: one a column for kernels of a fixed size, one a tap for the general one. */
+export function stripTaps(w: Window, image: Padded, everyTap: boolean): number[] {
+  const offsets: number[] = [];
+  for (let kh = 0; kh < (everyTap ? w.kH : 1); kh++)
+    for (let kw = 0; kw < w.kW; kw++) offsets.push(tapOffset(w, image, kh, kw));
+  return offsets;
+}
+
+/** Channels and rows to steps of about `nc` output pixels. */
+export function addPlanes(
+  list: StepList,
+  op: 'depthwise' | 'pool',
+  batch: number,
+  channels: number,
+  perImage: { readonly in: number; readonly out: number },
+  w: Window,
+  nc: number,
+): void {
+  const plane = w.outH * w.outW;
+  const rows = Math.max(1, Math.floor(nc / w.outW));
+  const planes = Math.max(1, Math.floor(nc / plane));
+  for (let image = 0; image < batch; image++) {
+    const place = { b: image * perImage.in, c: image * perImage.out };
+    for (const { from: k0, length: ks } of stretchesOf(channels, planes))
+      for (const { from: n0, length: cols } of stretchesOf(w.outH, rows))
+        list.add(op, { ...place, k0, ks, n0, cols });
+  }
+}
+
+function depthwiseConstants(p: ConvProblem, image: Padded, stripRows: number): Partial<Constants> {
+  return {
+    ...imageConstants(p, image),
+    k: p.kH * p.kW,
+    channels: p.inC,
+    outChannels: p.outC,
+    multiplier: p.outC / p.inC,
+    ldc: p.outH * p.outW,
+    stripRows,
+  };
+}
+
+export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
+  const kernel = findKernel(plan.kernel)!;
+  const { image, stripRows, elements } = stripOf(p, kernel.mr);
+  const list = new StepList();
+  const perImage = { in: p.inC * p.inH * p.inW, out: p.outC * p.outH * p.outW };
+  addPlanes(list, 'depthwise', p.batch, p.outC, perImage, p, plan.nc);
+  return {
+    constants: constantsOf({ ...depthwiseConstants(p, image, stripRows), mr: kernel.mr, nr: kernel.nr }),
+    offsets: stripTaps(p, image, kernel.taps === undefined),
+    steps: list.steps,
+    packedAElements: 0,
+    packedBElements: 0,
+    privateElements: elements,
+  };
+}
+
+/** Lanes are channels; taps beyond the image read a row of zeros, which each thread keeps for itself. */
+export function lowerDepthwiseNhwc(p: ConvProblem, plan: Plan): Lowered {
+  const form = weightForm(p, plan)!;
+  const list = new StepList();
+  if (!p.prepacked) {
+    list.steps.push(...form.steps);
+    list.endPhase();
+  }
+  const rows = Math.max(1, Math.floor(plan.nc / (p.outW * p.outC)));
+  for (let image = 0; image < p.batch; image++) {
+    const place = { a: image * p.inH * p.inW * p.inC, c: image * p.outH * p.outW * p.outC };
+    for (const { from: n0, length: cols } of stretchesOf(p.outH, rows))
+      list.add('depthwise', { ...place, n0, cols });
+  }
+  const image = { copied: false, rowPitch: p.inW * p.inC, phasePitch: 0, planePitch: 0, paddedH: p.inH };
+  return {
+    constants: constantsOf({ ...depthwiseConstants(p, image, 1), mr: 1, nr: 4, nhwc: p.inC, ldc: p.outC }),
+    offsets: [],
+    steps: list.steps,
+    packedAElements: 0,
+    packedBElements: form.elements,
+    privateElements: p.inC + 2 * p.kH * p.kW + 64,
+  };
+}

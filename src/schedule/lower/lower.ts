@@ -1,0 +1,20 @@
+/** Problem and plan to program: which steps there are, and what each must wait for. Extents are at least 1. */
+import type { Plan } from '../../plan/plan.ts';
+import type { Program } from '../../plan/program.ts';
+import type { Problem } from '../../problem/problem.ts';
+import { lowerConv } from './conv.ts';
+import { lowerMatmul } from './gemm.ts';
+import { lowerPool } from './pool.ts';
+
+export function lower(problem: Problem, plan: Plan): Program {
+  switch (problem.op) {
+    case 'matmul':
+      return lowerMatmul(problem, plan);
+    case 'conv':
+      return lowerConv(problem, plan);
+    case 'pool':
+      return lowerPool(problem, plan);
+    default:
+      throw new Error(`no steps for ${problem satisfies never}`);
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * Winograd's minimal filtering: transformed weights (panels of A, one matrix for each of alpha^2 points), transformed tiles
+ * of the image (panels of B), as many products, and the transform back.
+ *
+ * A slice is some whole rows of tiles: its input is transformed by channels, which threads share; then blocks of output channels
+ * multiply and transform back into the result. The products of a block stay in the thread's own space.
+ */
+import { roundUp } from '../../core/math.ts';
+import { findKernel } from '../../kernels/table.ts';
+import type { Plan } from '../../plan/plan.ts';
+import { constantsOf } from '../../plan/program.ts';
+import { type ConvProblem, groupChannels } from '../../problem/conv.ts';
+import { stretchesOf } from '../tiles.ts';
+import { imageConstants, paddedPlanes } from './image.ts';
+import { type Lowered, StepList } from './steps.ts';
+import { imageProduct, weightForm, winogradSides } from './weights.ts';
+
+/** Space for the rows of a strip and the points of four tiles: see assembly/conv/winograd.ts. */
+export function winogradScratch(side: number, tilesX: number): number {
+  const alpha = side + 2;
+  return alpha * (roundUp(tilesX, 4) * side + 16) + 4 * alpha * alpha * 2 + 64;
+}
+
+/** Rows of tiles in a slice: nc counts tiles. */
+function rowsOfSlice(plan: Plan, tilesX: number): number {
+  return Math.max(1, Math.floor(plan.nc / tilesX));
+}
+
+export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
+  const { mr, nr } = findKernel(plan.kernel)!;
+  const { side, alpha } = winogradSides(plan);
+  const tilesX = Math.ceil(p.outW / side);
+  const tilesY = Math.ceil(p.outH / side);
+  const sliceRows = Math.min(tilesY, rowsOfSlice(plan, tilesX));
+  const tiles = roundUp(sliceRows * tilesX, nr);
+  const channels = groupChannels(p);
+  const form = weightForm(p, plan)!;
+  const outC = p.outC / p.groups;
+  const list = new StepList();
+  if (!p.prepacked) {
+    list.steps.push(...form.steps);
+    list.endPhase();
+  }
+  for (const member of imageProduct(p).members) {
+    for (const { from: n0, length: cols } of stretchesOf(tilesY, sliceRows)) {
+      const perChannel = alpha * alpha * cols * tilesX;
+      list.addStretches('winogradInput', channels, perChannel, 1, (k0, ks) => ({ n0, cols, k0, ks }), member);
+      list.endPhase();
+      const packedA = member.indexA * form.perGroup;
+      for (const { from: m0, length: rows } of stretchesOf(outC, plan.mc))
+        list.add('winogradTile', { m0, rows, n0, cols, packedA }, member);
+      list.endPhase();
+    }
+  }
+  const constants = constantsOf({
+    ...imageConstants(p, paddedPlanes(p)),
+    mr,
+    nr,
+    k: channels,
+    channels,
+    outChannels: p.outC,
+    mPadded: roundUp(outC, mr),
+    nPadded: tiles,
+    tilesX,
+    tileSide: side,
+    stepA: roundUp(outC, mr) * channels,
+    stepB: tiles * channels,
+  });
+  return {
+    constants,
+    offsets: [],
+    steps: list.steps,
+    packedAElements: form.elements,
+    packedBElements: alpha * alpha * tiles * channels,
+    privateElements:
+      alpha * alpha * roundUp(Math.min(plan.mc, outC), mr) * tiles + winogradScratch(side, tilesX),
+  };
+}
