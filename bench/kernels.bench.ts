@@ -48,7 +48,8 @@ function open(core: Core, kernel: Kernel): Row {
   const { shape, plan } = taskOf(kernel);
   const operands = makeOperands(shape);
   const stage = openStage(core, shape, operands);
-  const { key, problem, addresses, out } = stage;
+  const { key, problem, out } = stage;
+  const addresses = stage.addressesFor(plan);
   const execution = { key, problem, plan, ms: 0 };
   const run = () => core.executor.runSync(execution, addresses);
   out.data.fill(Number.NaN);

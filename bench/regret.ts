@@ -120,11 +120,16 @@ async function choose(core: Core, { problem }: Stage, settings: Settings): Promi
   };
 }
 
+/** A kernel, and the algorithm where there is a choice of one. */
+function wayOf({ algorithm, kernel }: Plan): string {
+  return algorithm === 'gemm' ? kernel : `${algorithm} ${kernel}`;
+}
+
 function bestPerKernel(candidates: readonly Candidate[]): readonly Choice[] {
   const best = new Map<string, Choice>();
   for (const { plan, measuredMs: ms } of candidates) {
-    if (ms !== undefined && ms < (best.get(plan.kernel)?.ms ?? Number.POSITIVE_INFINITY))
-      best.set(plan.kernel, { plan, ms });
+    const way = wayOf(plan);
+    if (ms !== undefined && ms < (best.get(way)?.ms ?? Number.POSITIVE_INFINITY)) best.set(way, { plan, ms });
   }
   return [...best.values()].sort((x, y) => x.ms - y.ms);
 }
@@ -157,7 +162,7 @@ async function raceChoices(core: Core, stage: Stage, choices: Choices): Promise<
       candidates: choices.candidates,
     },
     ...{ estimate: over(estimate) - 1, measure: over(measure) - 1, exhaustive: over(exhaustive) - 1 },
-    kernels: Object.fromEntries(perKernel.map((choice) => [choice.plan.kernel, over(choice)])),
+    kernels: Object.fromEntries(perKernel.map((choice) => [wayOf(choice.plan), over(choice)])),
   };
 }
 

@@ -1,3 +1,132 @@
-export function depthwise(job: usize, program: usize, record: usize, scratch: usize): void { unreachable(); }
-export function filtersByTap(job: usize, program: usize): void { unreachable(); }
-export function pool(job: usize, program: usize, record: usize, scratch: usize): void { unreachable(); }
+/** Steps that treat each channel by itself: depthwise convolution and pooling. */
+import { depthwiseNhwc, depthwisePlane, repackByTap } from './depthwise';
+import { ownSpace } from './own';
+import { globalNhwc, globalPlanes, poolNhwc, poolPlane } from './pool';
+import { finishBlock } from '../gemm/macro';
+import {
+  JOB_A, JOB_B, JOB_C, JOB_PACKED_B,
+  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_KERNEL,
+  PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_K_W, PROGRAM_MAXIMUM, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_NHWC, PROGRAM_OFFSETS,
+  PROGRAM_OUT_CHANNELS, PROGRAM_OUT_H, PROGRAM_OUT_W, PROGRAM_PAD_BOTTOM, PROGRAM_PAD_LEFT, PROGRAM_PAD_RIGHT, PROGRAM_PAD_TOP,
+  PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS,
+  RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_N0,
+} from '../gen/layout';
+
+/** Output rows N0, COLS of channels K0, KS. */
+function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usize): void {
+  const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W);
+  const outH = load<i32>(program, PROGRAM_OUT_H), outW = load<i32>(program, PROGRAM_OUT_W);
+  const kH = load<i32>(program, PROGRAM_K_H), kW = load<i32>(program, PROGRAM_K_W);
+  const k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
+  const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
+  const multiplier = load<i32>(program, PROGRAM_MULTIPLIER);
+  const planeIn = <usize>(inH * inW) << 2, planeOut = <usize>(outH * outW) << 2;
+  const x = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET);
+  const y = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET);
+  const w = load<usize>(job, JOB_A);
+  const strip = ownSpace(job, program, scratch);
+  for (let channel = k0; channel < k0 + ks; channel++) {
+    const to = y + channel * planeOut;
+    depthwisePlane(
+      load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), load<i32>(program, PROGRAM_MR),
+      x + (channel / multiplier) * planeIn, to, w + (channel * kH * kW << 2), inH, inW, outW, kH, kW,
+      load<i32>(program, PROGRAM_STRIDE_H), load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_DILATION_H),
+      load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), n0, cols,
+      load<usize>(program, PROGRAM_OFFSETS), load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), strip,
+    );
+    finishBlock(job, program, record, to + (n0 * outW << 2), planeOut, channel, 1, n0 * outW, cols * outW, scratch);
+  }
+}
+
+/** Output rows N0, COLS of an NHWC image. Its own space holds a pixel of zeros, then the addresses of taps. */
+function depthwisePixels(job: usize, program: usize, record: usize, scratch: usize): void {
+  const channels = load<i32>(program, PROGRAM_NHWC), outW = load<i32>(program, PROGRAM_OUT_W);
+  const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
+  const y = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET);
+  const zeros = ownSpace(job, program, scratch);
+  const pixel = <usize>channels << 2;
+  memory.fill(zeros, 0, pixel);
+  depthwiseNhwc(
+    load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET), y, load<usize>(job, JOB_PACKED_B), channels,
+    load<i32>(program, PROGRAM_IN_H), load<i32>(program, PROGRAM_IN_W), outW, load<i32>(program, PROGRAM_K_H), load<i32>(program, PROGRAM_K_W),
+    load<i32>(program, PROGRAM_STRIDE_H), load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_DILATION_H),
+    load<i32>(program, PROGRAM_DILATION_W), load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), n0, cols,
+    zeros, zeros + pixel,
+  );
+  finishBlock(job, program, record, y + n0 * outW * pixel, pixel, n0 * outW, cols * outW, 0, channels, scratch);
+}
+
+export function depthwise(job: usize, program: usize, record: usize, scratch: usize): void {
+  if (load<i32>(program, PROGRAM_NHWC)) depthwisePixels(job, program, record, scratch);
+  else depthwisePlanes(job, program, record, scratch);
+}
+
+/** Depthwise weights with lanes as channels (NHWC). */
+export function filtersByTap(job: usize, program: usize): void {
+  const taps = load<i32>(program, PROGRAM_K_H) * load<i32>(program, PROGRAM_K_W);
+  repackByTap(load<usize>(job, JOB_B), load<i32>(program, PROGRAM_OUT_CHANNELS), taps, load<usize>(job, JOB_PACKED_B));
+}
+
+/** Whether one window is the whole image. */
+// @ts-ignore: decorator
+@inline
+function isGlobal(program: usize): bool {
+  return load<i32>(program, PROGRAM_K_H) == load<i32>(program, PROGRAM_IN_H) && load<i32>(program, PROGRAM_K_W) == load<i32>(program, PROGRAM_IN_W)
+    && load<i32>(program, PROGRAM_OUT_H) * load<i32>(program, PROGRAM_OUT_W) == 1
+    && (load<i32>(program, PROGRAM_PAD_TOP) | load<i32>(program, PROGRAM_PAD_LEFT)) == 0;
+}
+
+function poolPlanes(job: usize, program: usize, record: usize, scratch: usize): void {
+  const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W);
+  const outH = load<i32>(program, PROGRAM_OUT_H), outW = load<i32>(program, PROGRAM_OUT_W);
+  const k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
+  const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
+  const planeIn = <usize>(inH * inW) << 2, planeOut = <usize>(outH * outW) << 2;
+  const x = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET) + k0 * planeIn;
+  const y = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET) + k0 * planeOut;
+  const maximum = load<i32>(program, PROGRAM_MAXIMUM) != 0;
+  if (isGlobal(program)) globalPlanes(maximum, x, y, ks, inH * inW);
+  else {
+    const strip = ownSpace(job, program, scratch);
+    for (let plane = 0; plane < ks; plane++) {
+      poolPlane(
+        maximum, load<i32>(program, PROGRAM_COUNT_PADDING) != 0, x + plane * planeIn, y + plane * planeOut, inH, inW, outW,
+        load<i32>(program, PROGRAM_K_H), load<i32>(program, PROGRAM_K_W), load<i32>(program, PROGRAM_STRIDE_H),
+        load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_DILATION_H), load<i32>(program, PROGRAM_DILATION_W),
+        load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), load<i32>(program, PROGRAM_PAD_BOTTOM),
+        load<i32>(program, PROGRAM_PAD_RIGHT), n0, cols, load<usize>(program, PROGRAM_OFFSETS),
+        load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), strip,
+      );
+    }
+  }
+  for (let plane = 0; plane < ks; plane++) {
+    const to = y + plane * planeOut + (n0 * outW << 2);
+    finishBlock(job, program, record, to, planeOut, k0 + plane, 1, n0 * outW, cols * outW, scratch);
+  }
+}
+
+function poolPixels(job: usize, program: usize, record: usize, scratch: usize): void {
+  const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W), outW = load<i32>(program, PROGRAM_OUT_W);
+  const channels = load<i32>(program, PROGRAM_CHANNELS);
+  const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
+  const x = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET);
+  const y = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET);
+  const maximum = load<i32>(program, PROGRAM_MAXIMUM) != 0;
+  if (isGlobal(program)) globalNhwc(maximum, x, y, channels, 0, channels, inH * inW);
+  else {
+    poolNhwc(
+      maximum, load<i32>(program, PROGRAM_COUNT_PADDING) != 0, x, y, channels, inH, inW, outW,
+      load<i32>(program, PROGRAM_K_H), load<i32>(program, PROGRAM_K_W), load<i32>(program, PROGRAM_STRIDE_H),
+      load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_DILATION_H), load<i32>(program, PROGRAM_DILATION_W),
+      load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), load<i32>(program, PROGRAM_PAD_BOTTOM),
+      load<i32>(program, PROGRAM_PAD_RIGHT), n0, cols,
+    );
+  }
+  const pixel = <usize>channels << 2;
+  finishBlock(job, program, record, y + n0 * outW * pixel, pixel, n0 * outW, cols * outW, 0, channels, scratch);
+}
+
+export function pool(job: usize, program: usize, record: usize, scratch: usize): void {
+  if (load<i32>(program, PROGRAM_NHWC)) poolPixels(job, program, record, scratch);
+  else poolPlanes(job, program, record, scratch);
+}

@@ -134,7 +134,7 @@ export function sigmoid4(x: v128, k: usize): v128 {
   return v128.andnot(f32x4.div(one, f32x4.add(e, one)), f32x4.lt(x, lowest));
 }
 
-/** tanh x = -m / (2 + m) with m = e^-2|x| - 1 and the sign of x; error 1.5 EPS. */
+/** tanh x = -m / (2 + m) with m = e^-2|x| - 1 and the sign of x; error 1.7 EPS. */
 // @ts-ignore: decorator
 @inline
 export function tanh4(x: v128, k: usize): v128 {

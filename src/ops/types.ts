@@ -86,7 +86,7 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
   /** Shape [n]: added to every row; shape [m, 1]: added to every column. */
   readonly bias?: TensorLike;
-  readonly activation?: Activation;
+  readonly activation?: Activation<TensorLike>;
   /** out = activation(alpha * (a x b) + beta * out + bias). Defaults 1 and 0; with beta 0 `out` is never read. */
   readonly alpha?: number;
   readonly beta?: number;
@@ -105,7 +105,7 @@ export interface ConvOptions {
   readonly groups?: number;
   /** One value for each output channel, shape [outC]. */
   readonly bias?: TensorLike;
-  readonly activation?: Activation;
+  readonly activation?: Activation<TensorLike>;
   /** A tensor of the result's shape, added before the activation. */
   readonly residual?: TensorLike;
   /** Where channels stand in the input and in the result. Default `'nchw'`. */
@@ -393,7 +393,7 @@ export type MatmulSpec = {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: 'none' | 'row' | 'column';
-  readonly activation?: Activation;
+  readonly activation?: Activation<TensorLike>;
   readonly prepacked?: boolean;
 };
 

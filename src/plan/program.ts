@@ -93,6 +93,8 @@ export const CONSTANT_FIELDS = [
   'dilationW',
   'padTop',
   'padLeft',
+  'padBottom',
+  'padRight',
   'rowPitch', // of the image that tiles read: from row to row, from phase to phase, from plane to plane
   'phasePitch',
   'planePitch',

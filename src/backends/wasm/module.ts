@@ -13,7 +13,7 @@ export interface KernelExports {
   failRecord(job: number): number;
   awaitJob(job: number, spins: number): number;
   awaitSignal(team: number, seen: number, spins: number): number;
-  apply_activation(kind: number, low: number, high: number, at: number, count: number): void;
+  apply_activation(kind: number, p0: number, p1: number, at: number, count: number, slope: number): void;
   probe_peak_simd(turns: number, at: number): number;
   probe_peak_relaxed?(turns: number, at: number): number;
   probe_read(from: number, bytes: number): number;

@@ -26,10 +26,12 @@ const PATCH_GBS = 6;
 const PAD_GBS = PACK_LINES_GBS;
 /** The offset kernels' look-ups, and rows that fall into few sets of the cache. */
 const OFFSET_FACTOR = 1.08;
-/** Nanoseconds for each element of a transformed matrix, in and out. */
-const WINOGRAD_IN_NS = 0.55;
-const WINOGRAD_OUT_NS = 0.45;
-const WINOGRAD_WEIGHT_NS = 1.2;
+/** Nanoseconds for each element of a transformed matrix, by the side of the output tile. */
+const WINOGRAD_IN_NS = { 2: 0.17, 4: 0.34 } as const;
+const WINOGRAD_OUT_NS = { 2: 0.17, 4: 0.22 } as const;
+/** The same for weights, in cache and where all of them must be written to memory. */
+const WINOGRAD_WEIGHT_NS = 0.35;
+const WINOGRAD_WEIGHT_FAR_NS = 2;
 /** Share of the multiply-add ceiling that depthwise kernels reach in cache. */
 const DEPTHWISE_SHARE = 0.3;
 
@@ -99,11 +101,12 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   const slices = ceilDiv(tilesY, sliceRows);
   const tiles = slices * roundUp(sliceRows * tilesX, kernel.nr);
   const flops = 2 * members * points * roundUp(m, kernel.mr) * tiles * k;
-  const inMs = (members * points * tiles * k * WINOGRAD_IN_NS) / 1e6;
-  const outMs = (members * points * tiles * m * WINOGRAD_OUT_NS) / 1e6;
-  const weights = p.prepacked ? 0 : (p.outC * k * points * WINOGRAD_WEIGHT_NS) / 1e6;
+  const inMs = (members * points * tiles * k * WINOGRAD_IN_NS[side]) / 1e6;
+  const outMs = (members * points * tiles * m * WINOGRAD_OUT_NS[side]) / 1e6;
   // every slice reads all transformed weights again: from memory where no cache holds them
   const bytes = 4 * points * p.outC * k;
+  const weightNs = bytes > CACHED_BYTES ? WINOGRAD_WEIGHT_FAR_NS : WINOGRAD_WEIGHT_NS;
+  const weights = p.prepacked ? 0 : (p.outC * k * points * weightNs) / 1e6;
   const reread = bytes > CACHED_BYTES ? (members * slices * bytes) / machine.readGBs / 1e6 : 0;
   return {
     work: Math.max(flops / blockGflops(kernel, k, machine) / 1e6, reread) + outMs,

@@ -5,7 +5,7 @@ import { type Constants, constantsOf } from '../../plan/program.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { Window } from '../../problem/window.ts';
 import { stretchesOf } from '../tiles.ts';
-import { columnsSpanned, imageConstants, type Padded, tapOffset } from './image.ts';
+import { columnsSpanned, imageConstants, looksOutside, type Padded, tapOffset } from './image.ts';
 import { type Lowered, StepList } from './steps.ts';
 import { weightForm } from './weights.ts';
 
@@ -17,8 +17,9 @@ export function stripOf(
   w: Window,
   rowsAtOnce: number,
 ): { image: Padded; stripRows: number; elements: number } {
-  // vectors may begin at any column: room for the last one to hang over
-  const phasePitch = Math.ceil(columnsSpanned(w) / w.strideW) + 8;
+  // where no window looks outside, the image itself has the form of a strip and is read in place
+  const inPlace = w.strideW === 1 && !looksOutside(w);
+  const phasePitch = inPlace ? w.inW : Math.ceil(columnsSpanned(w) / w.strideW) + 4;
   const rowPitch = w.strideW * phasePitch;
   const fixed = (w.kH - 1) * w.dilationH + 1;
   const fitting = Math.floor((STRIP_ELEMENTS / rowPitch - fixed) / w.strideH) + 1;
@@ -110,6 +111,6 @@ export function lowerDepthwiseNhwc(p: ConvProblem, plan: Plan): Lowered {
     steps: list.steps,
     packedAElements: 0,
     packedBElements: form.elements,
-    privateElements: p.inC + 2 * p.kH * p.kW + 64,
+    privateElements: p.inC + 4 * p.kH * p.kW + 64,
   };
 }

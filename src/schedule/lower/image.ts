@@ -73,10 +73,12 @@ export function tapOffset(w: Window, image: Padded, kh: number, kw: number): num
 
 /** Constants of the window and of the image that tiles read. */
 export function imageConstants(w: Window, image: Padded): Partial<Constants> {
-  const { inH, inW, outH, outW, kH, kW, strideH, strideW, dilationH, dilationW, padTop, padLeft } = w;
+  const { inH, inW, outH, outW, kH, kW, strideH, strideW, dilationH, dilationW } = w;
+  const { padTop, padLeft, padBottom, padRight } = w;
   const { rowPitch, phasePitch, planePitch, paddedH } = image;
-  const geometry = { inH, inW, outH, outW, kH, kW, strideH, strideW, dilationH, dilationW, padTop, padLeft };
-  return { ...geometry, rowPitch, phasePitch, planePitch, paddedH };
+  const geometry = { inH, inW, outH, outW, kH, kW, strideH, strideW, dilationH, dilationW };
+  const padding = { padTop, padLeft, padBottom, padRight };
+  return { ...geometry, ...padding, rowPitch, phasePitch, planePitch, paddedH };
 }
 
 /** The offsets of all k steps of a group, in the order (ic, kh, kw). */

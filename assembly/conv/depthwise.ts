@@ -1,0 +1,157 @@
+/** Depthwise convolution: one filter a channel, taps in the order (kh, kw), sums from +0. */
+import { fillStrip } from './strip';
+
+/**
+ * Output rows y0, rows of one channel of an NCHW image: the plane at `x` (inH x inW) under the kH x kW filter at `w` to the
+ * plane at `y` (rows of outW floats). `kernel` computes `mr` rows at once, `oneRow` those that are left; both are places in
+ * the table of functions. `offsets` is their table of byte offsets (assembly/templates/depthwise.ts).
+ *
+ * Input rows of `stripRows` output rows at a time go through `strip`, in this thread's own space. Where phasePitch is inW,
+ * the stride 1 and no window looks outside, strips would be copies as they are, so the image is read in place.
+ */
+export function depthwisePlane(
+  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
+  kH: i32, kW: i32, strideH: i32, strideW: i32, dilationH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32,
+  offsets: usize, phasePitch: i32, stripRows: i32, strip: usize,
+): void {
+  const rowPitch = strideW * phasePitch;
+  const row = <usize>rowPitch << 2;
+  const tapRow = row * dilationH, outputRow = row * strideH, ldc = <usize>outW << 2;
+  const span = (kH - 1) * dilationH + 1;
+  const taps = <usize>(kH * kW);
+  // a row shorter than a vector is read past its end
+  const aligned = strideW == 1 && padLeft == 0 && phasePitch == inW && outW >= 4;
+  const end = y0 + rows;
+  for (let top = y0; top < end; ) {
+    const row0 = top * strideH - padTop;
+    let count = min(stripRows, end - top);
+    let b = strip;
+    if (aligned && row0 >= 0 && (end - 1) * strideH - padTop + span <= inH) {
+      count = end - top;
+      b = x + row0 * row;
+    } else fillStrip(x, inH, inW, row0, (count - 1) * strideH + span, padLeft, strideW, phasePitch, rowPitch, 0, strip);
+    let c = y + top * ldc;
+    let r = 0;
+    for (; r + mr <= count; r += mr) {
+      call_indirect<void>(kernel, outW, w, taps, b, tapRow, offsets, outputRow, c, ldc);
+      b += mr * outputRow;
+      c += mr * ldc;
+    }
+    for (; r < count; r++) {
+      call_indirect<void>(oneRow, outW, w, taps, b, tapRow, offsets, outputRow, c, ldc);
+      b += outputRow;
+      c += ldc;
+    }
+    top += count;
+  }
+}
+
+/** Weights [channel][tap] to [tap][channel]: lanes are channels in NHWC. */
+export function repackByTap(from: usize, channels: i32, taps: i32, to: usize): void {
+  for (let tap = 0; tap < taps; tap++) {
+    let source = from + (<usize>tap << 2);
+    for (let c = 0; c < channels; c++) {
+      store<f32>(to, load<f32>(source));
+      source += <usize>taps << 2;
+      to += 4;
+    }
+  }
+}
+
+/** Neighbouring output pixels that share the loads of weights. */
+const PIXELS: i32 = 4;
+
+/** Where each tap of the output pixels ox, ox + 1, ... reads: the image, or the zeros where the tap lies in the padding.
+ *  Pointers of one tap are neighbours. */
+function pointTaps(
+  x: usize, channels: i32, inH: i32, inW: i32, kH: i32, kW: i32, strideW: i32, dilationH: i32, dilationW: i32,
+  row0: i32, column0: i32, zeros: usize, to: usize,
+): void {
+  for (let kh = 0; kh < kH; kh++) {
+    const row = row0 + kh * dilationH;
+    const inside = <u32>row < <u32>inH;
+    for (let kw = 0; kw < kW; kw++) {
+      let column = column0 + kw * dilationW;
+      for (let p = 0; p < PIXELS; p++) {
+        const at = inside && <u32>column < <u32>inW ? x + (<usize>((row * inW + column) * channels) << 2) : zeros;
+        store<usize>(to, at);
+        to += 4;
+        column += strideW;
+      }
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function madd(acc: v128, w: v128, x: v128): v128 {
+  return f32x4.add(acc, f32x4.mul(w, x));
+}
+
+/** Four pixels of one row, all channels; taps through `pointers`. */
+function fourPixels(pointers: usize, taps: i32, w: usize, channels: i32, y: usize): void {
+  const pixel = <usize>channels << 2, last = pointers + (<usize>taps << 4);
+  let q: usize = 0;
+  for (; q + 32 <= pixel; q += 32) {
+    let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
+    let weight = w + q;
+    for (let at = pointers; at < last; at += 16) {
+      const w0 = v128.load(weight), w1 = v128.load(weight, 16);
+      const p0 = load<usize>(at) + q, p1 = load<usize>(at, 4) + q, p2 = load<usize>(at, 8) + q, p3 = load<usize>(at, 12) + q;
+      c00 = madd(c00, w0, v128.load(p0)); c01 = madd(c01, w1, v128.load(p0, 16));
+      c10 = madd(c10, w0, v128.load(p1)); c11 = madd(c11, w1, v128.load(p1, 16));
+      c20 = madd(c20, w0, v128.load(p2)); c21 = madd(c21, w1, v128.load(p2, 16));
+      c30 = madd(c30, w0, v128.load(p3)); c31 = madd(c31, w1, v128.load(p3, 16));
+      weight += pixel;
+    }
+    const y0 = y + q, y1 = y0 + pixel, y2 = y1 + pixel, y3 = y2 + pixel;
+    v128.store(y0, c00); v128.store(y0, c01, 16);
+    v128.store(y1, c10); v128.store(y1, c11, 16);
+    v128.store(y2, c20); v128.store(y2, c21, 16);
+    v128.store(y3, c30); v128.store(y3, c31, 16);
+  }
+  for (let p = 0; p < PIXELS; p++) onePixel(pointers + (<usize>p << 2), taps, w, channels, q, y + p * pixel);
+}
+
+/** Channels from byte q on of one pixel. */
+function onePixel(pointers: usize, taps: i32, w: usize, channels: i32, q: usize, y: usize): void {
+  const pixel = <usize>channels << 2, last = pointers + (<usize>taps << 4);
+  for (; q + 16 <= pixel; q += 16) {
+    let sum = f32x4.splat(0), weight = w + q;
+    for (let at = pointers; at < last; at += 16) {
+      sum = madd(sum, v128.load(weight), v128.load(load<usize>(at) + q));
+      weight += pixel;
+    }
+    v128.store(y + q, sum);
+  }
+  for (; q < pixel; q += 4) {
+    let sum: f32 = 0, weight = w + q;
+    for (let at = pointers; at < last; at += 16) {
+      sum += load<f32>(weight) * load<f32>(load<usize>(at) + q);
+      weight += pixel;
+    }
+    store<f32>(y + q, sum);
+  }
+}
+
+/**
+ * Output rows y0, rows of an NHWC image (inH x inW x channels at `x`) to `y` (outW x channels a row), weights as [tap][channel]
+ * at `w`. Taps in the padding read `zeros`: `channels` floats of zero. `pointers` is space for 4 addresses a tap.
+ */
+export function depthwiseNhwc(
+  x: usize, y: usize, w: usize, channels: i32, inH: i32, inW: i32, outW: i32, kH: i32, kW: i32, strideH: i32, strideW: i32,
+  dilationH: i32, dilationW: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, pointers: usize,
+): void {
+  const taps = kH * kW, pixel = <usize>channels << 2;
+  for (let row = y0; row < y0 + rows; row++) {
+    const row0 = row * strideH - padTop;
+    let to = y + row * outW * pixel;
+    for (let ox = 0; ox < outW; ox += PIXELS) {
+      pointTaps(x, channels, inH, inW, kH, kW, strideW, dilationH, dilationW, row0, ox * strideW - padLeft, zeros, pointers);
+      const left = outW - ox;
+      if (left >= PIXELS) fourPixels(pointers, taps, w, channels, to);
+      else for (let p = 0; p < left; p++) onePixel(pointers + (<usize>p << 2), taps, w, channels, 0, to + p * pixel);
+      to += PIXELS * pixel;
+    }
+  }
+}

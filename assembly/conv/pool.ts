@@ -1,0 +1,233 @@
+/**
+ * Pooling: the largest or the mean value under each window. Sums go from +0 in the order (kh, kw) and are divided by the
+ * number of taps counted; the largest value starts from -Infinity and is NaN where a tap is NaN. A tap in the padding
+ * changes neither.
+ */
+import { fillStrip } from './strip';
+
+/** Taps start, start + dilation, ... (`taps` of them) that lie in low <= place < high. */
+// @ts-ignore: decorator
+@inline
+function tapsInside(start: i32, taps: i32, dilation: i32, low: i32, high: i32): i32 {
+  const before = start >= low ? 0 : (low - start + dilation - 1) / dilation;
+  const until = start >= high ? 0 : min(taps, (high - start + dilation - 1) / dilation);
+  return max(0, until - before);
+}
+
+// @ts-ignore: decorator
+@inline
+function pick<Maximum>(acc: v128, x: v128): v128 {
+  return isInteger<Maximum>() ? f32x4.max(acc, x) : f32x4.add(acc, x);
+}
+
+// @ts-ignore: decorator
+@inline
+function pickOne<Maximum>(acc: f32, x: f32): f32 {
+  return isInteger<Maximum>() ? max(acc, x) : acc + x;
+}
+
+/** What a value starts from. `Maximum` is a flag known when compiled: i32 is the largest value, f32 the sum. */
+// @ts-ignore: decorator
+@inline
+function startOf<Maximum>(): f32 {
+  return isInteger<Maximum>() ? -f32.POSITIVE_INFINITY : <f32>0;
+}
+
+/** One output row of `count` columns from a strip; `offsets` has the byte offset of each tap. */
+function poolRow<Maximum>(b: usize, offsets: usize, taps: i32, c: usize, count: i32): void {
+  const end = offsets + (<usize>taps << 2);
+  const start = f32x4.splat(startOf<Maximum>());
+  const whole = count >= 4;
+  for (; count >= 16; count -= 16) {
+    let m0 = start, m1 = start, m2 = start, m3 = start;
+    for (let tap = offsets; tap < end; tap += 4) {
+      const p = b + load<usize>(tap);
+      m0 = pick<Maximum>(m0, v128.load(p));
+      m1 = pick<Maximum>(m1, v128.load(p, 16));
+      m2 = pick<Maximum>(m2, v128.load(p, 32));
+      m3 = pick<Maximum>(m3, v128.load(p, 48));
+    }
+    v128.store(c, m0);
+    v128.store(c, m1, 16);
+    v128.store(c, m2, 32);
+    v128.store(c, m3, 48);
+    b += 64;
+    c += 64;
+  }
+  for (; count > 0; count -= 4) {
+    if (count < 4 && whole) {
+      // the last vector lies over the one before it
+      const back = <usize>(4 - count) << 2;
+      b -= back;
+      c -= back;
+      count = 4;
+    }
+    let m = start;
+    for (let tap = offsets; tap < end; tap += 4) m = pick<Maximum>(m, v128.load(b + load<usize>(tap)));
+    if (count < 4) {
+      v128.store_lane<f32>(c, m, 0);
+      if (count > 1) v128.store_lane<f32>(c, m, 1, 4);
+      if (count > 2) v128.store_lane<f32>(c, m, 2, 8);
+      return;
+    }
+    v128.store(c, m);
+    b += 16;
+    c += 16;
+  }
+}
+
+/** Divides a row of sums: columns x0 up to x1 see whole windows, the others are counted one by one. */
+function divideRow(
+  c: usize, outW: i32, rowTaps: i32, x0: i32, x1: i32, kW: i32, strideW: i32, dilationW: i32, padLeft: i32, low: i32, high: i32,
+): void {
+  const whole = <f32>(rowTaps * kW), divisor = f32x4.splat(whole);
+  for (let x = 0; x < outW; ) {
+    const at = c + (<usize>x << 2);
+    if (x >= x0 && x + 4 <= x1) {
+      v128.store(at, f32x4.div(v128.load(at), divisor));
+      x += 4;
+    } else {
+      const counted = x >= x0 && x < x1 ? whole : <f32>(rowTaps * tapsInside(x * strideW - padLeft, kW, dilationW, low, high));
+      store<f32>(at, load<f32>(at) / counted);
+      x++;
+    }
+  }
+}
+
+/**
+ * Output rows y0, rows of one plane of an NCHW image; strips as in `depthwisePlane`, `offsets` holds the byte offset of every
+ * tap (kh, kw) in a strip, `dilationW` serves the counts alone. With `countPadding` the mean counts taps in the padding, but
+ * not those beyond it, where a last window hangs over (padBottom and padRight are the padding that was asked for).
+ */
+export function poolPlane(
+  maximum: bool, countPadding: bool, x: usize, y: usize, inH: i32, inW: i32, outW: i32, kH: i32, kW: i32, strideH: i32,
+  strideW: i32, dilationH: i32, dilationW: i32, padTop: i32, padLeft: i32, padBottom: i32, padRight: i32, y0: i32, rows: i32,
+  offsets: usize, phasePitch: i32, stripRows: i32, strip: usize,
+): void {
+  const rowPitch = strideW * phasePitch, outputRow = <usize>(rowPitch * strideH) << 2, ldc = <usize>outW << 2;
+  const taps = kH * kW, span = (kH - 1) * dilationH + 1, end = y0 + rows;
+  const fill = maximum ? -f32.POSITIVE_INFINITY : <f32>0;
+  const top = countPadding ? -padTop : 0, bottom = inH + (countPadding ? padBottom : 0);
+  const left = countPadding ? -padLeft : 0, right = inW + (countPadding ? padRight : 0);
+  // the first column with a whole window, and the first after the last
+  const x0 = (left + padLeft + strideW - 1) / strideW;
+  const room = right + padLeft - (kW - 1) * dilationW;
+  const x1 = room <= 0 ? 0 : min(outW, (room - 1) / strideW + 1);
+  for (let first = y0; first < end; first += stripRows) {
+    const count = min(stripRows, end - first);
+    fillStrip(
+      x, inH, inW, first * strideH - padTop, (count - 1) * strideH + span, padLeft, strideW, phasePitch, rowPitch, fill, strip,
+    );
+    let b = strip;
+    for (let row = first; row < first + count; row++) {
+      const c = y + row * ldc;
+      if (maximum) poolRow<i32>(b, offsets, taps, c, outW);
+      else {
+        poolRow<f32>(b, offsets, taps, c, outW);
+        const rowTaps = tapsInside(row * strideH - padTop, kH, dilationH, top, bottom);
+        divideRow(c, outW, rowTaps, x0, x1, kW, strideW, dilationW, padLeft, left, right);
+      }
+      b += outputRow;
+    }
+  }
+}
+
+/** One output pixel, all channels: the taps of a window that lie in the image are rows x columns from `x` on. */
+function poolPixel<Maximum>(
+  x: usize, rowStep: usize, columnStep: usize, rows: i32, columns: i32, channels: i32, counted: f32, y: usize,
+): void {
+  const bytes = <usize>channels << 2, start = f32x4.splat(startOf<Maximum>()), divisor = f32x4.splat(counted);
+  let q: usize = 0;
+  for (; q + 64 <= bytes; q += 64) {
+    let m0 = start, m1 = start, m2 = start, m3 = start;
+    let row = x + q;
+    for (let r = 0; r < rows; r++) {
+      let p = row;
+      for (let i = 0; i < columns; i++) {
+        m0 = pick<Maximum>(m0, v128.load(p));
+        m1 = pick<Maximum>(m1, v128.load(p, 16));
+        m2 = pick<Maximum>(m2, v128.load(p, 32));
+        m3 = pick<Maximum>(m3, v128.load(p, 48));
+        p += columnStep;
+      }
+      row += rowStep;
+    }
+    const to = y + q;
+    v128.store(to, isInteger<Maximum>() ? m0 : f32x4.div(m0, divisor));
+    v128.store(to, isInteger<Maximum>() ? m1 : f32x4.div(m1, divisor), 16);
+    v128.store(to, isInteger<Maximum>() ? m2 : f32x4.div(m2, divisor), 32);
+    v128.store(to, isInteger<Maximum>() ? m3 : f32x4.div(m3, divisor), 48);
+  }
+  for (; q < bytes; q += 4) {
+    let m = startOf<Maximum>();
+    for (let r = 0; r < rows; r++)
+      for (let i = 0; i < columns; i++) m = pickOne<Maximum>(m, load<f32>(x + q + r * rowStep + i * columnStep));
+    store<f32>(y + q, isInteger<Maximum>() ? m : m / counted);
+  }
+}
+
+/** Output rows y0, rows of an NHWC image: lanes are channels. */
+export function poolNhwc(
+  maximum: bool, countPadding: bool, x: usize, y: usize, channels: i32, inH: i32, inW: i32, outW: i32, kH: i32, kW: i32,
+  strideH: i32, strideW: i32, dilationH: i32, dilationW: i32, padTop: i32, padLeft: i32, padBottom: i32, padRight: i32,
+  y0: i32, rows: i32,
+): void {
+  const pixel = <usize>channels << 2;
+  const rowStep = <usize>(dilationH * inW) * pixel, columnStep = dilationW * pixel;
+  let to = y + y0 * outW * pixel;
+  for (let row = y0; row < y0 + rows; row++) {
+    const top = row * strideH - padTop;
+    const aboveTaps = top < 0 ? (dilationH - 1 - top) / dilationH : 0;
+    const rowTaps = tapsInside(top, kH, dilationH, 0, inH);
+    const rowCounted = countPadding ? tapsInside(top, kH, dilationH, -padTop, inH + padBottom) : rowTaps;
+    for (let column = 0; column < outW; column++) {
+      const left = column * strideW - padLeft;
+      const beforeTaps = left < 0 ? (dilationW - 1 - left) / dilationW : 0;
+      const columnTaps = tapsInside(left, kW, dilationW, 0, inW);
+      const columnCounted = countPadding ? tapsInside(left, kW, dilationW, -padLeft, inW + padRight) : columnTaps;
+      const from = x + <usize>((top + aboveTaps * dilationH) * inW + left + beforeTaps * dilationW) * pixel;
+      const counted = <f32>(rowCounted * columnCounted);
+      if (maximum) poolPixel<i32>(from, rowStep, columnStep, rowTaps, columnTaps, channels, counted, to);
+      else poolPixel<f32>(from, rowStep, columnStep, rowTaps, columnTaps, channels, counted, to);
+      to += pixel;
+    }
+  }
+}
+
+/** The largest value or the sum of `count` floats: float i goes to partial value i % 16, up to the last whole 16; then
+ *  ((v0 + v1) + (v2 + v3)) of vectors, lanes (0 + 2) + (1 + 3), and the floats that are left one by one. */
+function reducePlane<Maximum>(x: usize, count: i32): f32 {
+  let m0 = f32x4.splat(startOf<Maximum>());
+  let m1 = m0, m2 = m0, m3 = m0;
+  const end = x + (<usize>count << 2);
+  for (; x + 64 <= end; x += 64) {
+    m0 = pick<Maximum>(m0, v128.load(x));
+    m1 = pick<Maximum>(m1, v128.load(x, 16));
+    m2 = pick<Maximum>(m2, v128.load(x, 32));
+    m3 = pick<Maximum>(m3, v128.load(x, 48));
+  }
+  m0 = pick<Maximum>(pick<Maximum>(m0, m1), pick<Maximum>(m2, m3));
+  m0 = pick<Maximum>(m0, v128.shuffle<f32>(m0, m0, 2, 3, 0, 1));
+  let m = pickOne<Maximum>(f32x4.extract_lane(m0, 0), f32x4.extract_lane(m0, 1));
+  for (; x < end; x += 4) m = pickOne<Maximum>(m, load<f32>(x));
+  return m;
+}
+
+/**
+ * Each of `planes` planes of `size` floats to one value. A plane is always reduced by one thread in one order
+ * (`reducePlane`), so the bits depend on `size` alone.
+ */
+export function globalPlanes(maximum: bool, x: usize, y: usize, planes: i32, size: i32): void {
+  for (let plane = 0; plane < planes; plane++) {
+    store<f32>(y, maximum ? reducePlane<i32>(x, size) : reducePlane<f32>(x, size) / <f32>size);
+    x += <usize>size << 2;
+    y += 4;
+  }
+}
+
+/** Each channel c0, count of an NHWC image of `size` pixels to one value; pixels in their order. */
+export function globalNhwc(maximum: bool, x: usize, y: usize, channels: i32, c0: i32, count: i32, size: i32): void {
+  const pixel = <usize>channels << 2, from = x + (<usize>c0 << 2), to = y + (<usize>c0 << 2);
+  if (maximum) poolPixel<i32>(from, 0, pixel, 1, size, count, 1, to);
+  else poolPixel<f32>(from, 0, pixel, 1, size, count, <f32>size, to);
+}
