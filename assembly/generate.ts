@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import * as layout from '../src/backends/wasm/layout.ts';
 import { upperSnake } from '../src/core/names.ts';
 import { KERNELS, type KernelFeature } from '../src/kernels/table.ts';
+import { depthwiseSource } from './templates/depthwise.ts';
 import { kernelSource } from './templates/gemm.ts';
 
 const OUT = new URL('./gen/', import.meta.url);
@@ -26,7 +27,7 @@ function kernelsSource(feature: KernelFeature): string {
   const rows = KERNELS.filter((kernel) => kernel.feature === feature);
   return `${HEADER}import { sumLanes, maddPlain } from '../gemm/lanes';
 ${feature === 'relaxed' ? "import { maddRelaxed } from '../gemm/lanes_relaxed';\n" : ''}
-${rows.map(kernelSource).join('\n')}`;
+${rows.map((row) => (row.family === 'depthwise' ? depthwiseSource(row) : kernelSource(row))).join('\n')}`;
 }
 
 mkdirSync(OUT, { recursive: true });

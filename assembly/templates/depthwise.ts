@@ -7,19 +7,27 @@
  * from +0 with taps in the order (kh, kw). `b` is a strip (assembly/conv/strip.ts), so neighbours read neighbours whatever the
  * stride and the dilation. Fixed kernels have a table `cin` of one byte offset a tap column; the general kernel has `lda` taps
  * and one offset a tap (kh * kW + kw) from b.
- * - A kernel of one row takes any stride and dilation. One of several rows knows its vertical stride and that ldb is the
+ * - A kernel of one row takes any stride and dilation. One of several rows knows its vertical stride, and that ldb is the
  *   distance of strip rows (no dilation): it loads each strip row once for all output rows that need it and ignores ldcin.
  * - Columns beyond the last whole block are done by vectors that lie over columns already done. Only k < 4 reads past the
  *   strip's last column, at most 12 bytes.
+ *
+ * V8 puts all loads of a basic block at its top, which spills as soon as there are more than registers. So branches that are
+ * never taken (strides are multiples of 4) end a block every few taps. Without them (112 x 112, one thread, plain SIMD)
+ * 5x5_s1_r4x4 fell from 24 to 19 GFLOP/s on Node 24, 3x3_s1_r2x8 from 26 to 23.
  */
 import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
+
+type Taps = NonNullable<Kernel['taps']>;
 
 const SIGNATURE =
   '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize): void';
 
-/** So many weights are kept in registers (of 15); more are loaded where they are used. */
+/** So many weights stay in registers (of 15) with their columns' offsets; more are loaded where they are used. */
 const HELD_WEIGHTS = 9;
-export const FENCE = { every: 0, held: true, loop: false };
+
+/** Taps from one of the branches to the next where weights are loaded too. */
+const FENCE_TAPS = 2;
 
 function multiplyAdd(feature: KernelFeature, acc: string, a: string, b: string): string {
   return feature === 'relaxed'
@@ -31,44 +39,51 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
-/** A block of mr rows x `vectors` vectors of columns: zero the sums, fill them. Stores are the caller's. */
+/** Text that fills the sums c0_0, c0_1, ... of mr rows x `vectors` vectors of columns, without their stores. */
 type Block = (vectors: number) => string;
 
 function zeroSums(mr: number, vectors: number): string[] {
   return range(mr).flatMap((r) => range(vectors).map((v) => `    let c${r}_${v} = f32x4.splat(0);`));
 }
 
+function isHeld({ kH, kW }: Taps): boolean {
+  return kH * kW <= HELD_WEIGHTS;
+}
+
 /** Strip row after strip row; each value loaded goes into every output row that has a tap there. */
-function fixedBlock(kernel: Kernel, { kH, kW, strideH }: NonNullable<Kernel['taps']>): Block {
-  const { mr, feature } = kernel;
-  const held = kH * kW <= HELD_WEIGHTS;
-  return (vectors) => {
-    const lines = [...zeroSums(mr, vectors), '    let q = b;'];
-    let step = 0;
-    for (const i of range((mr - 1) * strideH + kH)) {
-      if (i > 0) lines.push('    q += ldb;');
-      const users = range(mr).filter((r) => i - r * strideH >= 0 && i - r * strideH < kH);
-      for (const kw of range(kW)) {
-        lines.push(`    const p${i}_${kw} = q + ${FENCE.held ? `o${kw}` : `load<usize>(cin, ${4 * kw})`};`);
-        for (const v of range(vectors)) lines.push(`    const d${i}_${kw}_${v} = v128.load(p${i}_${kw}, ${16 * v});`);
-        for (const r of users) {
-          const tap = (i - r * strideH) * kW + kw;
-          const weight = held ? `w${tap}` : `w${i}_${kw}_${r}`;
-          if (!held) lines.push(`    const ${weight} = v128.load32_splat(a, ${4 * tap});`);
-          for (const v of range(vectors)) {
-            lines.push(`    c${r}_${v} = ${multiplyAdd(feature, `c${r}_${v}`, weight, `d${i}_${kw}_${v}`)};`);
-          }
-        }
-        step++;
-        if (FENCE.every && step % FENCE.every === 0) lines.push(`    if (ldb == ${2 * step + 1}) return;`);
-      }
+function rowsBlock({ mr, feature }: Kernel, taps: Taps): Block {
+  const { kH, kW, strideH } = taps;
+  const held = isHeld(taps);
+  const fence = held ? kW : FENCE_TAPS;
+  const step = (i: number, kw: number, vectors: number): string[] => {
+    const data = range(vectors).map((v) => `d${i}_${kw}_${v}`);
+    const lines = [`    const p${i}_${kw} = q + ${held ? `o${kw}` : `load<usize>(cin, ${4 * kw})`};`];
+    data.forEach((name, v) => {
+      lines.push(`    const ${name} = v128.load(p${i}_${kw}, ${16 * v});`);
+    });
+    for (const r of range(mr)) {
+      const kh = i - r * strideH;
+      if (kh < 0 || kh >= kH) continue;
+      const tap = kh * kW + kw;
+      const weight = held ? `w${tap}` : `w${r}_${tap}`;
+      if (!held) lines.push(`    const ${weight} = v128.load32_splat(a, ${4 * tap});`);
+      data.forEach((name, v) => {
+        lines.push(`    c${r}_${v} = ${multiplyAdd(feature, `c${r}_${v}`, weight, name)};`);
+      });
     }
-    return lines.join('\n');
+    const steps = i * kW + kw + 1;
+    if (steps % fence === 0) lines.push(`    if (ldb == ${2 * steps + 1}) return;`);
+    return lines;
+  };
+  return (vectors) => {
+    const rows = range((mr - 1) * strideH + kH).map((i) => range(kW).flatMap((kw) => step(i, kw, vectors)).join('\n'));
+    return [...zeroSums(mr, vectors), '    let q = b;', rows.join('\n    q += ldb;\n')].join('\n');
   };
 }
 
-/** One output row: a loop over tap rows, their columns unrolled. */
-function loopBlock({ feature }: Kernel, { kH, kW }: NonNullable<Kernel['taps']>): Block {
+/** One output row of a larger filter: a loop over tap rows, their columns unrolled (5x5 on Node 20: 27 GFLOP/s, without the
+ *  loop 14). */
+function loopBlock({ feature }: Kernel, { kW }: Taps): Block {
   return (vectors) => {
     const steps = range(kW).flatMap((kw) => [
       `      const p${kw} = q + load<usize>(cin, ${4 * kw});`,
@@ -76,7 +91,7 @@ function loopBlock({ feature }: Kernel, { kH, kW }: NonNullable<Kernel['taps']>)
       ...range(vectors).map(
         (v) => `      c0_${v} = ${multiplyAdd(feature, `c0_${v}`, `w${kw}`, `v128.load(p${kw}, ${16 * v})`)};`,
       ),
-      ...(FENCE.every && (kw + 1) % FENCE.every === 0 && kw < kW - 1 ? [`      if (ldb == ${2 * kw + 1}) break;`] : []),
+      ...((kw + 1) % FENCE_TAPS === 0 && kw < kW - 1 ? [`      if (ldb == ${2 * kw + 1}) break;`] : []),
     ]);
     return `${zeroSums(1, vectors).join('\n')}
     let q = b, w = a;
@@ -89,88 +104,95 @@ ${steps.join('\n')}
 }
 
 function generalBlock({ feature }: Kernel): Block {
-  return (vectors) =>
-    `${zeroSums(1, vectors).join('\n')}
+  return (vectors) => {
+    const steps = range(vectors).map(
+      (v) => `      c0_${v} = ${multiplyAdd(feature, `c0_${v}`, 'w', `v128.load(p, ${16 * v})`)};`,
+    );
+    return `${zeroSums(1, vectors).join('\n')}
     let tap: usize = 0;
     do {
       const p = b + load<usize>(cin + tap);
       const w = v128.load32_splat(a + tap);
-${range(vectors)
-  .map((v) => `      c0_${v} = ${multiplyAdd(feature, `c0_${v}`, 'w', `v128.load(p, ${16 * v})`)};`)
-  .join('\n')}
+${steps.join('\n')}
       tap += 4;
     } while (tap < taps);`;
+  };
 }
 
-function storeRows(mr: number, store: (row: number, to: string) => string): string {
+function stores(mr: number, vectors: number): string {
   return range(mr)
-    .map((r) => store(r, r === 0 ? 'c' : `c + ${r} * ldc`))
+    .map((r) => {
+      const to = r === 0 ? 'c' : `t${r}`;
+      const pointer = r === 0 ? '' : `    const ${to} = c + ${r} * ldc;\n`;
+      return pointer + range(vectors).map((v) => `    v128.store(${to}, c${r}_${v}, ${16 * v});`).join('\n');
+    })
     .join('\n');
 }
 
-/** Whole blocks, then single vectors; the last of either steps back so that it ends with the row. */
-function columnLoops({ mr, nr }: Kernel, block: Block): string {
-  const vectors = nr / 4;
-  const advance = (v: number) => `    b += ${16 * v};\n    c += ${16 * v};\n    k -= ${4 * v};`;
-  const back = (v: number) => `const back = <usize>(${4 * v} - k) << 2; b -= back; c -= back; k = ${4 * v};`;
-  const stores = (v: number) =>
-    storeRows(mr, (r, to) => {
-      const pointer = r === 0 ? '' : `    const t${r} = ${to};\n`;
-      const name = r === 0 ? 'c' : `t${r}`;
-      return pointer + range(v).map((j) => `    v128.store(${name}, c${r}_${j}, ${16 * j});`).join('\n');
-    });
-  const lanes = storeRows(
-    mr,
-    (r, to) => `      v128.store_lane<f32>(${to}, c${r}_0, 0);
-      if (k > 1) v128.store_lane<f32>(${to}, c${r}_0, 1, 4);
-      if (k > 2) v128.store_lane<f32>(${to}, c${r}_0, 2, 8);`,
-  );
-  const wide = `  const wide = k >= ${nr};
-  while (k > ${wideRest(vectors)}) {
-    if (k < ${nr}) {
-      if (!wide) break;
-      ${back(vectors)}
+function laneStores(mr: number): string {
+  return range(mr)
+    .map((r) => {
+      const lane = (i: number) => `v128.store_lane<f32>(c + ${r} * ldc, c${r}_0, ${i}, ${4 * i});`;
+      return `      ${lane(0)}\n      if (k > 1) ${lane(1)}\n      if (k > 2) ${lane(2)}`;
+    })
+    .join('\n');
+}
+
+function advance(vectors: number): string {
+  return `    b += ${16 * vectors};\n    c += ${16 * vectors};\n    k -= ${4 * vectors};`;
+}
+
+function stepBack(columns: number): string {
+  return `const back = <usize>(${columns} - k) << 2; b -= back; c -= back; k = ${columns};`;
+}
+
+/** Blocks of two or four vectors while more than half of one is left; the last steps back so that it ends with the row. */
+function wideLoop(mr: number, vectors: number, block: Block): string {
+  const columns = 4 * vectors;
+  return `  while (k > ${columns / 2}) {
+    if (k < ${columns}) {
+      if (width < ${columns}) break;
+      ${stepBack(columns)}
     }
 ${block(vectors)}
-${stores(vectors)}
+${stores(mr, vectors)}
 ${advance(vectors)}
-  }
-`;
-  return `  const whole = k >= 4;
-${vectors > 1 ? wide : ''}  while (k > 0) {
-    if (k < 4 && whole) { ${back(1)} }
+  }`;
+}
+
+/** Ever narrower blocks, then single vectors, and lanes where a row is shorter than a vector. */
+function columnLoops({ mr, nr }: Kernel, block: Block): string {
+  const wide = [4, 2].filter((vectors) => 4 * vectors <= nr).map((vectors) => wideLoop(mr, vectors, block));
+  return `  const width = k;
+${wide.join('\n')}
+  while (k > 0) {
+    if (k < 4 && width >= 4) { ${stepBack(4)} }
 ${block(1)}
     if (k < 4) {
-${lanes}
+${laneStores(mr)}
       return;
     }
-${stores(1)}
+${stores(mr, 1)}
 ${advance(1)}
   }`;
 }
 
-/** So many columns are left to single vectors; with more a whole block is cheaper, though part of it is done twice. */
-function wideRest(vectors: number): number {
-  return vectors === 2 ? 4 : 8;
+/** What a kernel knows before its loops, and its block. */
+function partsOf(kernel: Kernel): { opening: string[]; block: Block } {
+  const { taps, mr } = kernel;
+  if (!taps) return { opening: ['  const taps = lda << 2;'], block: generalBlock(kernel) };
+  const { kH, kW } = taps;
+  if (isHeld(taps)) {
+    const columns = range(kW).map((kw) => `  const o${kw} = load<usize>(cin, ${4 * kw});`);
+    const weights = range(kH * kW).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`);
+    return { opening: [...columns, ...weights], block: rowsBlock(kernel, taps) };
+  }
+  if (mr === 1) return { opening: [`  const last = a + ${4 * kH * kW};`], block: loopBlock(kernel, taps) };
+  return { opening: [], block: rowsBlock(kernel, taps) };
 }
 
 /** The AssemblyScript of one depthwise row of the kernel table. */
 export function depthwiseSource(kernel: Kernel): string {
-  const { taps } = kernel;
-  if (!taps) {
-    return `export function ${kernel.name}${SIGNATURE} {
-  const taps = lda << 2;
-${columnLoops(kernel, generalBlock(kernel))}
-}
-`;
-  }
-  const { kH, kW } = taps;
-  const columns = range(kW).map((kw) => `  const o${kw} = load<usize>(cin, ${4 * kw});`);
-  const weights = kH * kW <= HELD_WEIGHTS ? range(kH * kW) : [];
-  const held = weights.map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`);
-  return `export function ${kernel.name}${SIGNATURE} {
-${FENCE.loop ? `  const last = a + ${4 * kH * kW};` : [...(FENCE.held ? columns : []), ...held].join('\n')}
-${columnLoops(kernel, FENCE.loop ? loopBlock(kernel, taps) : fixedBlock(kernel, taps))}
-}
-`;
+  const { opening, block } = partsOf(kernel);
+  return `export function ${kernel.name}${SIGNATURE} {\n${[...opening, columnLoops(kernel, block)].join('\n')}\n}\n`;
 }

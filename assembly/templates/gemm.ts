@@ -228,6 +228,8 @@ export function kernelSource(kernel: Kernel): string {
       return axpyKernel(kernel, Number(ROWS_AT_ONCE.exec(kernel.name)?.[1]));
     case 'dot':
       return dotKernel(kernel, Number(ROWS_AT_ONCE.exec(kernel.name)?.[1]));
+    case 'depthwise':
+      throw new Error('depthwise kernels have templates of their own');
     default:
       throw new Error(`no template for ${kernel.family satisfies never}`);
   }

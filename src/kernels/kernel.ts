@@ -28,7 +28,8 @@ export interface Kernel {
   readonly form: KernelForm;
   readonly mr: number;
   readonly nr: number;
-  /** Taps that a depthwise kernel has unrolled; undefined for one that loops over any number. */
+  /** Taps that a depthwise kernel has unrolled, and its vertical stride, 0 for any; undefined for one that loops over any
+   *  number of taps. */
   readonly taps?: { readonly kH: number; readonly kW: number; readonly strideH: number };
   /** Each element accumulates in k order, multiply then add, starting from C: the same bits in every blocking. */
   readonly deterministic: boolean;

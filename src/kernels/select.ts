@@ -61,7 +61,8 @@ export function servesBy(kernel: Kernel, p: ConvProblem, algorithm: ConvAlgorith
 function fitsTaps({ taps }: Kernel, p: ConvProblem): boolean {
   if (!taps) return true;
   const { kH, kW, strideH } = taps;
-  return p.layout === 'nchw' && kH === p.kH && kW === p.kW && strideH === p.strideH && p.dilationH === 1;
+  if (p.layout !== 'nchw' || kH !== p.kH || kW !== p.kW) return false;
+  return strideH === 0 || (strideH === p.strideH && p.dilationH === 1);
 }
 
 function serves(kernel: Kernel, p: Problem): boolean {

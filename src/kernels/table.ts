@@ -5,6 +5,7 @@
  * A name is a data sheet: `f32_gemm_6x8__relaxed_loadsplat_k2` is what it computes and its register block, then after
  * the double underscore the feature it needs and the trick it uses.
  */
+import { depthwiseRows, finishesRowsOf } from './depthwise.ts';
 import type { Kernel, KernelFeature, KernelForm } from './kernel.ts';
 
 export type { Kernel, KernelFamily, KernelFeature, KernelForm } from './kernel.ts';
@@ -128,6 +129,7 @@ function rowsOf(feature: KernelFeature): Kernel[] {
     ...REVECTORIZED_BLOCKS.map((block) => gemmRow(block, feature, 'packed', 'sum')),
     ...DIRECT_BLOCKS.map((block) => gemmRow(block, feature, 'direct', 'plain')),
     ...OFFSET_BLOCKS.map((block) => offsetRow(block, feature)),
+    ...depthwiseRows(feature),
     vectorRow('axpy', feature, 4),
     vectorRow('axpy', feature, 8),
     vectorRow('dot', feature, 1),
@@ -156,9 +158,10 @@ export function kernelTableText(): string {
 }
 
 /** The kernel that finishes rows below the last whole block: the one-row partner of the same width for kernels that read A
- *  in place, else the kernel itself. */
+ *  in place, one of a single row for depthwise ones, else the kernel itself. */
 export function oneRowPartner(kernel: Kernel): Kernel {
   const { family, feature, nr } = kernel;
+  if (family === 'depthwise') return KERNELS.find((k) => finishesRowsOf(k, kernel)) ?? kernel;
   if ((family !== 'direct' && family !== 'offset') || kernel.mr === 1) return kernel;
   const partner = KERNELS.find(
     (k) => k.family === family && k.mr === 1 && k.nr === nr && k.feature === feature,

@@ -11,7 +11,7 @@ const EXTENTS = [
 ];
 /** The oracle is slow on purpose. */
 const MOST_WORK = 150_000;
-const ACTIVATIONS: readonly Activation[] = [
+const ACTIVATIONS: readonly Activation<TensorLike>[] = [
   'relu',
   'gelu',
   'silu',

@@ -43,10 +43,11 @@ export interface AskedPool {
 }
 
 /**
- * How far Winograd may be off: |error| <= c * eps * sum over input channels of (largest |x|) * (sum of |w|), eps = 2^-23, where the
- * largest |x| is that of the image, since a transform mixes all pixels of its tile. Measured: see test/ops/conv/winograd.test.ts.
+ * How far Winograd may be off: |error| <= (c + channels / 32) * eps * sum over input channels of (largest |x|) * (sum of |w|), with
+ * eps = 2^-23. A transform mixes all pixels of its tile, so no element can rely on its own window being small: the largest |x| is
+ * that of the image. Measured, see test/ops/conv/winograd.test.ts: with one channel up to 1.9 and 7.8.
  */
-export const WINOGRAD_BOUND = { winograd2: 2, winograd4: 12 } as const;
+export const WINOGRAD_BOUND = { winograd2: 4, winograd4: 12 } as const;
 
 /** One of the two directions of a window. */
 export interface Axis {
@@ -269,7 +270,8 @@ export function convOracle(asked: AskedConv): Answer {
   const plain = sumTaps(x, w, groups, axes);
   if (algorithm !== 'winograd2' && algorithm !== 'winograd4') return finish(plain, shape, asked);
   const sizes = winogradSizes(x, w, groups, shape.height * shape.width);
-  return finish({ values: plain.values, sizes, slack: WINOGRAD_BOUND[algorithm] / 1.5 }, shape, asked);
+  const slack = (WINOGRAD_BOUND[algorithm] + w.shape[1]! / 32) / 1.5;
+  return finish({ values: plain.values, sizes, slack }, shape, asked);
 }
 
 /** The same over one extent, for operands of rank 3. */

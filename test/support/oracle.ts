@@ -15,7 +15,7 @@ export interface Asked {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: ArrayWithShape | undefined;
-  readonly activation?: Activation;
+  readonly activation?: Activation<ArrayWithShape>;
   readonly alpha?: number;
   readonly beta?: number;
   /** The values of `out` before the call. */

@@ -19,7 +19,9 @@ interface Places {
 }
 
 function faultAt(backend: WasmBackend, kernel: Kernel, columns: number, at: Places): string | undefined {
-  const { kH, kW, strideH } = kernel.taps ?? GENERAL;
+  const { kH, kW } = kernel.taps ?? GENERAL;
+  // kernels of one row take any stride
+  const strideH = kernel.taps?.strideH || GENERAL.strideH;
   const { mr } = kernel;
   const taps = kH * kW;
   const w = backend.view(at.weights, taps);

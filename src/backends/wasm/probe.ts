@@ -98,14 +98,14 @@ function depthwiseRun(
   c: number,
 ): { run: () => void; flops: number } {
   const [columns, pitch, times] = [112, 128, 8];
-  const { kH, kW, strideH } = taps ?? { kH: 3, kW: 3, strideH: 1 };
+  const { kH, kW, strideH } = taps ?? { kH: 3, kW: 3, strideH: 0 };
   // weights are ones; the table of tap offsets is all zeros, which is as good as any for time
   const table = ZEROS_ADDRESS;
   const row = 4 * pitch;
   return {
     run: () => {
       for (let i = 0; i < times; i++)
-        call(columns, weights, kH * kW, strip, row, table, row * strideH, c, row);
+        call(columns, weights, kH * kW, strip, row, table, row * (strideH || 1), c, row);
     },
     flops: 2 * times * mr * columns * kH * kW,
   };

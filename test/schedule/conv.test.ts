@@ -1,0 +1,131 @@
+/** Lowering of convolutions: whatever the plan, every element of the result is computed by one step, which waits for all it reads. */
+import test from 'tape';
+import { KERNELS } from '../../src/kernels/table.ts';
+import { convPlans } from '../../src/plan/conv/candidates.ts';
+import { WIDE } from '../../src/plan/ladders.ts';
+import type { Plan } from '../../src/plan/plan.ts';
+import type { Program, Step } from '../../src/plan/program.ts';
+import { algorithmsFor, type ConvProblem, convProblem } from '../../src/problem/conv.ts';
+import { windowOf } from '../../src/problem/window.ts';
+import { lowerConv, lowerWeights } from '../../src/schedule/lower/conv.ts';
+import { weightForm } from '../../src/schedule/lower/weights.ts';
+import { Random, seeded } from '../support/seed.ts';
+
+const WEIGHT_STEPS = ['packA', 'packFilters', 'winogradWeights', 'filtersByTap'];
+const TILE_STEPS = ['tile', 'patchTile', 'offsetTile', 'segmentTile', 'depthwise', 'winogradTile'];
+
+function randomConv(random: Random): ConvProblem {
+  const depthwise = random.chance(0.2);
+  const groups = depthwise ? random.int(2, 12) : random.pick([1, 1, 2, 3]);
+  const inC = depthwise ? groups : groups * random.int(1, 6);
+  const outC = groups * random.int(1, depthwise ? 2 : 20);
+  const k = random.pick([1, 1, 2, 3, 3, 5]);
+  const stride = random.pick([1, 1, 2, 3]);
+  const extents = { height: random.int(k, 24), width: random.int(k, 40) };
+  const window = windowOf(
+    extents,
+    { kH: k, kW: k },
+    { stride, padding: random.pick([0, 0, 1, 2, 'same' as const]) },
+  );
+  const layout = random.chance(0.3) ? ('nhwc' as const) : ('nchw' as const);
+  const prepacked = random.chance(0.5);
+  return convProblem({ batch: random.int(1, 3), inC, outC }, window, { groups, layout, prepacked });
+}
+
+/** Elements of the result that a tile computes, as indices. */
+function elementsOf(p: ConvProblem, plan: Plan, step: Step): number[] {
+  const plane = p.outH * p.outW;
+  const found: number[] = [];
+  const nchw = (channels: [number, number], pixels: [number, number]) => {
+    for (let c = channels[0]; c < channels[1]; c++)
+      for (let x = pixels[0]; x < pixels[1]; x++) found.push(step.c + c * plane + x);
+  };
+  const nhwc = (pixels: [number, number], channels: [number, number]) => {
+    for (let x = pixels[0]; x < pixels[1]; x++)
+      for (let c = channels[0]; c < channels[1]; c++) found.push(step.c + x * p.outC + c);
+  };
+  const m: [number, number] = [step.m0, step.m0 + step.rows];
+  const n: [number, number] = [step.n0, step.n0 + step.cols];
+  const rows = ([from, to]: [number, number], side = 1): [number, number] => [
+    from * side * p.outW,
+    Math.min(p.outH, to * side) * p.outW,
+  ];
+  if (step.op === 'tile') {
+    if (step.first) (p.layout === 'nchw' ? nchw : nhwc)(m, n);
+  } else if (step.op === 'patchTile') nchw(m, n);
+  else if (step.op === 'offsetTile') nchw(m, rows(n));
+  else if (step.op === 'segmentTile') nhwc(rows(m), n);
+  else if (step.op === 'winogradTile') nchw(m, rows(n, plan.algorithm === 'winograd2' ? 2 : 4));
+  else if (p.layout === 'nchw') nchw([step.k0, step.k0 + step.ks], rows(n));
+  else nhwc(rows(n), [0, p.outC]);
+  return found;
+}
+
+function fault(p: ConvProblem, program: Program): string | undefined {
+  const { plan, steps } = program;
+  const count = new Uint8Array(p.batch * p.outC * p.outH * p.outW);
+  for (const [index, step] of steps.entries()) {
+    if (step.needs > index || step.needs < (steps[index - 1]?.needs ?? 0))
+      return `step ${index} needs ${step.needs}`;
+    if (!TILE_STEPS.includes(step.op)) continue;
+    // whoever prepares what tiles read comes before, in a phase that they wait for
+    const before = steps.slice(0, index).filter(({ op }) => !TILE_STEPS.includes(op));
+    if (before.length > 0 && step.needs < steps.indexOf(before.at(-1)!) + 1)
+      return `step ${index} does not wait`;
+    for (const at of elementsOf(p, plan, step)) {
+      if (at < 0 || at >= count.length) return `step ${index} leaves the result`;
+      count[at]!++;
+    }
+  }
+  const wrong = count.findIndex((times) => times !== 1);
+  if (wrong >= 0) return `element ${wrong} is computed ${count[wrong]} times`;
+  const forms = steps.some(({ op }) => WEIGHT_STEPS.includes(op));
+  if (p.prepacked && forms && !(plan.algorithm === 'gemm' && p.layout === 'nhwc'))
+    return 'weights are prepared in spite of being prepacked';
+  return undefined;
+}
+
+test(seeded('convolution steps: each element once, in an order that waits'), (t) => {
+  const random = new Random(71);
+  const seen = new Map<string, number>();
+  const faults: string[] = [];
+  for (let turn = 0; turn < 60; turn++) {
+    const p = randomConv(random);
+    const plans = convPlans(p, KERNELS, WIDE, [1, 2]);
+    for (const algorithm of algorithmsFor(p)) {
+      const ways = plans.filter((plan) => plan.algorithm === algorithm);
+      if (ways.length === 0) faults.push(`no plan for ${algorithm}`);
+      for (let pick = 0; pick < 3; pick++) {
+        const plan = random.pick(ways);
+        const reason = fault(p, lowerConv(p, plan));
+        if (reason) faults.push(`${JSON.stringify(p)} ${JSON.stringify(plan)}: ${reason}`);
+        seen.set(`${algorithm} ${p.layout}`, (seen.get(`${algorithm} ${p.layout}`) ?? 0) + 1);
+      }
+    }
+  }
+  t.deepEqual(faults.slice(0, 3), []);
+  t.ok(seen.size >= 8, [...seen].map(([name, count]) => `${name}: ${count}`).join(', '));
+  t.end();
+});
+
+test(seeded('convolution steps: forms of weights fill what tiles read'), (t) => {
+  const random = new Random(71);
+  let checked = 0;
+  for (let turn = 0; turn < 60; turn++) {
+    const p = { ...randomConv(random), prepacked: true };
+    for (const plan of convPlans(p, KERNELS, WIDE, [1]).filter(() => random.chance(0.02))) {
+      const form = weightForm(p, plan);
+      const program = lowerWeights(p, plan);
+      if ((form === undefined) !== (program === undefined)) t.fail('a form without steps');
+      if (!form || !program) continue;
+      checked++;
+      const wanted = Math.max(program.packedAElements, program.packedBElements);
+      if (plan.algorithm !== 'gemm' && wanted < form.elements)
+        t.fail(`${form.name}: ${form.elements} of ${wanted}`);
+      if (!program.steps.every(({ op }) => WEIGHT_STEPS.includes(op) || op === 'packB'))
+        t.fail('other steps');
+    }
+  }
+  t.ok(checked > 30, `${checked} forms`);
+  t.end();
+});
