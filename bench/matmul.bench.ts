@@ -9,7 +9,7 @@ import { flopsOf, makeOperands } from '../src/cli/bench/operands.ts';
 import { ours } from '../src/cli/bench/ours.ts';
 import { plainJs } from '../src/cli/bench/peers/plain-js.ts';
 import { isAbsent } from '../src/cli/bench/types.ts';
-import { printShape, type Shape } from '../src/cli/shapes/index.ts';
+import { type MatmulShape, printShape } from '../src/cli/shapes/index.ts';
 import { createRuntime, type Runtime } from '../src/index.ts';
 import { addCase, conclude, prepareVerified, shapesNamed } from './support.ts';
 
@@ -17,7 +17,8 @@ import { addCase, conclude, prepareVerified, shapesNamed } from './support.ts';
 const PLAIN_JS_FLOPS = 1e8;
 
 export async function main([list = 'quick']: readonly string[]): Promise<void> {
-  const shapes = shapesNamed(list);
+  const shapes = shapesNamed(list).filter((shape) => shape.kind !== 'conv');
+  if (shapes.length === 0) throw new Error(`The list "${list}" has no matrix products.`);
   const runtime = await createRuntime();
   try {
     for (const shape of shapes) await suite(runtime, shape);
@@ -26,7 +27,7 @@ export async function main([list = 'quick']: readonly string[]): Promise<void> {
   }
 }
 
-async function suite(runtime: Runtime, shape: Shape): Promise<void> {
+async function suite(runtime: Runtime, shape: MatmulShape): Promise<void> {
   const operands = makeOperands(shape);
   const { a, b: right, batch } = operands;
   const { m, k, n, transposeB = false } = shape;

@@ -8,7 +8,7 @@ import {
   PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_KERNEL,
   PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_K_W, PROGRAM_MAXIMUM, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_NHWC, PROGRAM_OFFSETS,
   PROGRAM_OUT_CHANNELS, PROGRAM_OUT_H, PROGRAM_OUT_W, PROGRAM_PAD_BOTTOM, PROGRAM_PAD_LEFT, PROGRAM_PAD_RIGHT, PROGRAM_PAD_TOP,
-  PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS,
+  PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS, PROGRAM_WIDE,
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_N0,
 } from '../gen/layout';
 
@@ -31,8 +31,9 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
       load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), load<i32>(program, PROGRAM_MR),
       x + (channel / multiplier) * planeIn, to, w + (channel * kH * kW << 2), inH, inW, outW, kH, kW,
       load<i32>(program, PROGRAM_STRIDE_H), load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_DILATION_H),
-      load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), n0, cols,
+      load<i32>(program, PROGRAM_DILATION_W), load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), n0, cols,
       load<usize>(program, PROGRAM_OFFSETS), load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), strip,
+      load<i32>(program, PROGRAM_WIDE) != 0,
     );
     finishBlock(job, program, record, to + (n0 * outW << 2), planeOut, channel, 1, n0 * outW, cols * outW, scratch);
   }

@@ -1,48 +1,97 @@
 /** Depthwise convolution: one filter a channel, taps in the order (kh, kw), sums from +0. */
 import { fillStrip } from './strip';
 
-/**
- * Output rows y0, rows of one channel of an NCHW image: the plane at `x` (inH x inW) under the kH x kW filter at `w` to the
- * plane at `y` (rows of outW floats). `kernel` computes `mr` rows at once, `oneRow` those that are left; both are places in
- * the table of functions. `offsets` is their table of byte offsets (assembly/templates/depthwise.ts).
- *
- * Input rows of `stripRows` output rows at a time go through `strip`, in this thread's own space. Where phasePitch is inW,
- * the stride 1 and no window looks outside, strips would be copies as they are, so the image is read in place.
- */
-export function depthwisePlane(
-  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
-  kH: i32, kW: i32, strideH: i32, strideW: i32, dilationH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32,
+/** Rows from `y0` up to `end` through strips: see depthwisePlane. */
+function rowsByStrip(
+  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32, taps: i32, span: i32,
+  strideH: i32, strideW: i32, dilationH: i32, padTop: i32, padLeft: i32, y0: i32, end: i32,
   offsets: usize, phasePitch: i32, stripRows: i32, strip: usize,
 ): void {
   const rowPitch = strideW * phasePitch;
   const row = <usize>rowPitch << 2;
   const tapRow = row * dilationH, outputRow = row * strideH, ldc = <usize>outW << 2;
-  const span = (kH - 1) * dilationH + 1;
-  const taps = <usize>(kH * kW);
-  // a row shorter than a vector is read past its end
-  const aligned = strideW == 1 && padLeft == 0 && phasePitch == inW && outW >= 4;
-  const end = y0 + rows;
   for (let top = y0; top < end; ) {
-    const row0 = top * strideH - padTop;
-    let count = min(stripRows, end - top);
-    let b = strip;
-    if (aligned && row0 >= 0 && (end - 1) * strideH - padTop + span <= inH) {
-      count = end - top;
-      b = x + row0 * row;
-    } else fillStrip(x, inH, inW, row0, (count - 1) * strideH + span, padLeft, strideW, phasePitch, rowPitch, 0, strip);
-    let c = y + top * ldc;
-    let r = 0;
-    for (; r + mr <= count; r += mr) {
-      call_indirect<void>(kernel, outW, w, taps, b, tapRow, offsets, outputRow, c, ldc);
-      b += mr * outputRow;
-      c += mr * ldc;
-    }
-    for (; r < count; r++) {
-      call_indirect<void>(oneRow, outW, w, taps, b, tapRow, offsets, outputRow, c, ldc);
-      b += outputRow;
-      c += ldc;
-    }
+    const count = min(stripRows, end - top);
+    fillStrip(x, inH, inW, top * strideH - padTop, (count - 1) * strideH + span, padLeft, strideW, phasePitch, rowPitch, 0, strip);
+    rowsInPlace(kernel, oneRow, mr, strip, y + top * ldc, w, outW, taps, tapRow, outputRow, offsets, ldc, count);
     top += count;
+  }
+}
+
+/** `count` rows of `columns` outputs whose taps all lie in memory from `b` on. */
+function rowsInPlace(
+  kernel: i32, oneRow: i32, mr: i32, b: usize, c: usize, w: usize, columns: i32, taps: i32, tapRow: usize, outputRow: usize,
+  offsets: usize, ldc: usize, count: i32,
+): void {
+  let r = 0;
+  for (; r + mr <= count; r += mr) {
+    call_indirect<void>(kernel, columns, w, <usize>taps, b, tapRow, offsets, outputRow, c, ldc);
+    b += mr * outputRow;
+    c += mr * ldc;
+  }
+  for (; r < count; r++) {
+    call_indirect<void>(oneRow, columns, w, <usize>taps, b, tapRow, offsets, outputRow, c, ldc);
+    b += outputRow;
+    c += ldc;
+  }
+}
+
+/** Columns from..to of one output row whose windows hang over the sides of the image; `x` is the first tap row. */
+function edgeColumns(
+  x: usize, inW: i32, w: usize, kH: i32, kW: i32, dilationH: i32, dilationW: i32, padLeft: i32, from: i32, to: i32, y: usize,
+): void {
+  for (let column = from; column < to; column++) {
+    let sum: f32 = 0, tap = w;
+    for (let kh = 0; kh < kH; kh++) {
+      const row = x + (<usize>(kh * dilationH * inW) << 2);
+      for (let kw = 0; kw < kW; kw++) {
+        const at = column - padLeft + kw * dilationW;
+        // taps in the padding are multiplied too: a weight that is not finite must show
+        sum += load<f32>(tap) * (<u32>at < <u32>inW ? load<f32>(row + (<usize>at << 2)) : 0);
+        tap += 4;
+      }
+    }
+    store<f32>(y + (<usize>column << 2), sum);
+  }
+}
+
+/**
+ * Output rows y0, rows of one channel of an NCHW image: the plane at `x` (inH x inW) under the kH x kW filter at `w` to the
+ * plane at `y` (rows of outW floats). `kernel` computes `mr` rows at once, `oneRow` those that are left; both are places in
+ * the table of functions. `offsets` is their table of byte offsets (assembly/templates/depthwise.ts).
+ *
+ * Input rows of `stripRows` output rows at a time go through `strip`, in this thread's own space. On wide maps the copy costs
+ * as much as the sums, so with `wide` (horizontal stride 1, and a kernel whose table does not know the pitch) the middle of
+ * the rows that lie inside is read where it is, and the columns at the sides are summed one by one.
+ */
+export function depthwisePlane(
+  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
+  kH: i32, kW: i32, strideH: i32, strideW: i32, dilationH: i32, dilationW: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32,
+  offsets: usize, phasePitch: i32, stripRows: i32, strip: usize, wide: bool,
+): void {
+  const span = (kH - 1) * dilationH + 1, taps = kH * kW, end = y0 + rows;
+  // rows from..until see no padding above or below, columns x0..x1 none at the sides
+  const from = wide ? min(end, max(y0, (padTop + strideH - 1) / strideH)) : end;
+  const until = wide ? min(end, max(from, (inH + padTop - span) / strideH + 1)) : end;
+  rowsByStrip(
+    kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, y0, from,
+    offsets, phasePitch, stripRows, strip,
+  );
+  if (from < until) {
+    const x0 = padLeft, x1 = min(outW, inW + padLeft - (kW - 1) * dilationW);
+    const row = <usize>inW << 2, ldc = <usize>outW << 2, outputRow = row * strideH;
+    const first = x + (from * strideH - padTop) * row, to = y + from * ldc;
+    rowsInPlace(
+      kernel, oneRow, mr, first, to + (<usize>x0 << 2), w, x1 - x0, taps, row * dilationH, outputRow, offsets, ldc, until - from,
+    );
+    for (let r = 0; r < until - from; r++) {
+      edgeColumns(first + r * outputRow, inW, w, kH, kW, dilationH, dilationW, padLeft, 0, x0, to + r * ldc);
+      edgeColumns(first + r * outputRow, inW, w, kH, kW, dilationH, dilationW, padLeft, x1, outW, to + r * ldc);
+    }
+    rowsByStrip(
+      kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, until, end,
+      offsets, phasePitch, stripRows, strip,
+    );
   }
 }
 

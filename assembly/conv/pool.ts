@@ -158,6 +158,18 @@ function poolPixel<Maximum>(
     v128.store(to, isInteger<Maximum>() ? m2 : f32x4.div(m2, divisor), 32);
     v128.store(to, isInteger<Maximum>() ? m3 : f32x4.div(m3, divisor), 48);
   }
+  for (; q + 16 <= bytes; q += 16) {
+    let m = start, row = x + q;
+    for (let r = 0; r < rows; r++) {
+      let p = row;
+      for (let i = 0; i < columns; i++) {
+        m = pick<Maximum>(m, v128.load(p));
+        p += columnStep;
+      }
+      row += rowStep;
+    }
+    v128.store(y + q, isInteger<Maximum>() ? m : f32x4.div(m, divisor));
+  }
   for (; q < bytes; q += 4) {
     let m = startOf<Maximum>();
     for (let r = 0; r < rows; r++)

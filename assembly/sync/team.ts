@@ -11,12 +11,13 @@
 import {
   CLOSED,
   JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
-  OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
-  OP_SEGMENT_TILE, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
+  OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_FOLD, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
+  OP_SEGMENT_TILE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
   TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY,
 } from '../gen/layout';
 import { depthwise, filtersByTap, pool } from '../conv/channelwise';
+import { fold, tapFilters } from '../conv/fold';
 import { offsetTile, packFilters, pad, patchTile, segmentTile } from '../conv/tiles';
 import { winogradPanels, winogradTile, winogradTransform } from '../conv/winograd_steps';
 import { packA, packB, tile, vector } from '../gemm/macro';
@@ -76,6 +77,8 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
     case OP_WINOGRAD_INPUT: winogradTransform(job, program, record, scratch); break;
     case OP_WINOGRAD_TILE: winogradTile(job, program, record, scratch); break;
     case OP_POOL: pool(job, program, record, scratch); break;
+    case OP_FOLD: fold(job, program, record, scratch); break;
+    case OP_TAP_FILTERS: tapFilters(job, program, record); break;
     default: unreachable();
   }
 }

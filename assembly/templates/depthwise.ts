@@ -13,8 +13,8 @@
  *   strip's last column, at most 12 bytes.
  *
  * V8 puts all loads of a basic block at its top, which spills as soon as there are more than registers. So branches that are
- * never taken (strides are multiples of 4) end a block every few taps. Without them (112 x 112, one thread, plain SIMD)
- * 5x5_s1_r4x4 fell from 24 to 19 GFLOP/s on Node 24, 3x3_s1_r2x8 from 26 to 23.
+ * never taken (strides are multiples of 4) end a block every few taps. Node 24, one thread, GFLOP/s: 3x3_s1_r4x8__relaxed
+ * has 40 with a branch after each tap, 19 with one after each row (rows of 512); 5x5_s1_r4x4__simd 24 with, 19 without.
  */
 import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
 
@@ -26,7 +26,7 @@ const SIGNATURE =
 /** So many weights stay in registers (of 15) with their columns' offsets; more are loaded where they are used. */
 const HELD_WEIGHTS = 9;
 
-/** Taps from one of the branches to the next where weights are loaded too. */
+/** Taps from one of the branches to the next in kernels that load weights where they use them. */
 const FENCE_TAPS = 2;
 
 function multiplyAdd(feature: KernelFeature, acc: string, a: string, b: string): string {
@@ -54,7 +54,7 @@ function isHeld({ kH, kW }: Taps): boolean {
 function rowsBlock({ mr, feature }: Kernel, taps: Taps): Block {
   const { kH, kW, strideH } = taps;
   const held = isHeld(taps);
-  const fence = held ? kW : FENCE_TAPS;
+  const fence = held ? (mr > 1 ? 1 : kW) : FENCE_TAPS;
   const step = (i: number, kw: number, vectors: number): string[] => {
     const data = range(vectors).map((v) => `d${i}_${kw}_${v}`);
     const lines = [`    const p${i}_${kw} = q + ${held ? `o${kw}` : `load<usize>(cin, ${4 * kw})`};`];

@@ -47,9 +47,9 @@ export function selectShapes(
   return { name: names.join(','), shapes: distinct(lists.flatMap(({ shapes }) => shapes)) };
 }
 
-/** `64x64x64,1x4096x4096` or a file; a file that is named like a shape can be given as `./64x64x64`. */
+/** `64x64x64,conv 1x3x8x8 4 3x3` or a file; a file that is named like a shape can be given as `./64x64x64`. */
 function readShapes(argument: string, cwd: string): ShapeSelection {
-  const inline = /^\s*\d+\s*[x×*]\s*\d/i.test(argument);
+  const inline = /^\s*(?:conv\s|\d+\s*[x×*]\s*\d)/i.test(argument);
   if (inline)
     return { name: 'given shapes', shapes: distinct(argument.split(',').map((text) => parseShape(text))) };
   let content: string;
@@ -68,7 +68,7 @@ function readShapes(argument: string, cwd: string): ShapeSelection {
   }
 }
 
-/** The same product under two names would be measured twice and be ambiguous in a comparison. */
+/** The same shape under two names would be measured twice and be ambiguous in a comparison. */
 function distinct(shapes: readonly Shape[]): readonly Shape[] {
   return [...new Map(shapes.map((shape) => [printShape(shape), shape])).values()];
 }

@@ -1,6 +1,7 @@
 /** The program: its commands, and how a failure becomes text or JSON and an exit code. */
 import { Command, CommanderError } from 'commander';
 import { defineBench } from './commands/bench.ts';
+import { defineChart } from './commands/chart.ts';
 import { defineCompare } from './commands/compare.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineExplain } from './commands/explain.ts';
@@ -39,12 +40,17 @@ export async function runProgram(argv: readonly string[], host: Host): Promise<E
 
 function makeProgram(host: Host, run: Run): Command {
   const program = new Command('tesserae')
-    .description('Matrix products chosen by measurement: look at the machine, measure, tune, explain.')
+    .description(
+      'Matrix products and convolutions chosen by measurement: look at the machine, measure, tune, explain.',
+    )
     .version(packageFacts().version)
     .exitOverride()
     .configureOutput({ writeOut: (text) => host.out(text), writeErr: (text) => host.err(text) })
     .addHelpText('after', HELP);
-  const commands = [defineDoctor, defineBench, defineCompare, defineTune, defineExplain, defineWisdom];
+  const commands = [
+    ...[defineDoctor, defineBench, defineCompare, defineChart],
+    ...[defineTune, defineExplain, defineWisdom],
+  ];
   for (const define of commands) define(program, run);
   return program;
 }

@@ -21,6 +21,7 @@ const VARIANTS: readonly Variant[] = [
   { size: 3, strideH: 0, mr: 1, nr: 16 },
   { size: 3, strideH: 1, mr: 2, nr: 4 },
   { size: 3, strideH: 1, mr: 2, nr: 8 },
+  { size: 3, strideH: 1, mr: 3, nr: 8 },
   { size: 3, strideH: 1, mr: 4, nr: 4 },
   { size: 3, strideH: 1, mr: 4, nr: 8 },
   { size: 3, strideH: 2, mr: 2, nr: 4 },

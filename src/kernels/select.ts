@@ -73,6 +73,7 @@ function serves(kernel: Kernel, p: Problem): boolean {
     case 'conv':
       return algorithmsFor(p).some((algorithm) => servesBy(kernel, p, algorithm));
     case 'pool':
+    case 'fold':
       return false;
     default:
       throw new Error(`unknown problem ${p satisfies never}`);

@@ -26,15 +26,18 @@ export interface Request {
   runReference(core: Core, at: readonly number[], out: DenseTensor): void;
 }
 
+/** What of a request lies in memory. */
+export type Placed = Pick<Request, 'inputs' | 'shape' | 'out'>;
+
 /** A call's memory: inputs in place, the result made. `release` gives back whatever was taken, after a failure also a
  *  result that nobody will see. */
-class Placement {
-  readonly #request: Request;
+export class Placement {
+  readonly #request: Placed;
   readonly at: number[] = [];
   #made: DenseTensor | undefined;
   #out: DenseTensor | undefined;
 
-  constructor(core: Core, request: Request) {
+  constructor(core: Core, request: Placed) {
     this.#request = request;
     try {
       for (const input of request.inputs) this.at.push(input ? input.place() : 0);

@@ -190,7 +190,7 @@ export function makeTrial(core: Trier, p: Problem): Trial {
     for (const address of held.splice(0)) core.backend.free(address);
   };
   try {
-    if (p.op === 'pool') throw new Error('pooling is not tuned');
+    if (p.op === 'pool' || p.op === 'fold') throw new Error(`a ${p.op} is not tuned`);
     const parts =
       p.op === 'matmul' ? matmulTrial(core, p, take) : convTrial(core, p, take, (own) => kept.push(own));
     const result = () => core.backend.view(parts.c, resultElements(p));

@@ -20,6 +20,7 @@ export function candidatePlans(
     case 'conv':
       return convPlans(p, kernels, ladders, threads);
     case 'pool':
+    case 'fold':
       return [];
     default:
       throw new Error(`no plans for ${p satisfies never}`);
@@ -36,6 +37,7 @@ export function planFits(p: Problem, plan: Plan, kernel: Kernel): boolean {
     case 'conv':
       return convPlanFits(p, plan, kernel);
     case 'pool':
+    case 'fold':
       return false;
     default:
       throw new Error(`no plans for ${p satisfies never}`);

@@ -19,6 +19,7 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
     case 'conv':
       return convMs(p, plan, machine);
     case 'pool':
+    case 'fold':
       return Number.POSITIVE_INFINITY;
     default:
       throw new Error(`no estimate for ${p satisfies never}`);
@@ -27,7 +28,7 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
 
 /** A kernel's speed on whole blocks, less what padding to its blocks would waste on this problem. */
 export function usefulGflops(p: Problem, kernel: Kernel, machine: MachineProfile): number {
-  if (p.op === 'pool') return 0;
+  if (p.op === 'pool' || p.op === 'fold') return 0;
   const [m, n, k] =
     p.op === 'matmul'
       ? [p.m, p.n, p.k]

@@ -17,6 +17,8 @@ import type { Plan } from './plan.ts';
  * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
  * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
  * - `pool`: output rows of some channels.
+ * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
+ *   filters of a 1x1 convolution (NHWC).
  */
 export type StepOp =
   | 'packA'
@@ -33,7 +35,9 @@ export type StepOp =
   | 'winogradWeights'
   | 'winogradInput'
   | 'winogradTile'
-  | 'pool';
+  | 'pool'
+  | 'fold'
+  | 'tapFilters';
 
 export interface Step {
   readonly op: StepOp;
@@ -105,7 +109,8 @@ export const CONSTANT_FIELDS = [
   'tileSide',
   'stepA',
   'stepB',
-  'multiplier', // output channels for each input channel (depthwise)
+  'multiplier', // output channels for each input channel (depthwise), or in each group (folding)
+  'wide', // rows are read in place, but for their ends (depthwise)
   'stripRows', // output rows whose input rows fit one strip (depthwise, pooling)
   'maximum', // the largest value, not the mean (pooling)
   'countPadding',

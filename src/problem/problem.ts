@@ -1,9 +1,10 @@
 /** Every problem there is. */
 import { type ConvProblem, convFlops, convKey } from './conv.ts';
+import { type FoldProblem, foldFlops, foldKey } from './fold.ts';
 import { type MatmulProblem, flopsOf as matmulFlops, matmulKey } from './matmul.ts';
 import { type PoolProblem, poolFlops, poolKey } from './pool.ts';
 
-export type Problem = MatmulProblem | ConvProblem | PoolProblem;
+export type Problem = MatmulProblem | ConvProblem | PoolProblem | FoldProblem;
 
 /** Canonical key: equal problems have equal keys. */
 export function keyOf(p: Problem): string {
@@ -14,6 +15,8 @@ export function keyOf(p: Problem): string {
       return convKey(p);
     case 'pool':
       return poolKey(p);
+    case 'fold':
+      return foldKey(p);
     default:
       throw new Error(`no key for ${p satisfies never}`);
   }
@@ -28,6 +31,8 @@ export function flopsOf(p: Problem): number {
       return convFlops(p);
     case 'pool':
       return poolFlops(p);
+    case 'fold':
+      return foldFlops(p);
     default:
       throw new Error(`no count for ${p satisfies never}`);
   }
@@ -39,6 +44,7 @@ export function resultElements(p: Problem): number {
     case 'matmul':
       return p.batch * p.m * p.n;
     case 'conv':
+    case 'fold':
       return p.batch * p.outC * p.outH * p.outW;
     case 'pool':
       return p.batch * p.channels * p.outH * p.outW;

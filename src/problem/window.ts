@@ -79,7 +79,8 @@ function sameAxis(
   return lower ? [total - less, less] : [less, total - less];
 }
 
-function readSides(padding: Exclude<Padding, string>): [number, number, number, number] {
+/** Padding in pixels: top, left, bottom, right. */
+export function readSides(padding: Exclude<Padding, string>): [number, number, number, number] {
   const sides = typeof padding === 'number' ? [padding, padding, padding, padding] : padding;
   const good = Array.isArray(sides) && sides.every((x) => Number.isSafeInteger(x) && x >= 0);
   if (good && sides.length === 2) return [sides[0]!, sides[1]!, sides[0]!, sides[1]!];

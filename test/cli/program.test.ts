@@ -26,6 +26,12 @@ test('program: usage errors end with 2 and help where they can', async (t) => {
     ['tune --effort estimate', /no effort "estimate"/],
     ['explain matmull 1x2x3', /no operation "matmull"[\s\S]*Did you mean "matmul"\?/],
     ['explain matmul 1x2', /"1x2" is no shape/],
+    ['explain conv 1x2x3 4 3x3', /"conv 1x2x3 4 3x3" is no shape/],
+    ['explain conv 1x2x8x8 4 3x3 --transpose-b', /are for matmul/],
+    ['explain matmul conv 1x2x8x8 4 3x3', /is no shape/],
+    ['bench --suite conv-resnet', /Did you mean "conv-resnet50"\?/],
+    ['chart', /missing required argument/],
+    ['chart nowhere.json', /cannot read nowhere.json: ENOENT/],
     ['explain matmul 1x2x3 --activation rellu', /Did you mean "relu"\?/],
     ['explain', /missing required argument/],
     ['compare a.json', /missing required argument/],
@@ -50,7 +56,7 @@ test('program: help and version end with 0, and help documents the exit codes', 
   const help = await runFake(['--help']);
   t.equal(help.code, 0);
   t.match(help.out, /130 {2}interrupted/);
-  for (const name of ['doctor', 'bench', 'compare', 'tune', 'explain', 'wisdom']) {
+  for (const name of ['doctor', 'bench', 'compare', 'chart', 'tune', 'explain', 'wisdom']) {
     const { code, out } = await runFake([name, '--help']);
     t.equal(code, 0, name);
     t.match(out, /--json/.test(out) || name === 'wisdom' ? /Usage/ : /--json/, `${name} has --json`);
@@ -67,6 +73,9 @@ test('program: with --json, stdout is one document whatever happens', async (t) 
     [['bench', '--shapes', '8x8x8', ...FAST], 0],
     [['tune', '--shapes', '8x8x8'], 0],
     [['explain', 'matmul', '1x2x3'], 0],
+    [['explain', 'conv', '1x2x8x8', '4', '3x3', 'p1'], 0],
+    [['bench', '--shapes', 'conv 1x2x8x8 4 3x3 p1', ...FAST], 0],
+    [['chart', 'nowhere.json'], 2],
     [['wisdom', 'list'], 0],
     [['wisdom', 'export'], 0],
     [['wisdom', 'import', 'wisdom.json'], 0],
@@ -125,6 +134,77 @@ test('bench: a report for people and one for machines', async (t) => {
   t.equal(report.rows[0]?.flops, 1024, "the user's shape is counted");
   t.ok(cell?.status === 'timed' && cell.samples.length >= 16, 'samples are kept');
   t.equal(report.environment.node, process.version);
+  rmSync(folder, { recursive: true });
+  t.end();
+});
+
+test('bench: convolutions, their largest error, and the same report in compare', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-cli-'));
+  const log = fakeLog();
+  const shapes = 'conv 1x3x12x12 4 3x3 p1.0.0.1 bias,conv 2x4x9x9 3 1x1,8x8x8';
+  const argv = ['bench', '--shapes', shapes, ...FAST, '--json', 'report.json'];
+  const { code, out, err } = await runFake(argv, { log, cwd: folder });
+  t.equal(code, 0, err);
+  t.match(
+    out,
+    /conv 1x3x12x12 4 3x3 s1 p1\.0\.0\.1 bias +tesserae +[\d.]+ GFLOP\/s .* \d\.\de-\d/,
+    'max error',
+  );
+  t.ok(log.convs > 32 && log.tuned === 3, `${log.convs} convolutions, ${log.tuned} tuned`);
+  const report = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8')) as BenchReport;
+  const [conv, , product] = report.rows.map(({ cells }) => cells[0]);
+  t.ok(conv?.status === 'timed' && (conv.maxAbsError ?? 1) < 1e-6 && (conv.relativeError ?? 1) < 1e-6);
+  t.notOk(product !== undefined && 'maxAbsError' in product, 'products are as they were');
+  t.equal(report.rows[0]?.flops, 2 * 4 * 11 * 11 * 27);
+  t.equal(report.kinds, undefined, 'nothing to compare with');
+  const compared = await runFake(['compare', 'report.json', 'report.json'], { cwd: folder });
+  t.equal(compared.code, 0);
+  t.match(compared.out, /conv 2x4x9x9 3 1x1 s1 p0 +tesserae/);
+  const drawn = await runFake(['chart', 'report.json'], { cwd: folder });
+  t.deepEqual([drawn.code, drawn.out], [2, ''], 'no picture without a peer');
+  t.match(drawn.err, /"onnxruntime-web" did not take part/);
+  rmSync(folder, { recursive: true });
+  t.end();
+});
+
+test('bench: a wrong convolution is shown, not timed, and fails', async (t) => {
+  const spoil = (result: Float32Array) => {
+    result[130] = 7;
+  };
+  const { code, out } = await runFake(['bench', '--shapes', 'conv 1x2x8x8 4 3x3 p1', ...FAST], { spoil });
+  t.equal(code, 1);
+  t.match(out, /wrong answer, not timed: element \[0, 2, 0, 2\] is 7 instead of/);
+  t.end();
+});
+
+test('chart: a picture of a report', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-cli-'));
+  const argv = ['bench', '--shapes', 'conv 1x3x12x12 4 3x3 p1', ...FAST, '--json', 'a.json'];
+  await runFake(argv, { cwd: folder });
+  const report = JSON.parse(readFileSync(join(folder, 'a.json'), 'utf8')) as BenchReport;
+  const [own] = report.contestants;
+  // A peer that is us again, so that no other library is needed.
+  const doubled = {
+    ...report,
+    contestants: [...report.contestants, { ...own, id: 'onnxruntime-web' }],
+    rows: report.rows.map((row) => ({
+      ...row,
+      cells: [...row.cells, { ...row.cells[0], id: 'onnxruntime-web' }],
+    })),
+  };
+  writeFileSync(join(folder, 'a.json'), JSON.stringify(doubled));
+  const printed = await runFake(['chart', 'a.json', '--title', 'Mine & yours'], { cwd: folder });
+  t.equal(printed.code, 0, printed.err);
+  t.match(printed.out, /^<svg [\s\S]*Mine &amp; yours[\s\S]*1\.00x[\s\S]*<\/svg>\n$/);
+  const written = await runFake(['chart', 'a.json', '--out', 'a.svg', '--title', 'Mine & yours', '--json'], {
+    cwd: folder,
+  });
+  t.equal(readFileSync(join(folder, 'a.svg'), 'utf8'), printed.out, 'the same picture in a file');
+  const document = JSON.parse(written.out) as { kind: string; groups: { name: string }[] };
+  t.deepEqual([document.kind, document.groups[0]?.name], ['chart', 'first layer'], 'its figures as JSON');
+  const nowhere = await runFake(['chart', 'a.json', '--out', 'no/such/a.svg'], { cwd: folder });
+  t.equal(nowhere.code, 2);
+  t.match(nowhere.err, /cannot write .*a\.svg: ENOENT/);
   rmSync(folder, { recursive: true });
   t.end();
 });

@@ -3,9 +3,9 @@ import { LocalEntry } from '../../src/cli/bench/entry.ts';
 import { makeOperands } from '../../src/cli/bench/operands.ts';
 import { RACE_DEFAULTS, type RaceOptions, race } from '../../src/cli/bench/race.ts';
 import type { Contestant, Entry, Prepared } from '../../src/cli/bench/types.ts';
-import { parseShape } from '../../src/cli/shapes/index.ts';
+import { parseMatmul } from '../../src/cli/shapes/index.ts';
 
-const SHAPE = parseShape('4x4x4');
+const SHAPE = parseMatmul('4x4x4');
 const OPTIONS: RaceOptions = {
   ...RACE_DEFAULTS,
   timeMs: 60,

@@ -1,6 +1,7 @@
 import test from 'tape';
 import { flopsOf } from '../../src/cli/bench/operands.ts';
 import {
+  parseMatmul,
   parseShape,
   parseShapeFile,
   printShape,
@@ -9,9 +10,9 @@ import {
 } from '../../src/cli/shapes/index.ts';
 
 test('shapes: text', (t) => {
-  const plain = parseShape('1x4096x11008');
+  const plain = parseMatmul('1x4096x11008');
   t.deepEqual([plain.m, plain.k, plain.n, plain.batch], [1, 4096, 11008, undefined], 'm x k x n');
-  const batched = parseShape(' 12 x 128 X 64 × 197 transposeB ');
+  const batched = parseMatmul(' 12 x 128 X 64 × 197 transposeB ');
   t.deepEqual(
     [batched.batch, batched.m, batched.k, batched.n],
     [12, 128, 64, 197],

@@ -1,8 +1,11 @@
 /** For the tests of the command: a stand-in for the runtime, and ways to run the command in and out of process. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { ConvOperands } from '../../src/cli/bench/operands.ts';
+import { activate } from '../../src/cli/bench/verify.ts';
 import type { Host } from '../../src/cli/host.ts';
 import { runProgram } from '../../src/cli/program.ts';
+import { type ConvShape, convExtents, parseShape } from '../../src/cli/shapes/index.ts';
 import {
   type Explanation,
   type MachineReport,
@@ -18,8 +21,12 @@ import {
   type TuneReport,
 } from '../../src/index.ts';
 
+type ConvOptions = NonNullable<Parameters<Runtime['conv2d']>[2]>;
+type PrepackedConv = ReturnType<Runtime['prepackConv']>;
+
 export const PLAN: Plan = {
   backend: 'wasm',
+  algorithm: 'gemm',
   kernel: 'f32_gemm_4x8__simd',
   packing: 'ab',
   mc: 96,
@@ -65,11 +72,12 @@ export interface FakeLog {
   readonly created: RuntimeOptions[];
   closed: number;
   matmuls: number;
+  convs: number;
   tuned: number;
 }
 
 export function fakeLog(): FakeLog {
-  return { created: [], closed: 0, matmuls: 0, tuned: 0 };
+  return { created: [], closed: 0, matmuls: 0, convs: 0, tuned: 0 };
 }
 
 function unused(): never {
@@ -102,9 +110,39 @@ function multiply(a: Tensor, b: Tensor, out: Tensor): void {
   }
 }
 
+/**
+ * A convolution written the other way round than the check's: each pixel is added to all the results that see it.
+ * `w` may be any array of the weights' size, so that a test can spoil it.
+ */
+export function convolve({ shape, x, bias }: ConvOperands, w: Float32Array): Float32Array {
+  const { batch, inC, inH, inW, outC, kH, kW, stride, padding, dilation, groups } = shape;
+  const { outH, outW, output } = convExtents(shape);
+  const [inPer, outPer] = [inC / groups, outC / groups];
+  const sums = Float64Array.from(
+    { length: output },
+    (_, i) => bias?.[Math.floor(i / (outH * outW)) % outC] ?? 0,
+  );
+  for (let from = 0; from < batch * inC * inH * inW; from++) {
+    const [row, column] = [Math.floor(from / inW) % inH, from % inW];
+    const plane = Math.floor(from / (inW * inH));
+    const [image, channel] = [Math.floor(plane / inC), plane % inC];
+    for (let tap = 0; tap < outPer * kH * kW; tap++) {
+      const o = Math.floor(channel / inPer) * outPer + Math.floor(tap / (kH * kW));
+      const [i, j] = [Math.floor(tap / kW) % kH, tap % kW];
+      const y = (row + padding[0] - i * dilation[0]) / stride[0];
+      const z = (column + padding[1] - j * dilation[1]) / stride[1];
+      if (!Number.isInteger(y) || !Number.isInteger(z) || y < 0 || y >= outH || z < 0 || z >= outW) continue;
+      const to = ((image * outC + o) * outH + y) * outW + z;
+      const weight = w[((o * inPer + (channel % inPer)) * kH + i) * kW + j] ?? 0;
+      sums[to] = (sums[to] ?? 0) + (x[from] ?? 0) * weight;
+    }
+  }
+  return Float32Array.from(sums, (sum) => activate(shape.activation, sum));
+}
+
 export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptions = {}): Runtime {
   const explain = (problem: ProblemSpec): Explanation => {
-    if (typeof problem !== 'string' && problem.k === 13) {
+    if (typeof problem !== 'string' && problem.op !== 'conv' && problem.k === 13) {
       throw new TesseraeError('E_MEMORY', 'no memory for it', { bytes: 13 }, 'Close something.');
     }
     const candidates = [
@@ -134,6 +172,25 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     spoil?.(result.data);
     return result;
   };
+  /** Only the few options that the tests' shapes have. */
+  const conv2d = async (x: Tensor, w: Tensor, { padding, bias, out }: ConvOptions = {}) => {
+    log.convs++;
+    const [batch, inC, inH, inW] = x.shape;
+    const [outC, , kH, kW] = w.shape;
+    const text = `conv ${batch}x${inC}x${inH}x${inW} ${outC} ${kH}x${kW} p${[padding].flat().join('.')}`;
+    const shape = parseShape(`${text}${bias ? ' bias' : ''}`) as ConvShape;
+    const values = {
+      kind: 'conv',
+      shape,
+      x: x.data,
+      w: w.data,
+      bias: (bias as Tensor | undefined)?.data,
+    } as const;
+    const result = out as Tensor;
+    result.data.set(convolve(values, w.data));
+    spoil?.(result.data);
+    return result;
+  };
   return {
     info: INFO,
     tensor: (data, shape) => tensor(Float32Array.from(data), shape),
@@ -142,6 +199,12 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     matmulSync: unused,
     prepack: (b) => ({ ...b, bytes: 0, disposed: false, dispose: () => undefined }) as unknown as Prepacked,
     explain,
+    conv2d: conv2d as Runtime['conv2d'],
+    prepackConv: (w) =>
+      ({ ...w, bytes: 0, disposed: false, dispose: () => undefined }) as unknown as PrepackedConv,
+    ...{ conv2dSync: unused, conv1d: unused, conv1dSync: unused },
+    ...{ convTranspose2d: unused, convTranspose2dSync: unused, maxPool2d: unused, maxPool2dSync: unused },
+    ...{ averagePool2d: unused, averagePool2dSync: unused, globalPool2d: unused, globalPool2dSync: unused },
     prepare: unused,
     tune: async (problems, options) => {
       log.tuned += problems.length;

@@ -1,11 +1,11 @@
 import test from 'tape';
-import { makeOperands, type Operands } from '../../src/cli/bench/operands.ts';
+import { type MatmulOperands, makeOperands } from '../../src/cli/bench/operands.ts';
 import { plainJs } from '../../src/cli/bench/peers/plain-js.ts';
 import { isAbsent, isUnsupported } from '../../src/cli/bench/types.ts';
 import { methodFor, type VerifyMethod, verify } from '../../src/cli/bench/verify.ts';
-import { parseShape } from '../../src/cli/shapes/index.ts';
+import { parseMatmul } from '../../src/cli/shapes/index.ts';
 
-async function rightAnswer(operands: Operands): Promise<Float32Array> {
+async function rightAnswer(operands: MatmulOperands): Promise<Float32Array> {
   const peer = await plainJs.load({ threads: 1, searchFrom: [] });
   if (isAbsent(peer)) throw new Error(peer.absent);
   const prepared = await peer.prepare(operands);
@@ -26,7 +26,7 @@ test('verify: right answers pass', async (t) => {
     '5x64x5 gelu',
   ];
   for (const text of shapes) {
-    const operands = makeOperands(parseShape(text));
+    const operands = makeOperands(parseMatmul(text));
     const c = await rightAnswer(operands);
     const nonlinear = operands.shape.activation !== undefined;
     for (const method of METHODS) {
@@ -39,7 +39,7 @@ test('verify: right answers pass', async (t) => {
 });
 
 test('verify: planted errors are caught', async (t) => {
-  const operands = makeOperands(parseShape('40x300x50'));
+  const operands = makeOperands(parseMatmul('40x300x50'));
   const c = await rightAnswer(operands);
   const plants: Readonly<Record<string, (wrong: Float32Array) => void>> = {
     'one element off by a thousandth of the largest': (wrong) => {
@@ -73,7 +73,7 @@ test('verify: planted errors are caught', async (t) => {
 });
 
 test('verify: one forgotten step of k is caught in a long sum', async (t) => {
-  const operands = makeOperands(parseShape('6x4096x6'));
+  const operands = makeOperands(parseMatmul('6x4096x6'));
   const c = await rightAnswer(operands);
   for (const method of ['every element', 'random vector'] as const) {
     const wrong = c.map(
@@ -86,10 +86,10 @@ test('verify: one forgotten step of k is caught in a long sum', async (t) => {
 });
 
 test('verify: the method follows the size', (t) => {
-  t.equal(methodFor(makeOperands(parseShape('64x64x64'))), 'every element');
-  t.equal(methodFor(makeOperands(parseShape('256x257x256'))), 'random vector');
+  t.equal(methodFor(makeOperands(parseMatmul('64x64x64'))), 'every element');
+  t.equal(methodFor(makeOperands(parseMatmul('256x257x256'))), 'random vector');
   t.equal(
-    methodFor(makeOperands(parseShape('256x257x256 relu'))),
+    methodFor(makeOperands(parseMatmul('256x257x256 relu'))),
     'sampled rows',
     'an activation is not linear',
   );
@@ -98,7 +98,7 @@ test('verify: the method follows the size', (t) => {
 
 test('operands: seeded by the shape, neither constant nor alike', (t) => {
   const [first, again, other] = ['9x9x9', '9x9x9', '9x9x9 relu'].map((text) =>
-    makeOperands(parseShape(text)),
+    makeOperands(parseMatmul(text)),
   );
   t.deepEqual(first?.a, again?.a, 'the same shape has the same numbers');
   t.notDeepEqual(first?.a, other?.a, 'another one has others');

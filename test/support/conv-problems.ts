@@ -53,6 +53,20 @@ export function algorithmsOf(asked: AskedConv, exact = false): ConvAlgorithm[] {
   return CONV_ALGORITHMS.filter((algorithm) => canDo(algorithm, asked, exact));
 }
 
+/** The answer as each algorithm may give it, made once. One that is not named may be Winograd, whose bound is the widest. */
+export function answersTo(asked: AskedConv): (algorithm: ConvAlgorithm | undefined) => Answer {
+  const { algorithm: _algorithm, ...open } = asked;
+  const made = new Map<string, Answer>();
+  return (algorithm = canDo('winograd4', asked) ? 'winograd4' : 'direct') => {
+    const form = algorithm.startsWith('winograd') ? algorithm : 'direct';
+    const known = made.get(form);
+    if (known) return known;
+    const answer = convOracle({ ...open, algorithm });
+    made.set(form, answer);
+    return answer;
+  };
+}
+
 /** A result of NaN between two tensors of the same shape, which nobody may touch. */
 export class GuardedOut {
   readonly tensor: Tensor;

@@ -153,6 +153,8 @@ export class ReferenceBackend implements Backend {
       case 'pool':
         referencePool(p, this.#block(call.b).data, this.view(call.c, resultElements(p)));
         break;
+      case 'fold':
+        throw new Error('the oracle of transposed convolutions folds nothing');
       default:
         throw new Error(`no oracle for ${p satisfies never}`);
     }

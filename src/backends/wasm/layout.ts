@@ -88,6 +88,8 @@ export const OP = {
   winogradInput: 12,
   winogradTile: 13,
   pool: 14,
+  fold: 15,
+  tapFilters: 16,
 } as const satisfies Record<StepOp, number>;
 
 /** FIRST: the first pass over k (C is not read); LAST: the final one (the epilogue follows). */

@@ -1,7 +1,7 @@
 /** The other side of cold.ts: one library, one product, one time. Nothing of it is loaded before the clock starts. */
 import type { createRuntime } from '../../index.ts';
 import { COLD_EXTENT, type ColdReply, type ColdTask, OURS_COLD } from './cold.ts';
-import { makeOperands, type Operands } from './operands.ts';
+import { type MatmulOperands, makeOperands } from './operands.ts';
 import { isAbsent, isUnsupported } from './types.ts';
 import { verify } from './verify.ts';
 
@@ -24,7 +24,7 @@ interface ColdRun {
   readonly result: Float32Array;
 }
 
-async function startOurs(task: ColdTask, { a, b }: Operands): Promise<ColdRun> {
+async function startOurs(task: ColdTask, { a, b }: MatmulOperands): Promise<ColdRun> {
   const shape = [COLD_EXTENT, COLD_EXTENT];
   const { threads, engineFlags, wisdom } = task;
   const start = performance.now();
@@ -41,7 +41,7 @@ async function startOurs(task: ColdTask, { a, b }: Operands): Promise<ColdRun> {
   return { ms, result };
 }
 
-async function startPeer(task: ColdTask, operands: Operands): Promise<ColdRun> {
+async function startPeer(task: ColdTask, operands: MatmulOperands): Promise<ColdRun> {
   const { peerAdapter } = await import('./peers/index.ts');
   const start = performance.now();
   const peer = await peerAdapter(task.id)?.load(task);

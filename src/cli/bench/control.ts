@@ -3,7 +3,7 @@
  * `compare` uses it to tell a change of the code from a change of the machine: another frequency, other work beside it.
  */
 import type { Shape } from '../shapes/index.ts';
-import { isGemv } from './operands.ts';
+import { isMemoryBound } from './operands.ts';
 import type { Clock } from './types.ts';
 
 /** Returns the milliseconds that the fixed work took. */
@@ -17,7 +17,7 @@ const LINE = 16;
 const FLOATS = 16 * 2 ** 20;
 
 export function makeControl(shape: Shape, now: Clock): Control {
-  return isGemv(shape) ? readingControl(now) : computingControl(now);
+  return isMemoryBound(shape) ? readingControl(now) : computingControl(now);
 }
 
 function computingControl(now: Clock): Control {

@@ -1,8 +1,16 @@
 /** Seeded operands: the same numbers for every contestant, in whichever process it lives. */
-import { printShape, type Shape } from '../shapes/index.ts';
+import {
+  type ConvShape,
+  convExtents,
+  isDepthwise,
+  type MatmulShape,
+  printShape,
+  type Shape,
+} from '../shapes/index.ts';
 
-export interface Operands {
-  readonly shape: Shape;
+export interface MatmulOperands {
+  readonly kind: 'matmul';
+  readonly shape: MatmulShape;
   readonly batch: number;
   /** batch x m x k. */
   readonly a: Float32Array;
@@ -11,6 +19,19 @@ export interface Operands {
   /** n values for a row bias, m for a column bias. */
   readonly bias: Float32Array | undefined;
 }
+
+export interface ConvOperands {
+  readonly kind: 'conv';
+  readonly shape: ConvShape;
+  /** batch x inC x inH x inW. */
+  readonly x: Float32Array;
+  /** outC x inC / groups x kH x kW. */
+  readonly w: Float32Array;
+  /** outC values. */
+  readonly bias: Float32Array | undefined;
+}
+
+export type Operands = MatmulOperands | ConvOperands;
 
 /** A 32-bit generator (mulberry32, public domain): fast, seedable, and good enough to fill matrices. */
 export function randomSource(seed: number): () => number {
@@ -44,26 +65,59 @@ function filled(rows: number, columns: number, random: () => number): Float32Arr
   return values;
 }
 
+export function makeOperands(shape: MatmulShape, seed?: number): MatmulOperands;
+export function makeOperands(shape: ConvShape, seed?: number): ConvOperands;
+export function makeOperands(shape: Shape, seed?: number): Operands;
 export function makeOperands(shape: Shape, seed = seedOf(printShape(shape))): Operands {
-  const { batch = 1, m, k, n } = shape;
   const random = randomSource(seed);
+  return shape.kind === 'conv' ? convOperands(shape, random) : matmulOperands(shape, random);
+}
+
+function matmulOperands(shape: MatmulShape, random: () => number): MatmulOperands {
+  const { batch = 1, m, k, n } = shape;
   const a = filled(batch * m, k, random);
   const b = shape.transposeB ? filled(batch * n, k, random) : filled(batch * k, n, random);
   const biasSize = shape.bias === undefined ? 0 : shape.bias === 'row' ? n : m;
-  return { shape, batch, a, b, bias: biasSize === 0 ? undefined : filled(1, biasSize, random) };
+  return {
+    kind: 'matmul',
+    shape,
+    batch,
+    a,
+    b,
+    bias: biasSize === 0 ? undefined : filled(1, biasSize, random),
+  };
+}
+
+/** Rows of the image and filters differ in magnitude: a window that is off by one row gives another answer, as does a
+ *  filter at another's place. */
+function convOperands(shape: ConvShape, random: () => number): ConvOperands {
+  const { batch, inC, inH, inW, outC, bias } = shape;
+  const x = filled(batch * inC * inH, inW, random);
+  const w = filled(outC, convExtents(shape).terms, random);
+  return { kind: 'conv', shape, x, w, bias: bias ? filled(1, outC, random) : undefined };
 }
 
 /** Floating-point operations that the user's shape asks for, whatever a kernel pads or skips. */
-export function flopsOf({ batch = 1, m, k, n }: Shape): number {
+export function flopsOf(shape: Shape): number {
+  if (shape.kind === 'conv') {
+    const { output, terms } = convExtents(shape);
+    return 2 * output * terms;
+  }
+  const { batch = 1, m, k, n } = shape;
   return 2 * batch * m * k * n;
 }
 
-/** Bytes that must be read and written once at the least. */
-export function bytesOf({ batch = 1, m, k, n }: Shape): number {
+/** Bytes that must be read and written once at the least. Of a convolution the images: its weights are few or stay in cache. */
+export function bytesOf(shape: Shape): number {
+  if (shape.kind === 'conv') {
+    const { input, output } = convExtents(shape);
+    return 4 * (input + output);
+  }
+  const { batch = 1, m, k, n } = shape;
   return 4 * batch * (m * k + k * n + m * n);
 }
 
-/** One row or one column of a result: bound by memory, so judged by bandwidth. */
-export function isGemv({ m, n }: Shape): boolean {
-  return m === 1 || n === 1;
+/** So little arithmetic for each byte that bandwidth is what to judge by: one row or column of a product, depthwise layers. */
+export function isMemoryBound(shape: Shape): boolean {
+  return shape.kind === 'conv' ? isDepthwise(shape) : shape.m === 1 || shape.n === 1;
 }

@@ -7,7 +7,7 @@ import type { Shape } from '../shapes/index.ts';
 import type { Control } from './control.ts';
 import { summarize } from './stats.ts';
 import { type Contestant, type Entry, isUnsupported, type Outcome } from './types.ts';
-import type { VerifyMethod } from './verify.ts';
+import type { MeasuredError, Verdict, VerifyMethod } from './verify.ts';
 
 export interface RaceOptions {
   /** Time to spend on samples of each contestant. */
@@ -51,6 +51,7 @@ interface Runner {
   readonly entry: Entry;
   readonly firstMs: number;
   readonly verified: VerifyMethod;
+  readonly error: MeasuredError;
   iterations: number;
   readonly samples: number[];
 }
@@ -120,8 +121,15 @@ async function begin(
   opened.push(entry);
   const { ms: firstMs, verdict } = await entry.first(options.slowMs);
   if (!verdict.ok) return { id, status: 'wrong', reason: verdict.reason };
-  if (firstMs > options.slowMs) return { id, status: 'slow', firstMs, verified: verdict.method };
-  return { id, entry, firstMs, verified: verdict.method, iterations: 1, samples: [] };
+  const error = errorOf(verdict);
+  if (firstMs > options.slowMs) return { id, status: 'slow', firstMs, verified: verdict.method, ...error };
+  return { id, entry, firstMs, verified: verdict.method, error, iterations: 1, samples: [] };
+}
+
+function errorOf(verdict: Verdict): MeasuredError {
+  if (!verdict.ok || verdict.maxAbsError === undefined) return {};
+  const { maxAbsError, relativeError = 0 } = verdict;
+  return { maxAbsError, relativeError };
 }
 
 /** Warms up, then grows the calls of a sample until one lasts long enough. */
@@ -171,6 +179,8 @@ async function finish(runner: Runner): Promise<Outcome> {
   if (!verdict.ok)
     return { id, status: 'wrong', reason: `after ${samples.length} samples: ${verdict.reason}` };
   const plan = await entry.plan();
+  const later = errorOf(verdict);
+  const error = (later.maxAbsError ?? 0) > (runner.error.maxAbsError ?? 0) ? later : runner.error;
   const outcome = {
     id,
     status: 'timed',
@@ -179,6 +189,7 @@ async function finish(runner: Runner): Promise<Outcome> {
     samples,
     summary: summarize(samples),
     verified,
+    ...error,
   } as const;
   return plan === undefined ? outcome : { ...outcome, plan };
 }

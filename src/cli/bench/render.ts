@@ -17,8 +17,11 @@ const COLUMNS: readonly Column[] = [
   { title: 'first', align: 'right' },
 ];
 
+/** Only where elements were compared one by one: convolutions. */
+const ERROR_COLUMN: Column = { title: 'max error', align: 'right' };
+
 export function renderBench(report: BenchReport, colors: Colors): string {
-  const parts = [renderHeader(report, colors), renderRows(report, colors)];
+  const parts = [renderHeader(report, colors), renderRows(report, colors), renderKinds(report, colors)];
   if (report.cold) parts.push(renderCold(report.cold, colors));
   parts.push(renderFooter(report, colors));
   return parts.filter((part) => part !== '').join('\n');
@@ -34,21 +37,37 @@ function renderHeader({ environment, settings, version }: BenchReport, { bold }:
 function renderRows({ rows, contestants }: BenchReport, colors: Colors): string {
   if (rows.length === 0) return '';
   const withPeers = contestants.length > 1;
-  const columns = [...COLUMNS, withPeers ? { title: 'ours', align: 'right' as const } : { title: 'plan' }];
+  const withErrors = rows.some(({ cells }) => cells.some((cell) => errorOf(cell) !== undefined));
+  const columns = [
+    ...COLUMNS,
+    ...(withErrors ? [ERROR_COLUMN] : []),
+    withPeers ? { title: 'ours', align: 'right' as const } : { title: 'plan' },
+  ];
   const table = rows.flatMap((row, index) => [
     ...(withPeers && index > 0 ? ['gap' as const] : []),
-    ...renderRow(row, withPeers, colors),
+    ...renderRow(row, withPeers, withErrors, colors),
   ]);
   const plans = withPeers ? renderPlans(rows, colors) : '';
   return `${renderTable(columns, table, colors.dim)}${plans}`;
 }
 
-function renderRow(row: BenchRow, withPeers: boolean, colors: Colors): readonly TableRow[] {
+function renderRow(
+  row: BenchRow,
+  withPeers: boolean,
+  withErrors: boolean,
+  colors: Colors,
+): readonly TableRow[] {
   return row.cells.map((cell, index) => {
     const shape = index === 0 ? titleOf(row) : '';
     const who = cell.id === OURS ? colors.bold(cell.id) : cell.id;
-    return [shape, who, ...renderCell(cell, colors), withPeers ? renderRatio(cell, colors) : planOf(cell)];
+    const error = errorOf(cell)?.toExponential(1) ?? '';
+    const start = [shape, who, ...renderCell(cell, colors), ...(withErrors ? [error] : [])];
+    return [...start, withPeers ? renderRatio(cell, colors) : planOf(cell)];
   });
+}
+
+function errorOf(cell: BenchCell): number | undefined {
+  return cell.status === 'timed' || cell.status === 'slow' ? cell.maxAbsError : undefined;
 }
 
 function titleOf({ shape, key }: BenchRow): string {
@@ -98,6 +117,29 @@ function renderPlans(rows: readonly BenchRow[], { dim }: Colors): string {
     : `\n${renderTable([{ title: 'shape' }, { title: 'chosen plan' }], lines, dim)}`;
 }
 
+/** The last lines of the table: what all the rows say together. */
+function renderKinds({ kinds = [] }: BenchReport, { dim }: Colors): string {
+  const ids = [...new Set(kinds.flatMap(({ over }) => over.map(({ id }) => id)))];
+  if (ids.length === 0) return '';
+  const columns: readonly Column[] = [
+    { title: 'ours, by kind of layer' },
+    { title: 'layers', align: 'right' },
+    ...ids.flatMap((id): Column[] => [
+      { title: id, align: 'right' },
+      { title: 'worst', align: 'right' },
+    ]),
+  ];
+  const rows = kinds.map(({ kind, layers, over }) => [
+    kind,
+    String(layers),
+    ...ids.flatMap((id) => {
+      const ratio = over.find((one) => one.id === id);
+      return ratio === undefined ? ['', ''] : [formatRatio(ratio.geomean), formatRatio(ratio.min)];
+    }),
+  ]);
+  return renderTable(columns, rows, dim);
+}
+
 function renderCold(cold: NonNullable<BenchReport['cold']>, colors: Colors): string {
   const columns: readonly Column[] = [
     { title: 'cold: import to first 256x256 result' },
@@ -128,9 +170,15 @@ export function footnotes(report: BenchReport): readonly string[] {
     const memory = threads === 1 ? machine.readGBs : machine.readGBsAllThreads;
     lines.push(
       `Ceilings: ${formatRate(machine.peakGflops)} GFLOP/s a thread (128-bit multiply-add), times ${threads}; ` +
-        `one-row and one-column shapes by reading memory at ${formatRate(memory)} GB/s (over 100 %: it was in cache).`,
+        `one row or column and depthwise layers by reading memory at ${formatRate(memory)} GB/s (over 100 %: it was in cache).`,
       'Work is counted on the shape asked for. Every answer was verified; samples were taken in turn; spread is (p90 - p10) / median.',
     );
+    if (report.kinds !== undefined)
+      lines.push('By kind of layer: geometric mean of "ours" over the layers, and the worst of them.');
+    if (rows.some(({ cells }) => cells.some((cell) => errorOf(cell) !== undefined)))
+      lines.push(
+        '"max error": largest absolute error against float64 over the elements that were checked; relative ones are in the JSON.',
+      );
     if (contestants.length > 1)
       lines.push(
         '"ours": median over the rounds of that contestant\'s time / ours; above 1x tesserae is faster.',

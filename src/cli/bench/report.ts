@@ -3,7 +3,8 @@ import type { Effort, MachineReport, Numerics } from '../../index.ts';
 import type { Environment } from '../environment.ts';
 import { printShape, type Shape } from '../shapes/index.ts';
 import type { ColdOutcome } from './cold.ts';
-import { bytesOf, flopsOf, isGemv } from './operands.ts';
+import type { KindSummary } from './kinds.ts';
+import { bytesOf, flopsOf, isMemoryBound } from './operands.ts';
 import { OURS } from './ours.ts';
 import type { RaceResult } from './race.ts';
 import { pairedRatio } from './stats.ts';
@@ -28,6 +29,8 @@ export interface BenchReport {
   readonly absent: readonly { readonly id: string; readonly reason: string }[];
   readonly cold: { readonly library: string; readonly outcomes: readonly ColdOutcome[] } | null;
   readonly rows: readonly BenchRow[];
+  /** How the contestants compare by kind of layer; absent where no convolution was measured beside a peer. */
+  readonly kinds?: readonly KindSummary[];
 }
 
 export interface BenchSettings {
@@ -60,7 +63,7 @@ export interface Rate {
   readonly gflops: number;
   /** Read and written bytes per second, GB/s. */
   readonly gbs: number;
-  /** Share of the measured ceiling: multiply-adds for products, reading memory for GEMV. */
+  /** Share of the measured ceiling: multiply-adds, or reading memory where that is the limit (GEMV, depthwise). */
   readonly ofCeiling: number;
   readonly ceiling: 'multiply-add' | 'memory';
 }
@@ -87,7 +90,7 @@ export function makeRow(
 function rateOf(shape: Shape, ms: number, machine: MachineReport, threads: number): Rate {
   const gflops = flopsOf(shape) / ms / 1e6;
   const gbs = bytesOf(shape) / ms / 1e6;
-  if (!isGemv(shape)) {
+  if (!isMemoryBound(shape)) {
     return { gflops, gbs, ofCeiling: gflops / (machine.peakGflops * threads), ceiling: 'multiply-add' };
   }
   const memory = threads === 1 ? machine.readGBs : machine.readGBsAllThreads;

@@ -2,7 +2,7 @@
 import type { Shape } from '../shapes/index.ts';
 import type { Operands } from './operands.ts';
 import type { Summary } from './stats.ts';
-import type { Verdict, VerifyMethod } from './verify.ts';
+import type { MeasuredError, Verdict, VerifyMethod } from './verify.ts';
 
 /** Milliseconds from any fixed point; injected, so that the tests use a fake one. */
 export type Clock = () => number;
@@ -86,7 +86,7 @@ export interface FirstRun {
 
 /** What the race found about one contestant and one shape. */
 export type Outcome =
-  | {
+  | ({
       readonly id: string;
       readonly status: 'timed';
       readonly firstMs: number;
@@ -96,13 +96,13 @@ export type Outcome =
       readonly summary: Summary;
       readonly verified: VerifyMethod;
       readonly plan?: string;
-    }
-  | {
+    } & MeasuredError)
+  | ({
       readonly id: string;
       readonly status: 'slow';
       readonly firstMs: number;
       readonly verified: VerifyMethod;
-    }
+    } & MeasuredError)
   | { readonly id: string; readonly status: 'wrong'; readonly reason: string }
   | { readonly id: string; readonly status: 'failed'; readonly reason: string }
   | { readonly id: string; readonly status: 'unsupported'; readonly reason: string };

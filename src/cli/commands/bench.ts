@@ -7,6 +7,7 @@ import { measureCold, OURS_COLD } from '../bench/cold.ts';
 import { makeControl } from '../bench/control.ts';
 import { processHost } from '../bench/entry.ts';
 import { HostedContestant } from '../bench/hosted.ts';
+import { summarizeKinds } from '../bench/kinds.ts';
 import { ours, problemOf } from '../bench/ours.ts';
 import { PEERS } from '../bench/peers/index.ts';
 import { RACE_DEFAULTS, race } from '../bench/race.ts';
@@ -45,7 +46,7 @@ export const defineBench: Define = (program, run) => {
     .command('bench')
     .summary('measure shapes, alone or beside other libraries')
     .description(
-      'Measures matrix products: every answer is verified, contestants take turns within one run.',
+      'Measures matrix products and convolutions: every answer is verified, contestants take turns within one run.',
     );
   shapeOptions(command)
     .option(
@@ -78,8 +79,8 @@ export function shapeOptions(command: Command): Command {
 }
 
 function suiteHelp(): string {
-  const lists = SHAPE_LISTS.map(({ name, about }) => `  ${name.padEnd(14)}${about}`);
-  return ['', 'Suites:', ...lists, `  ${'cold'.padEnd(14)}import to first result, in fresh processes`].join(
+  const lists = SHAPE_LISTS.map(({ name, about }) => `  ${name.padEnd(18)}${about}`);
+  return ['', 'Suites:', ...lists, `  ${'cold'.padEnd(18)}import to first result, in fresh processes`].join(
     '\n',
   );
 }
@@ -176,6 +177,7 @@ async function measure(task: Task): Promise<BenchReport> {
   }
   const { session, options, runtime, selection, effort, environment, contestants, absent } = task;
   const { info } = runtime;
+  const kinds = summarizeKinds(rows);
   return {
     tool: 'tesserae',
     kind: 'bench',
@@ -197,6 +199,7 @@ async function measure(task: Task): Promise<BenchReport> {
     absent,
     cold,
     rows,
+    ...(kinds.length > 0 && { kinds }),
   };
 }
 

@@ -1,11 +1,10 @@
 /** `tesserae compare`: what changed between two bench reports beyond the noise. */
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { COMPARE_DEFAULTS, type ComparedRow, type Comparison, compareReports } from '../bench/compare.ts';
-import { type BenchReport, REPORT_SCHEMA } from '../bench/report.ts';
+import { REPORT_SCHEMA } from '../bench/report.ts';
 import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { formatMs, formatRatio } from '../format.ts';
+import { readReport } from '../report-file.ts';
 import { addJson, addVerbose, type CommonOptions, type Session } from '../session.ts';
 import { renderTable } from '../table.ts';
 import type { Define } from './types.ts';
@@ -54,30 +53,6 @@ async function compare(
     render(session, comparison),
   );
   return comparison.changed ? EXIT.failed : EXIT.ok;
-}
-
-/** A file that is no report is a usage error: exit status 1 is kept for a change. */
-function readReport(file: string, cwd: string): BenchReport {
-  let report: Partial<BenchReport> | null;
-  try {
-    report = JSON.parse(readFileSync(resolve(cwd, file), 'utf8')) as Partial<BenchReport> | null;
-  } catch (error) {
-    const reason =
-      error instanceof SyntaxError
-        ? 'it is not JSON'
-        : ((error as NodeJS.ErrnoException).code ?? String(error));
-    throw new UsageError(`cannot read ${file}: ${reason}`);
-  }
-  if (report?.tool !== 'tesserae' || report.kind !== 'bench' || !Array.isArray(report.rows)) {
-    throw new UsageError(`${file} is no bench report`, 'Make one with `tesserae bench --json FILE`.');
-  }
-  if (report.schema !== REPORT_SCHEMA) {
-    throw new UsageError(
-      `${file} has schema ${report.schema}, this version reads ${REPORT_SCHEMA}`,
-      'Measure again.',
-    );
-  }
-  return report as BenchReport;
 }
 
 function render({ colors }: Session, { rows, warnings, onlyInA, onlyInB, changed }: Comparison): string {

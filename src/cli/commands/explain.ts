@@ -1,7 +1,7 @@
 /** `tesserae explain`: which plan a problem gets, and what else was considered. */
 import { Option } from 'commander';
-import { type Explanation, printPlan } from '../../index.ts';
-import { problemOf } from '../bench/ours.ts';
+import { type Explanation, type ProblemSpec, printPlan } from '../../index.ts';
+import { matmulProblemOf, problemOf } from '../bench/ours.ts';
 import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { formatMs } from '../format.ts';
@@ -13,8 +13,8 @@ import {
   parseCount,
   type Session,
 } from '../session.ts';
-import { parseShape, type Shape } from '../shapes/index.ts';
-import { parseActivation } from '../shapes/text.ts';
+import { parseMatmul, parseShape, type ShapeActivation } from '../shapes/index.ts';
+import { ACTIVATION_WORDS, parseActivation } from '../shapes/syntax.ts';
 import { suggestion } from '../suggest.ts';
 import { renderTable } from '../table.ts';
 import type { Define } from './types.ts';
@@ -28,7 +28,7 @@ interface ExplainOptions extends CommonOptions {
   readonly top: number;
 }
 
-const OPS = ['matmul'] as const;
+const OPS = ['matmul', 'conv'] as const;
 
 export const defineExplain: Define = (program, run) => {
   const command = program
@@ -36,12 +36,15 @@ export const defineExplain: Define = (program, run) => {
     .summary('show which plan a problem gets, and why')
     .description('Shows the plan of a problem, and every candidate with its measured or estimated time.')
     .argument('<op>', `operation: ${OPS.join(', ')}`)
-    .argument('<shape...>', '[batch x] m x k x n, for instance 1x4096x4096, and words such as prepacked')
+    .argument(
+      '<shape...>',
+      '[batch x] m x k x n, for instance 1x4096x4096, and words such as prepacked; after conv: 1x64x56x56 64 3x3 p1',
+    )
     .option('--transpose-a', 'the left operand is stored [k, m]')
     .option('--transpose-b', 'the right operand is stored [n, k]')
     .option('--prepacked', 'the right operand was packed ahead of time')
     .addOption(new Option('--bias <kind>', 'a bias for every row or column').choices(['row', 'column']))
-    .option('--activation <name>', 'relu, gelu, silu, tanh, sigmoid or clip=min:max')
+    .option('--activation <name>', ACTIVATION_WORDS.join(', '))
     .option('--top <n>', 'show so many candidates', parseCount, 20);
   addVerbose(addJson(addRuntimeOptions(command)));
   command.action((op: string, words: readonly string[], options: ExplainOptions) =>
@@ -57,9 +60,8 @@ async function explain(
 ): Promise<ExitCode> {
   if (!OPS.some((known) => known === op))
     throw new UsageError(`there is no operation "${op}"`, suggestion(op, OPS));
-  const shape = withOptions(parseShape(text), options);
+  const problem = op === 'conv' ? convProblem(text, options) : matmulProblem(text, options);
   return session.withRuntime(async (runtime) => {
-    const problem = { ...problemOf(shape), ...(options.transposeA && { transposeA: true }) };
     const explanation = runtime.explain(problem);
     const document = { tool: 'tesserae', kind: 'explain', schema: 1, ...explanation };
     session.print(document, render(session, explanation, options.top));
@@ -67,19 +69,37 @@ async function explain(
   });
 }
 
-function withOptions(shape: Shape, { transposeB, prepacked, bias, activation }: ExplainOptions): Shape {
-  const parsed = activation === undefined ? undefined : parseActivation(activation);
-  if (activation !== undefined && parsed === undefined) {
-    const known = ['relu', 'gelu', 'silu', 'tanh', 'sigmoid', 'clip=min:max'];
-    throw new UsageError(`there is no activation "${activation}"`, suggestion(activation, known));
-  }
-  return {
-    ...shape,
+function matmulProblem(text: string, options: ExplainOptions): ProblemSpec {
+  const { transposeA, transposeB, prepacked, bias } = options;
+  const shape = {
+    ...parseMatmul(text),
     ...(transposeB && { transposeB }),
     ...(prepacked && { prepacked }),
     ...(bias && { bias }),
-    ...(parsed !== undefined && { activation: parsed }),
+    ...chosenActivation(options),
   };
+  return { ...matmulProblemOf(shape), ...(transposeA && { transposeA }) };
+}
+
+/** Prepacked, as a layer's weights are, whether the option is there or not. */
+function convProblem(text: string, options: ExplainOptions): ProblemSpec {
+  const { transposeA, transposeB, bias } = options;
+  if (transposeA || transposeB || bias) {
+    throw new UsageError(
+      'transposes and kinds of bias are for matmul',
+      'Write the words bias, s2, p1, d2 and g32 behind the shape.',
+    );
+  }
+  return problemOf({ ...parseShape(`conv ${text}`), ...chosenActivation(options) });
+}
+
+function chosenActivation({ activation }: ExplainOptions): { readonly activation?: ShapeActivation } {
+  if (activation === undefined) return {};
+  const parsed = parseActivation(activation);
+  if (parsed === undefined) {
+    throw new UsageError(`there is no activation "${activation}"`, suggestion(activation, ACTIVATION_WORDS));
+  }
+  return { activation: parsed };
 }
 
 function render({ colors }: Session, explanation: Explanation, top: number): string {

@@ -1,4 +1,5 @@
 /** The named shape lists; a new list is a file and a line here. */
+import { CONVOLUTIONS } from './convolutions.ts';
 import { GEMV } from './gemv.ts';
 import { MOBILENETV2 } from './mobilenetv2.ts';
 import { PRIMES } from './primes.ts';
@@ -23,11 +24,14 @@ export const SHAPE_LISTS: readonly ShapeList[] = [
   GPT2_DECODE,
   EPILOGUES,
   REGRET,
+  ...CONVOLUTIONS,
 ];
 
 export function shapeList(name: string): ShapeList | undefined {
   return SHAPE_LISTS.find((list) => list.name === name);
 }
 
-export { parseShape, parseShapeFile, printExtents, printShape, ShapeSyntaxError } from './text.ts';
-export type { Shape, ShapeList } from './types.ts';
+export { CONV_KINDS, type ConvKind, convExtents, convKind, isDepthwise } from './conv.ts';
+export { ShapeSyntaxError } from './syntax.ts';
+export { parseMatmul, parseShape, parseShapeFile, printExtents, printShape } from './text.ts';
+export type { ConvShape, MatmulShape, Shape, ShapeActivation, ShapeList } from './types.ts';

@@ -2,9 +2,9 @@
  * MobileNetV2 1.0, one 224 x 224 image: the first convolution (im2col) and the pointwise ones; the depthwise
  * ones are no matrix products. m = output pixels, k = input channels, n = output channels; each product once.
  */
-import type { Shape, ShapeList } from './types.ts';
+import type { MatmulShape, ShapeList } from './types.ts';
 
-function pointwise(name: string, pixels: number, from: number, to: number): Shape {
+function pointwise(name: string, pixels: number, from: number, to: number): MatmulShape {
   return { name, m: pixels, k: from, n: to, prepacked: true, source: 'MobileNetV2' };
 }
 

@@ -1,5 +1,5 @@
 /** Extents that no block divides: every edge path of every kernel is on the way. */
-import type { Shape, ShapeList } from './types.ts';
+import type { MatmulShape, ShapeList } from './types.ts';
 
 const EXTENTS: readonly (readonly [m: number, k: number, n: number])[] = [
   [13, 17, 19],
@@ -12,7 +12,7 @@ const EXTENTS: readonly (readonly [m: number, k: number, n: number])[] = [
   [1009, 1013, 1019],
 ];
 
-function primes([m, k, n]: readonly [number, number, number]): Shape {
+function primes([m, k, n]: readonly [number, number, number]): MatmulShape {
   return { name: `primes ${m}`, m, k, n, source: 'prime extents' };
 }
 

@@ -1,5 +1,5 @@
 /** The short lists: one for a first look, one small enough to be tuned exhaustively. */
-import type { Shape, ShapeList } from './types.ts';
+import type { MatmulShape, ShapeList } from './types.ts';
 
 export const QUICK: ShapeList = {
   name: 'quick',
@@ -16,12 +16,12 @@ export const QUICK: ShapeList = {
 
 type Extents = readonly [m: number, k: number, n: number];
 
-function plain(kind: string, extents: readonly Extents[]): readonly Shape[] {
+function plain(kind: string, extents: readonly Extents[]): readonly MatmulShape[] {
   return extents.map(([m, k, n]) => ({ name: `${kind} ${m}x${k}x${n}`, m, k, n, source: kind }));
 }
 
 /** At most about 300 MFLOP each, so that trying every plan for all of them stays a matter of minutes. */
-const REGRET_SHAPES: readonly Shape[] = [
+const REGRET_SHAPES: readonly MatmulShape[] = [
   ...plain('tiny', [
     [4, 4, 4],
     [8, 8, 8],

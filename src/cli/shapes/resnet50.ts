@@ -3,9 +3,9 @@
  * after im2col in NHWC order: m = output pixels, k = input channels x window, n = output channels.
  * Each different product once.
  */
-import type { Shape, ShapeList } from './types.ts';
+import type { MatmulShape, ShapeList } from './types.ts';
 
-function conv(name: string, pixels: number, window: number, from: number, to: number): Shape {
+function conv(name: string, pixels: number, window: number, from: number, to: number): MatmulShape {
   return { name, m: pixels, k: window * from, n: to, prepacked: true, source: 'ResNet-50' };
 }
 

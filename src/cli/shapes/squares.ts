@@ -1,7 +1,7 @@
 /** The square ladder, with a neighbour on both sides where a register or cache block ends. */
-import type { Shape, ShapeList } from './types.ts';
+import type { MatmulShape, ShapeList } from './types.ts';
 
-function square(n: number, source: string): Shape {
+function square(n: number, source: string): MatmulShape {
   return { name: `square ${n}`, m: n, k: n, n, source };
 }
 

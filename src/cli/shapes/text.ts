@@ -1,32 +1,30 @@
 /**
  * Shapes as text: `[batch x] m x k x n` followed by words, for instance `1x4096x4096 prepacked` or
- * `12x128x64x128 transposeB`. The printed form parses back to the same shape.
+ * `12x128x64x128 transposeB`; a text that begins with `conv` is a convolution (conv-text.ts). The printed form parses
+ * back to the same shape.
  */
-import type { Activation } from '../../index.ts';
-import type { Shape } from './types.ts';
-
-/** What a shape text or file got wrong; `line` counts from 1 where there are lines. */
-export class ShapeSyntaxError extends Error {
-  readonly line: number | undefined;
-
-  constructor(message: string, line?: number) {
-    super(line === undefined ? message : `line ${line}: ${message}`);
-    this.name = 'ShapeSyntaxError';
-    this.line = line;
-  }
-}
+import { isConvText, parseConv, printConv } from './conv-text.ts';
+import {
+  ACTIVATION_WORDS,
+  checkExtent,
+  MAX_ELEMENTS,
+  parseActivation,
+  printActivation,
+  ShapeSyntaxError,
+} from './syntax.ts';
+import type { MatmulShape, Shape, ShapeActivation } from './types.ts';
 
 const EXTENTS = /^\d+(?:[x×*]\d+){2,3}$/i;
 const FORM = '[batch x] m x k x n, for instance 1x4096x4096';
-const ACTIVATIONS = ['relu', 'gelu', 'silu', 'tanh', 'sigmoid'] as const;
-const WORDS = ['transposeB', 'prepacked', 'bias=row', 'bias=column', ...ACTIVATIONS, 'clip=min:max'];
+const WORDS = ['transposeB', 'prepacked', 'bias=row', 'bias=column', ...ACTIVATION_WORDS];
 
-/** 2^30 elements are 4 GiB, all that a WebAssembly memory holds: a larger operand is a slip of the pen. */
-const MAX_ELEMENTS = 2 ** 30;
-
-type Draft = { -readonly [K in keyof Shape]: Shape[K] };
+type Draft = { -readonly [K in keyof MatmulShape]: MatmulShape[K] };
 
 export function parseShape(text: string): Shape {
+  return isConvText(text) ? parseConv(text) : parseMatmul(text);
+}
+
+export function parseMatmul(text: string): MatmulShape {
   const [extents = '', ...words] = joinSpacedExtents(text).split(/\s+/);
   if (!EXTENTS.test(extents)) throw new ShapeSyntaxError(`"${text.trim()}" is no shape; write ${FORM}`);
   const numbers = extents.toLowerCase().split(/[x×*]/).map(Number);
@@ -44,7 +42,7 @@ function joinSpacedExtents(text: string): string {
 
 function applyWord(shape: Draft, word: string): void {
   const lower = word.toLowerCase();
-  const activation = parseActivation(lower);
+  const activation = parseActivation(word);
   if (activation !== undefined) shape.activation = activation;
   else if (lower === 'transposeb') shape.transposeB = true;
   else if (lower === 'prepacked') shape.prepacked = true;
@@ -53,50 +51,39 @@ function applyWord(shape: Draft, word: string): void {
   else throw new ShapeSyntaxError(`unknown word "${word}"; known are ${WORDS.join(', ')}`);
 }
 
-/** `relu`, or `clip=0:6`; undefined if the word is no activation. */
-export function parseActivation(word: string): Activation | undefined {
-  const plain = ACTIVATIONS.find((name) => name === word);
-  if (plain !== undefined) return plain;
-  const clip = /^clip=([^:]+):([^:]+)$/.exec(word);
-  if (!clip) return undefined;
-  const [min, max] = [Number(clip[1]), Number(clip[2])];
-  if (!(min <= max)) throw new ShapeSyntaxError(`"${word}": clip needs two numbers, the smaller one first`);
-  return { kind: 'clip', min, max };
-}
-
-function checkExtents(shape: Shape): Shape {
+function checkExtents(shape: MatmulShape): MatmulShape {
   const { batch = 1, m, k, n } = shape;
-  for (const [name, extent] of Object.entries({ batch, m, k, n })) {
-    if (!Number.isSafeInteger(extent) || extent < 1) {
-      throw new ShapeSyntaxError(`${name} must be a whole number from 1 up, got ${String(extent)}`);
-    }
-  }
+  for (const [name, extent] of Object.entries({ batch, m, k, n })) checkExtent(name, extent);
   if (batch * Math.max(m * k, k * n, m * n) > MAX_ELEMENTS) {
     throw new ShapeSyntaxError(`${printExtents(shape)} does not fit: an operand would take more than 4 GiB`);
   }
   return shape;
 }
 
-export function printExtents({ batch, m, k, n }: Shape): string {
+export function printExtents({ batch, m, k, n }: MatmulShape): string {
   return batch === undefined ? `${m}x${k}x${n}` : `${batch}x${m}x${k}x${n}`;
 }
 
 /** The canonical text: extents, then words. Two results are about the same shape if their texts are equal. */
 export function printShape(shape: Shape): string {
+  return shape.kind === 'conv' ? printConv(shape) : printMatmul(shape);
+}
+
+function printMatmul(shape: MatmulShape): string {
   const words = [printExtents(shape)];
   if (shape.transposeB) words.push('transposeB');
   if (shape.prepacked) words.push('prepacked');
   if (shape.bias) words.push(`bias=${shape.bias}`);
-  const { activation } = shape;
-  if (typeof activation === 'object') words.push(`clip=${activation.min}:${activation.max}`);
-  else if (activation && activation !== 'none') words.push(activation);
+  const word = printActivation(shape.activation);
+  if (word !== undefined) words.push(word);
   return words.join(' ');
 }
 
 /** Reads a user's shapes: a JSON array of texts and objects, or text with one shape a line and # comments. */
 export function parseShapeFile(content: string): readonly Shape[] {
   const shapes = content.trimStart().startsWith('[') ? parseJsonShapes(content) : parseLines(content);
-  if (shapes.length === 0) throw new ShapeSyntaxError(`no shapes in it; write one a line: ${FORM}`);
+  if (shapes.length === 0)
+    throw new ShapeSyntaxError(`no shapes in it; write one a line: ${FORM}, or conv 1x64x56x56 64 3x3`);
   return shapes;
 }
 
@@ -131,6 +118,8 @@ const OBJECT_KEYS = [
   'activation',
   'source',
 ];
+/** The other form of an object: a shape's text with a name and a source of its own. */
+const TEXT_KEYS = ['name', 'shape', 'source'];
 
 function parseJsonShape(entry: unknown): Shape {
   if (typeof entry === 'string') return parseShape(entry);
@@ -138,9 +127,21 @@ function parseJsonShape(entry: unknown): Shape {
     throw new ShapeSyntaxError(`a shape is a text or an object, got ${JSON.stringify(entry)}`);
   }
   const fields = entry as Readonly<Record<string, unknown>>;
-  const stray = Object.keys(fields).find((key) => !OBJECT_KEYS.includes(key));
-  if (stray !== undefined)
-    throw new ShapeSyntaxError(`unknown field "${stray}"; known are ${OBJECT_KEYS.join(', ')}`);
+  const { shape: text, name, source } = fields;
+  const known = text === undefined ? OBJECT_KEYS : TEXT_KEYS;
+  const stray = Object.keys(fields).find((key) => !known.includes(key));
+  if (stray !== undefined) {
+    throw new ShapeSyntaxError(`unknown field "${stray}"; known are ${known.join(', ')}`);
+  }
+  const shape = text === undefined ? parseJsonMatmul(fields) : parseShape(String(text));
+  return {
+    ...shape,
+    ...(typeof name === 'string' && { name }),
+    ...(typeof source === 'string' && { source }),
+  };
+}
+
+function parseJsonMatmul(fields: Readonly<Record<string, unknown>>): MatmulShape {
   const shape: Draft = {
     name: '',
     m: fields.m as number,
@@ -159,20 +160,23 @@ function parseJsonShape(entry: unknown): Shape {
   if (fields.bias !== undefined && fields.bias !== 'none') applyWord(shape, `bias=${String(fields.bias)}`);
   if (fields.activation !== undefined && fields.activation !== 'none')
     shape.activation = jsonActivation(fields.activation);
-  shape.name = typeof fields.name === 'string' ? fields.name : printExtents(shape);
-  if (typeof fields.source === 'string') shape.source = fields.source;
+  shape.name = printExtents(shape);
   return shape;
 }
 
-function jsonActivation(value: unknown): Activation {
-  const clip = value as { readonly kind?: unknown; readonly min?: unknown; readonly max?: unknown } | null;
-  const word =
-    typeof value === 'object' && clip?.kind === 'clip'
-      ? `clip=${String(clip.min)}:${String(clip.max)}`
-      : value;
-  const activation = typeof word === 'string' ? parseActivation(word) : undefined;
+function jsonActivation(value: unknown): ShapeActivation {
+  const activation = parseActivation(activationWord(value));
   if (activation === undefined) throw new ShapeSyntaxError(`unknown activation ${JSON.stringify(value)}`);
   return activation;
+}
+
+/** The word for an activation given as an object; a word stays one, anything else is none. */
+function activationWord(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null) return '';
+  const { kind, min, max, slope } = value as Readonly<Record<string, unknown>>;
+  if (kind === 'clip') return `clip=${String(min)}:${String(max)}`;
+  return kind === 'leakyRelu' ? `leakyRelu=${String(slope)}` : '';
 }
 
 function atLine<T>(line: number | undefined, parse: () => T): T {

@@ -1,5 +1,5 @@
 /** The matrix products of transformers: one layer's worth each, every different product once. */
-import type { Shape, ShapeList } from './types.ts';
+import type { MatmulShape, ShapeList } from './types.ts';
 
 interface Transformer {
   readonly source: string;
@@ -9,12 +9,12 @@ interface Transformer {
 }
 
 /** A product with constant weights. */
-function linear(source: string, name: string, rows: number, from: number, to: number): Shape {
+function linear(source: string, name: string, rows: number, from: number, to: number): MatmulShape {
   return { name, m: rows, k: from, n: to, prepacked: true, source };
 }
 
 /** `rows` queries against `past` keys; keys are stored one per row, hence transposed. */
-function attention(model: Transformer, rows: number, past: number): readonly Shape[] {
+function attention(model: Transformer, rows: number, past: number): readonly MatmulShape[] {
   const depth = model.width / model.heads;
   const batch = model.heads;
   const { source } = model;
@@ -24,7 +24,7 @@ function attention(model: Transformer, rows: number, past: number): readonly Sha
   ];
 }
 
-function layer(model: Transformer, rows: number, past: number): readonly Shape[] {
+function layer(model: Transformer, rows: number, past: number): readonly MatmulShape[] {
   const { source, width, hidden } = model;
   return [
     linear(source, `qkv ${rows}`, rows, width, 3 * width),
@@ -38,7 +38,7 @@ function layer(model: Transformer, rows: number, past: number): readonly Shape[]
 const BASE = { width: 768, heads: 12, hidden: 3072 } as const;
 const GPT2 = { ...BASE, source: 'GPT-2 small' } as const;
 /** The token table doubles as the last layer's weights, stored one row per token. */
-const LM_HEAD: Shape = {
+const LM_HEAD: MatmulShape = {
   name: 'lm head',
   m: 1,
   k: 768,

@@ -1,9 +1,29 @@
 /** A shape to measure, as data: what a named list, a user's file and a line of text all become. */
-import type { Activation } from '../../index.ts';
 
-export interface Shape {
+/** Activations as a line of text can name them: those of the library, less the ones that need a tensor. */
+export type ShapeActivation =
+  | 'none'
+  | 'relu'
+  | 'gelu'
+  | 'silu'
+  | 'tanh'
+  | 'sigmoid'
+  | 'hardSwish'
+  | 'hardSigmoid'
+  | { readonly kind: 'clip'; readonly min: number; readonly max: number }
+  | { readonly kind: 'leakyRelu'; readonly slope: number };
+
+interface Named {
   /** Unique inside its list; shown beside the extents. */
   readonly name: string;
+  /** Where the shape comes from: a model and layer, or why the size is interesting. */
+  readonly source: string;
+  readonly activation?: ShapeActivation;
+}
+
+/** A matrix product; the only kind without a `kind` field of its own, as in reports from before there were others. */
+export interface MatmulShape extends Named {
+  readonly kind?: 'matmul';
   /** Independent products; absent for plain matrices. */
   readonly batch?: number;
   readonly m: number;
@@ -14,10 +34,29 @@ export interface Shape {
   /** The right operand is constant (weights): whoever can pack it ahead of time may do so, peers included. */
   readonly prepacked?: boolean;
   readonly bias?: 'row' | 'column';
-  readonly activation?: Activation;
-  /** Where the shape comes from: a model and layer, or why the size is interesting. */
-  readonly source: string;
 }
+
+/** A convolution of NCHW images, as a layer of a network: its weights are always constant, so everybody may pack them. */
+export interface ConvShape extends Named {
+  readonly kind: 'conv';
+  readonly batch: number;
+  readonly inC: number;
+  readonly inH: number;
+  readonly inW: number;
+  readonly outC: number;
+  readonly kH: number;
+  readonly kW: number;
+  /** [vertical, horizontal], as `dilation`. */
+  readonly stride: readonly [number, number];
+  /** [top, left, bottom, right]. */
+  readonly padding: readonly [number, number, number, number];
+  readonly dilation: readonly [number, number];
+  readonly groups: number;
+  /** One value for each output channel. */
+  readonly bias: boolean;
+}
+
+export type Shape = MatmulShape | ConvShape;
 
 /** A named list; `about` is the line that `bench --help` prints. */
 export interface ShapeList {

@@ -1,29 +1,31 @@
 /** Depthwise convolution: channels and stretches of rows are independent, there is nothing to wait for (NCHW). */
-import { findKernel } from '../../kernels/table.ts';
+import { findKernel, type Kernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { type Constants, constantsOf } from '../../plan/program.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { Window } from '../../problem/window.ts';
 import { stretchesOf } from '../tiles.ts';
-import { columnsSpanned, imageConstants, looksOutside, type Padded, tapOffset } from './image.ts';
+import { columnsSpanned, imageConstants, type Padded, tapOffset } from './image.ts';
 import { type Lowered, StepList } from './steps.ts';
 import { weightForm } from './weights.ts';
 
-/** Bytes of strip that stay in a first cache of 32 KiB beside the output rows. */
+/** Elements of strip that stay in a first cache of 32 KiB beside the output rows. */
 const STRIP_ELEMENTS = 5 * 1024;
+/** Shorter strips would copy the rows that neighbouring strips share too often. */
+const STRIP_LEAST_ROWS = 16;
+/** From so many columns on, summing the ends of rows one by one is cheaper than copying the rows. */
+const WIDE_COLUMNS = 48;
 
 /** The strip: the input rows of a few output rows, padded and split by phase, in a thread's own space. */
 export function stripOf(
   w: Window,
   rowsAtOnce: number,
 ): { image: Padded; stripRows: number; elements: number } {
-  // where no window looks outside, the image itself has the form of a strip and is read in place
-  const inPlace = w.strideW === 1 && !looksOutside(w);
-  const phasePitch = inPlace ? w.inW : Math.ceil(columnsSpanned(w) / w.strideW) + 4;
+  const phasePitch = Math.ceil(columnsSpanned(w) / w.strideW) + 4;
   const rowPitch = w.strideW * phasePitch;
   const fixed = (w.kH - 1) * w.dilationH + 1;
   const fitting = Math.floor((STRIP_ELEMENTS / rowPitch - fixed) / w.strideH) + 1;
-  const wanted = Math.max(rowsAtOnce, fitting - (fitting % rowsAtOnce));
+  const wanted = Math.max(STRIP_LEAST_ROWS, fitting - (fitting % rowsAtOnce));
   const stripRows = Math.min(w.outH, wanted);
   const paddedH = (stripRows - 1) * w.strideH + fixed;
   return {
@@ -74,6 +76,13 @@ function depthwiseConstants(p: ConvProblem, image: Padded, stripRows: number): P
   };
 }
 
+/** Whether the middle of rows is read in place: only then do neighbours read neighbours, and only kernels with a table of
+ *  columns work at any pitch. */
+function isWide(p: ConvProblem, { taps }: Kernel): boolean {
+  const middle = p.inW - (p.kW - 1) * p.dilationW;
+  return taps !== undefined && p.strideW === 1 && p.padLeft < p.outW && middle >= WIDE_COLUMNS;
+}
+
 export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
   const kernel = findKernel(plan.kernel)!;
   const { image, stripRows, elements } = stripOf(p, kernel.mr);
@@ -81,7 +90,12 @@ export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
   const perImage = { in: p.inC * p.inH * p.inW, out: p.outC * p.outH * p.outW };
   addPlanes(list, 'depthwise', p.batch, p.outC, perImage, p, plan.nc);
   return {
-    constants: constantsOf({ ...depthwiseConstants(p, image, stripRows), mr: kernel.mr, nr: kernel.nr }),
+    constants: constantsOf({
+      ...depthwiseConstants(p, image, stripRows),
+      mr: kernel.mr,
+      nr: kernel.nr,
+      wide: isWide(p, kernel) ? 1 : 0,
+    }),
     offsets: stripTaps(p, image, kernel.taps === undefined),
     steps: list.steps,
     packedAElements: 0,

@@ -3,6 +3,7 @@ import type { Plan } from '../../plan/plan.ts';
 import type { Program } from '../../plan/program.ts';
 import type { Problem } from '../../problem/problem.ts';
 import { lowerConv } from './conv.ts';
+import { lowerFold } from './fold.ts';
 import { lowerMatmul } from './gemm.ts';
 import { lowerPool } from './pool.ts';
 
@@ -14,6 +15,8 @@ export function lower(problem: Problem, plan: Plan): Program {
       return lowerConv(problem, plan);
     case 'pool':
       return lowerPool(problem, plan);
+    case 'fold':
+      return lowerFold(problem, plan);
     default:
       throw new Error(`no steps for ${problem satisfies never}`);
   }

@@ -1,7 +1,6 @@
 /** Public conv2d against float64: whatever chance finds, awaited or not, into tensors of the caller's or new ones. */
 import test from 'tape';
-import { convOracle } from '../../support/conv-oracle.ts';
-import { algorithmsOf, convFault, randomConv, withEpilogue } from '../../support/conv-problems.ts';
+import { algorithmsOf, answersTo, convFault, randomConv, withEpilogue } from '../../support/conv-problems.ts';
 import { makeRuntime } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
@@ -18,11 +17,9 @@ for (const [salt, threads, numerics] of [
     for (let turn = 0; turn < 250; turn++) {
       const plain = withEpilogue(random, randomConv(random));
       const algorithms = algorithmsOf(plain, numerics === 'exact');
-      // any algorithm that is not named may be Winograd, whose bound is the wider one
-      const winograd = algorithms.includes('winograd4') ? 'winograd4' : undefined;
       const algorithm = random.chance(0.7) ? random.pick(algorithms) : undefined;
       const asked = algorithm ? { ...plain, algorithm } : plain;
-      const answer = convOracle(algorithm || !winograd ? asked : { ...asked, algorithm: winograd });
+      const answer = answersTo(plain)(algorithm);
       const manner = { sync: turn % 2 === 0, into: random.chance(0.5), answer };
       const fault = await convFault(rt, random, asked, manner);
       if (fault) faults.push(fault);

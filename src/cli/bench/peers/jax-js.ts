@@ -4,7 +4,7 @@
  * result: operations are lazy, so without the wait nothing would be computed. Operands are resident.
  * In Node it has one thread (no Web Worker there).
  */
-import type { Operands } from '../operands.ts';
+import type { MatmulOperands, Operands } from '../operands.ts';
 import type { PeerAdapter, Prepared, Unsupported } from '../types.ts';
 import { cannotLoad, findPackage, importPackage } from './resolve.ts';
 
@@ -56,6 +56,11 @@ export const jaxJs: PeerAdapter = {
 };
 
 function prepare(jax: Jax, operands: Operands): Prepared | Unsupported {
+  if (operands.kind === 'matmul') return prepareMatmul(jax, operands);
+  return { unsupported: 'only its matrix products are compared here' };
+}
+
+function prepareMatmul(jax: Jax, operands: MatmulOperands): Prepared | Unsupported {
   const { shape, batch } = operands;
   const { m, k, n, transposeB = false } = shape;
   const activate = activation(jax, shape.activation);

@@ -1,7 +1,8 @@
-/** What the two ONNX Runtime packages share: the part of their API that is used here, and one product on it. */
+/** What the two ONNX Runtime packages share: the part of their API that is used here, and one model on it. */
 import type { Operands } from '../operands.ts';
 import type { Prepared, Unsupported } from '../types.ts';
-import { canExpress, onnxProduct } from './onnx-model.ts';
+import { onnxModel } from './onnx-model.ts';
+import type { ElementType, Values } from './onnx-proto.ts';
 
 interface OrtTensor {
   readonly data: Float32Array;
@@ -14,7 +15,7 @@ interface OrtSession {
 
 export interface Ort {
   readonly env: { readonly wasm: { numThreads?: number; proxy?: boolean }; logLevel?: string };
-  readonly Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => OrtTensor;
+  readonly Tensor: new (type: ElementType, data: Values, dims: readonly number[]) => OrtTensor;
   readonly InferenceSession: {
     create(model: Uint8Array, options: Readonly<Record<string, unknown>>): Promise<OrtSession>;
   };
@@ -26,18 +27,16 @@ export async function prepareOrt(
   operands: Operands,
   sessionOptions: Readonly<Record<string, unknown>>,
 ): Promise<Prepared | Unsupported> {
-  if (!canExpress(operands)) return { unsupported: 'no single ONNX operator for this activation' };
-  const { model, inputs, dims } = onnxProduct(operands);
-  const session = await ort.InferenceSession.create(model, sessionOptions);
-  const data = { A: operands.a, B: operands.b };
+  const written = onnxModel(operands);
+  if (written === undefined) return { unsupported: 'no ONNX operator of opset 17 for this activation' };
+  const session = await ort.InferenceSession.create(written.model, sessionOptions);
   const feeds = Object.fromEntries(
-    inputs.map((name) => [name, new ort.Tensor('float32', data[name], dims[name])]),
+    written.feeds.map(({ name, type, values, dims }) => [name, new ort.Tensor(type, values, dims)]),
   );
   let latest: Float32Array | undefined;
   return {
     run: async () => {
-      const { C } = await session.run(feeds);
-      latest = C?.data;
+      latest = (await session.run(feeds))[written.output]?.data;
     },
     result: async () => latest ?? new Float32Array(0),
     dispose: () => void session.release(),

@@ -3,8 +3,8 @@
  * in local variables (sixteen multiply-adds for eight loads), and columns are taken in strips that stay in cache.
  * A timed call is the synchronous function; the output is used again.
  */
-import type { Operands } from '../operands.ts';
-import type { PeerAdapter, Prepared } from '../types.ts';
+import type { MatmulOperands, Operands } from '../operands.ts';
+import type { PeerAdapter, Prepared, Unsupported } from '../types.ts';
 import { activate } from '../verify.ts';
 
 /** 4 x 4 against 4 x 2 and against row-by-row with four rows: 3.7, 2.1 and 1.9 GFLOP/s at n = 256 on Node 20. */
@@ -37,7 +37,12 @@ interface Product {
   readonly bn: number;
 }
 
-function prepare(operands: Operands): Prepared {
+function prepare(operands: Operands): Prepared | Unsupported {
+  if (operands.kind === 'matmul') return prepareMatmul(operands);
+  return { unsupported: 'only matrix products are written in plain JavaScript here' };
+}
+
+function prepareMatmul(operands: MatmulOperands): Prepared {
   const { shape, batch, a, b } = operands;
   const { m, k, n, transposeB = false } = shape;
   const out = new Float32Array(batch * m * n);
@@ -138,7 +143,7 @@ function partialBlock(
   }
 }
 
-function finish({ shape, bias }: Operands, out: Float32Array): void {
+function finish({ shape, bias }: MatmulOperands, out: Float32Array): void {
   const { m, n, activation } = shape;
   if (bias === undefined && (activation === undefined || activation === 'none')) return;
   for (let i = 0; i < out.length; i++) {

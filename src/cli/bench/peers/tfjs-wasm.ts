@@ -1,34 +1,15 @@
 /**
  * TensorFlow.js on its WebAssembly backend.
- * A timed call is `tf.matMul` (or the fused form) and the disposal of its result. Operands are resident in its
- * memory; the call is synchronous, and the answer is complete when it returns. In Node it has one thread.
+ * A timed call is `tf.matMul`, `tf.conv2d` or `tf.depthwiseConv2d` (or the fused form) and the disposal of its result.
+ * Operands are resident in its memory; the call is synchronous, and the answer is complete when it returns. In Node it has
+ * one thread.
  */
 import { join, sep } from 'node:path';
-import type { Operands } from '../operands.ts';
+import type { MatmulOperands, Operands } from '../operands.ts';
 import type { PeerAdapter, Prepared, Unsupported } from '../types.ts';
 import { cannotLoad, findPackage, importPackage } from './resolve.ts';
-
-interface TfTensor {
-  data(): Promise<Float32Array>;
-  dispose(): void;
-}
-
-interface FusedArguments {
-  readonly a: TfTensor;
-  readonly b: TfTensor;
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-  readonly bias: TfTensor | undefined;
-  readonly activation: 'linear' | 'relu' | 'relu6';
-}
-
-interface Tf {
-  setBackend(name: string): Promise<boolean>;
-  getBackend(): string;
-  tensor(values: Float32Array, shape: readonly number[], dtype: 'float32'): TfTensor;
-  matMul(a: TfTensor, b: TfTensor, transposeA: boolean, transposeB: boolean): TfTensor;
-  readonly fused: { matMul(fused: FusedArguments): TfTensor };
-}
+import type { FusedActivation, Tf, TfTensor } from './tfjs.ts';
+import { prepareConv } from './tfjs-conv.ts';
 
 interface TfWasm {
   setWasmPaths(prefix: string): void;
@@ -55,7 +36,7 @@ export const tfjsWasm: PeerAdapter = {
         version: backend.version,
         // Its threaded build needs a browser; asked for more in Node, it stays on one.
         threads: 1,
-        includes: 'tf.matMul(); resident tensors, a fresh output each time',
+        includes: 'tf.matMul() or tf.conv2d() in its own NHWC; resident tensors, a fresh output each time',
       };
       return { info, prepare: async (operands) => prepare(tf, operands), dispose: async () => undefined };
     } catch (error) {
@@ -65,6 +46,10 @@ export const tfjsWasm: PeerAdapter = {
 };
 
 function prepare(tf: Tf, operands: Operands): Prepared | Unsupported {
+  return operands.kind === 'conv' ? prepareConv(tf, operands) : prepareMatmul(tf, operands);
+}
+
+function prepareMatmul(tf: Tf, operands: MatmulOperands): Prepared | Unsupported {
   const { shape, batch } = operands;
   const { m, k, n, transposeB = false } = shape;
   const activation = fusedActivation(shape.activation);
@@ -92,11 +77,9 @@ function prepare(tf: Tf, operands: Operands): Prepared | Unsupported {
   };
 }
 
-function fusedActivation(
-  activation: Operands['shape']['activation'],
-): FusedArguments['activation'] | undefined {
+function fusedActivation(activation: MatmulOperands['shape']['activation']): FusedActivation | undefined {
   if (activation === undefined || activation === 'none') return 'linear';
   if (activation === 'relu') return 'relu';
-  if (typeof activation === 'object' && activation.min === 0 && activation.max === 6) return 'relu6';
-  return undefined;
+  const relu6 = typeof activation === 'object' && activation.kind === 'clip';
+  return relu6 && activation.min === 0 && activation.max === 6 ? 'relu6' : undefined;
 }

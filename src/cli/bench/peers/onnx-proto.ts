@@ -1,0 +1,125 @@
+/**
+ * ONNX models as bytes, written by hand: protobuf is a few lines when only writing is needed.
+ * Field numbers are those of onnx.proto3; the names in the comments are its messages.
+ */
+
+export type Field = Uint8Array;
+
+/** TensorProto.DataType of the element types that models here use. */
+const DATA_TYPES = { float32: 1, uint8: 2, int8: 3, int32: 6 } as const;
+
+export type ElementType = keyof typeof DATA_TYPES;
+
+export type Values = Float32Array | Uint8Array | Int8Array | Int32Array;
+
+const utf8 = new TextEncoder();
+/** ModelProto.ir_version 8 and opset 17: old enough for any runtime that is still in use. */
+const IR_VERSION = 8;
+const OPSET = 17;
+
+/** A varint; values here are non-negative and may exceed 2^31 (lengths of big weights). */
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest > 127) {
+    bytes.push((rest % 128) | 128);
+    rest = Math.floor(rest / 128);
+  }
+  return [...bytes, rest];
+}
+
+function integer(field: number, value: number): Field {
+  return Uint8Array.from([...varint(field * 8), ...varint(value)]);
+}
+
+function float(field: number, value: number): Field {
+  const bytes = new Uint8Array(new Float32Array([value]).buffer);
+  return Uint8Array.from([...varint(field * 8 + 5), ...bytes]);
+}
+
+function bytes(field: number, content: Uint8Array): Field {
+  return concat([Uint8Array.from([...varint(field * 8 + 2), ...varint(content.length)]), content]);
+}
+
+function text(field: number, content: string): Field {
+  return bytes(field, utf8.encode(content));
+}
+
+function message(field: number, ...parts: readonly Field[]): Field {
+  return bytes(field, concat(parts));
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+/** What goes in or comes out of a graph. */
+export interface Edge {
+  readonly name: string;
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+}
+
+/** ValueInfoProto: name = 1, type = 2 { tensor_type = 1 { elem_type = 1, shape = 2 { dim = 1 { dim_value = 1 } } } } */
+function valueInfo(field: number, { name, type, dims }: Edge): Field {
+  const shape = message(2, ...dims.map((dim) => message(1, integer(1, dim))));
+  return message(field, text(1, name), message(2, message(1, integer(1, DATA_TYPES[type]), shape)));
+}
+
+/** NodeProto: input = 1, output = 2, op_type = 4, attribute = 5. */
+export function node(
+  op: string,
+  inputs: readonly string[],
+  output: string,
+  attributes: readonly Field[] = [],
+): Field {
+  return message(1, ...inputs.map((name) => text(1, name)), text(2, output), text(4, op), ...attributes);
+}
+
+/** AttributeProto: name = 1, f = 2, i = 3, ints = 8, type = 20 (FLOAT = 1, INT = 2, INTS = 7). */
+export function floatAttribute(name: string, value: number): Field {
+  return message(5, text(1, name), float(2, value), integer(20, 1));
+}
+
+export function intAttribute(name: string, value: number): Field {
+  return message(5, text(1, name), integer(3, value), integer(20, 2));
+}
+
+export function intsAttribute(name: string, values: readonly number[]): Field {
+  return message(5, text(1, name), ...values.map((value) => integer(8, value)), integer(20, 7));
+}
+
+/** TensorProto: dims = 1, data_type = 2, name = 8, raw_data = 9. In GraphProto an initializer is field 5. */
+export function initializer({ name, type, dims }: Edge, values: Values): Field {
+  const raw = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const extents = dims.map((dim) => integer(1, dim));
+  return message(5, ...extents, integer(2, DATA_TYPES[type]), text(8, name), bytes(9, raw));
+}
+
+export interface Graph {
+  readonly name: string;
+  readonly nodes: readonly Field[];
+  readonly constants: readonly Field[];
+  readonly inputs: readonly Edge[];
+  readonly output: Edge;
+}
+
+/** ModelProto: ir_version = 1, graph = 7, opset_import = 8. GraphProto: node = 1, name = 2, input = 11, output = 12. */
+export function model({ name, nodes, constants, inputs, output }: Graph): Uint8Array {
+  const graph = message(
+    7,
+    ...nodes,
+    text(2, name),
+    ...constants,
+    ...inputs.map((edge) => valueInfo(11, edge)),
+    valueInfo(12, output),
+  );
+  const opset = message(8, text(1, ''), integer(2, OPSET));
+  return concat([integer(1, IR_VERSION), graph, opset]);
+}
