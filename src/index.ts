@@ -5,15 +5,24 @@ export { createRuntime } from './ops/runtime.ts';
 export type {
   ArrayWithShape,
   AsyncOptions,
+  AveragePoolOptions,
+  Conv1dOptions,
+  ConvOptions,
+  ConvSpec,
+  ConvTransposeOptions,
   EngineFlags,
   Explanation,
   FeatureReport,
+  GlobalPoolOptions,
   MachineReport,
   MatmulOptions,
+  MatmulSpec,
   MemoryReport,
   Numerics,
   Policy,
+  PoolOptions,
   Prepacked,
+  PrepackedConv,
   ProblemSpec,
   Progress,
   Runtime,
@@ -28,6 +37,7 @@ export type {
 } from './ops/types.ts';
 export type { MachineProfile } from './plan/machine.ts';
 export {
+  type Algorithm,
   type Candidate,
   type Effort,
   type Packing,
@@ -38,5 +48,9 @@ export {
 export { memoryStore } from './plan/stores/memory.ts';
 export { defaultWisdomPath, nodeFileStore } from './plan/stores/node-file.ts';
 export type { WisdomStore } from './plan/stores/types.ts';
+export type { ConvAlgorithm, ConvProblem, Layout } from './problem/conv.ts';
 export type { Activation, ActivationKind, BiasKind } from './problem/epilogue.ts';
 export type { MatmulProblem } from './problem/matmul.ts';
+export type { PoolKind, PoolProblem } from './problem/pool.ts';
+export type { Problem } from './problem/problem.ts';
+export type { Padding, Pair, Window } from './problem/window.ts';

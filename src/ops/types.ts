@@ -338,8 +338,8 @@ export interface Runtime extends AsyncDisposable {
 
   /**
    * Keeps a convolution's weights for many calls: [outC, inC / groups, kH, kW] ([outC, inC / groups, k] for conv1d). Whatever
-   * form the planned algorithm wants (panels, Winograd's transform) is made at its first use, or here for the `algorithm`
-   * that is named, which calls then use. The copy is independent of `w`.
+   * form a planned algorithm wants (panels, Winograd's transform) is made at its first use and kept. Calls use the `algorithm`
+   * that is named here, if any. The copy is independent of `w`.
    * @throws `E_SHAPE`, `E_ARGUMENT`, `E_MEMORY`.
    * @example
    * const w = rt.prepackConv(weights);

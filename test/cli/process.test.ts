@@ -47,6 +47,30 @@ test('process: a bench beside a peer is pure JSON on stdout', async (t) => {
   t.end();
 });
 
+test('process: convolutions are tuned, right and timed on the real runtime', async (t) => {
+  const shapes = 'conv 1x8x20x24 12 3x3 p1 bias hardSwish,conv 1x16x20x24 16 5x5 s2 p1.1.2.2 g16 clip=0:6';
+  const argv = [
+    'bench',
+    '--shapes',
+    shapes,
+    '--time',
+    '5',
+    '--no-cold',
+    '--no-wisdom',
+    '--threads',
+    '2',
+    '--json',
+  ];
+  const { code, out, err } = await runCli(argv);
+  t.equal(code, 0, err);
+  for (const { key, cells } of (JSON.parse(out) as BenchReport).rows) {
+    const [own] = cells;
+    t.ok(own?.status === 'timed' && own.plan !== undefined, `${key}: ${own?.status}`);
+    t.ok(own?.status === 'timed' && (own.relativeError ?? 1) < 1e-5, 'with its largest error');
+  }
+  t.end();
+});
+
 test('process: Ctrl-C ends a bench with 130 and a report, and nothing keeps it alive', async (t) => {
   let sent = 0;
   const argv = [
