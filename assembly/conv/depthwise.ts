@@ -72,7 +72,8 @@ export function depthwisePlane(
   const span = (kH - 1) * dilationH + 1, taps = kH * kW, end = y0 + rows;
   // rows from..until see no padding above or below, columns x0..x1 none at the sides
   const from = wide ? min(end, max(y0, (padTop + strideH - 1) / strideH)) : end;
-  const until = wide ? min(end, max(from, (inH + padTop - span) / strideH + 1)) : end;
+  const room = inH + padTop - span;
+  const until = room < 0 ? from : min(end, max(from, room / strideH + 1));
   rowsByStrip(
     kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, y0, from,
     offsets, phasePitch, stripRows, strip,
@@ -88,11 +89,11 @@ export function depthwisePlane(
       edgeColumns(first + r * outputRow, inW, w, kH, kW, dilationH, dilationW, padLeft, 0, x0, to + r * ldc);
       edgeColumns(first + r * outputRow, inW, w, kH, kW, dilationH, dilationW, padLeft, x1, outW, to + r * ldc);
     }
-    rowsByStrip(
-      kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, until, end,
-      offsets, phasePitch, stripRows, strip,
-    );
   }
+  rowsByStrip(
+    kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, until, end,
+    offsets, phasePitch, stripRows, strip,
+  );
 }
 
 /** Weights [channel][tap] to [tap][channel]: lanes are channels in NHWC. */
