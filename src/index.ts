@@ -1,6 +1,21 @@
 /** The public names of tesserae, nothing else. */
 
 export { ERROR_CODES, type ErrorCode, TesseraeError } from './core/errors.ts';
+export type {
+  ByteTensor,
+  ByteTensorLike,
+  ConvIntegerOptions,
+  ConvIntegerSpec,
+  MatmulDynamicOptions,
+  MatmulIntegerOptions,
+  MatmulIntegerSpec,
+  PrepackedInteger,
+  QlinearConvOptions,
+  QlinearMatmulOptions,
+  QuantizedBy,
+  QuantizedTensor,
+  QuantizeTo,
+} from './ops/quantized/types.ts';
 export { createRuntime } from './ops/runtime.ts';
 export type {
   ArrayWithShape,

@@ -9,9 +9,10 @@ import {
   ACTIVATION_PRELU, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_SILU, ACTIVATION_TANH,
   BIAS_KIND_COLUMN, BIAS_KIND_NONE, BIAS_KIND_ROW,
   JOB_ALPHA, JOB_BETA, JOB_BIAS, JOB_C, JOB_C0, JOB_P0, JOB_P1, JOB_SLOPE,
-  PROGRAM_ACTIVATION, PROGRAM_BIAS_KIND, PROGRAM_FLAGS, PROGRAM_SLOPE_KIND,
+  PROGRAM_ACTIVATION, PROGRAM_BIAS_KIND, PROGRAM_FLAGS, PROGRAM_OUT_KIND, PROGRAM_SLOPE_KIND,
   PROGRAM_FLAG_ACCUMULATE, PROGRAM_FLAG_EXACT, PROGRAM_FLAG_SCALED, SCRATCH_ADDRESS,
 } from '../gen/layout';
+import { finishIntegers } from '../quantized/finish';
 import { atLeast, atMost, gelu4, layConstants, ONE, select, sigmoid4, SIXTH, splat, tanh4, THREE } from './math';
 
 /**
@@ -193,6 +194,7 @@ function turned(kind: i32): i32 {
 
 /** rows x cols elements at c, `ldc` bytes from row to row; row0 and col0 are their place in the (unbatched) result. */
 export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize): void {
+  if (load<i32>(program, PROGRAM_OUT_KIND) && !finishIntegers(job, program, c, ldc, row0, rows, col0, cols, scratch)) return;
   let biasKind = load<i32>(program, PROGRAM_BIAS_KIND), slopeKind = load<i32>(program, PROGRAM_SLOPE_KIND);
   // single elements one after the other are a line that runs down
   if (cols == 1 && ldc == 4) {

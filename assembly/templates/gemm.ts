@@ -9,13 +9,14 @@
  * - offset: a as direct; b(p, j) is at b + t(p) + 4 j, where t is a table of byte offsets (i32) at ldb.
  * `cin` is c itself, or a block of zeros with stride 0 in a first pass, so that C is not read before it is written.
  */
-import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
+import type { Kernel } from '../../src/kernels/kernel.ts';
 
 const SIGNATURE =
   '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize): void';
 
-/** acc + a * b in the form the feature allows. */
-function multiplyAdd(feature: KernelFeature, acc: string, a: string, b: string): string {
+/** acc + a * b in the form that the kernel's type and feature allow. */
+function multiplyAdd({ feature, dtype }: Kernel, acc: string, a: string, b: string): string {
+  if (dtype === 'i16') return `i32x4.add(${acc}, i32x4.dot_i16x8_s(${a}, ${b}))`;
   return feature === 'relaxed'
     ? `f32x4.relaxed_madd(${a}, ${b}, ${acc})`
     : `f32x4.add(${acc}, f32x4.mul(${a}, ${b}))`;
@@ -32,7 +33,7 @@ function step(kernel: Kernel, u: number, loadA: (row: number) => string, loadB: 
   for (const i of range(kernel.mr)) {
     lines.push(`    const a${i}_${u} = ${loadA(i)};`);
     for (const j of vectors) {
-      lines.push(`    c${i}_${j} = ${multiplyAdd(kernel.feature, `c${i}_${j}`, `a${i}_${u}`, `b${j}_${u}`)};`);
+      lines.push(`    c${i}_${j} = ${multiplyAdd(kernel, `c${i}_${j}`, `a${i}_${u}`, `b${j}_${u}`)};`);
     }
   }
   return lines.join('\n');
@@ -120,7 +121,7 @@ function axpyKernel(kernel: Kernel, rowsAtOnce: number): string {
   const vectorStep = (j: number, count: number): string => {
     const lines = [`      let s${j} = v128.load(to + q, ${16 * j});`];
     for (const u of range(count)) {
-      lines.push(`      s${j} = ${multiplyAdd(kernel.feature, `s${j}`, `x${u}`, `v128.load(r${u} + q, ${16 * j})`)};`);
+      lines.push(`      s${j} = ${multiplyAdd(kernel, `s${j}`, `x${u}`, `v128.load(r${u} + q, ${16 * j})`)};`);
     }
     lines.push(`      v128.store(to + q, s${j}, ${16 * j});`);
     return lines.join('\n');
@@ -171,10 +172,10 @@ function dotKernel(kernel: Kernel, rowsAtOnce: number): string {
     const wide = lanes
       .flatMap((l) => [
         `      const x${l} = v128.load(a + q, ${16 * l});`,
-        ...rows.map((r) => `      s${r}_${l} = ${multiplyAdd(kernel.feature, `s${r}_${l}`, `x${l}`, `v128.load(r${r} + q, ${16 * l})`)};`),
+        ...rows.map((r) => `      s${r}_${l} = ${multiplyAdd(kernel, `s${r}_${l}`, `x${l}`, `v128.load(r${r} + q, ${16 * l})`)};`),
       ])
       .join('\n');
-    const narrow = rows.map((r) => `      s${r}_0 = ${multiplyAdd(kernel.feature, `s${r}_0`, 'x', `v128.load(r${r} + q)`)};`).join('\n');
+    const narrow = rows.map((r) => `      s${r}_0 = ${multiplyAdd(kernel, `s${r}_0`, 'x', `v128.load(r${r} + q)`)};`).join('\n');
     const finish = rows
       .map((r) => {
         const folded = lanes.slice(1).reduce((sum, l) => `f32x4.add(${sum}, s${r}_${l})`, `s${r}_0`);

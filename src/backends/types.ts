@@ -25,6 +25,18 @@ export interface Call {
   /** The activation's own numbers, see `readActivation`. */
   readonly p0: number;
   readonly p1: number;
+  /** Where 8-bit operands are: `a`, `b` and `c` are then what they are widened to, and where their sums are made. */
+  readonly raw?: RawOperands | undefined;
+}
+
+export interface RawOperands {
+  readonly a: Address;
+  readonly b: Address;
+  readonly out: Address;
+  /** Zero points, scales and the like: a block of words, see QUANTIZED in the layout. */
+  readonly quantized: Address;
+  /** The space that stands in for operands and result. */
+  readonly space: Address;
 }
 
 /** A program made ready for calls: it may hold memory until released. */

@@ -2,6 +2,7 @@
 import { algorithmsFor, type ConvAlgorithm, type ConvProblem } from '../problem/conv.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
 import type { Problem } from '../problem/problem.ts';
+import { fitsFloats, type QuantizedProblem } from '../problem/quantized.ts';
 import { KERNELS, type Kernel, oneRowPartner } from './table.ts';
 
 export interface KernelFilter {
@@ -65,8 +66,18 @@ function fitsTaps({ taps }: Kernel, p: ConvProblem): boolean {
   return strideH === 0 || (strideH === p.strideH && p.dilationH === 1);
 }
 
+/** Sums of integers have the same bits in any order, so every kernel is as good as the deterministic ones. */
+function servesIntegers(kernel: Kernel, p: QuantizedProblem): boolean {
+  if (kernel.dtype === undefined && !fitsFloats(p)) return false;
+  if (p.op === 'qmatmul')
+    return servesMatmul(kernel, p.plain) && !(p.plain.prepackedB && kernel.dtype === undefined);
+  const exact = { ...p.plain, exact: true };
+  return algorithmsFor(exact).some((algorithm) => servesBy(kernel, exact, algorithm));
+}
+
 function serves(kernel: Kernel, p: Problem): boolean {
-  if (p.exact && !kernel.deterministic) return false;
+  if (p.op === 'qmatmul' || p.op === 'qconv') return servesIntegers(kernel, p);
+  if (kernel.dtype !== undefined || (p.exact && !kernel.deterministic)) return false;
   switch (p.op) {
     case 'matmul':
       return servesMatmul(kernel, p);

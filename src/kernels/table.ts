@@ -7,6 +7,7 @@
  */
 import { depthwiseRows, finishesRowsOf } from './depthwise.ts';
 import type { Kernel, KernelFeature, KernelForm } from './kernel.ts';
+import { QUANTIZED_KERNELS } from './quantized.ts';
 
 export type { Kernel, KernelFamily, KernelFeature, KernelForm } from './kernel.ts';
 
@@ -138,11 +139,13 @@ function rowsOf(feature: KernelFeature): Kernel[] {
   ];
 }
 
-export const KERNELS: readonly Kernel[] = FEATURES.flatMap(rowsOf);
+export const KERNELS: readonly Kernel[] = [...FEATURES.flatMap(rowsOf), ...QUANTIZED_KERNELS];
 
-/** The rows that compute whole products by themselves. */
+/** The rows that compute whole products of floats by themselves. */
 export const PRODUCT_KERNELS: readonly Kernel[] = KERNELS.filter(
-  ({ family }) => family === 'packed' || family === 'direct' || family === 'axpy' || family === 'dot',
+  ({ family, dtype }) =>
+    dtype === undefined &&
+    (family === 'packed' || family === 'direct' || family === 'axpy' || family === 'dot'),
 );
 
 const byName = new Map(KERNELS.map((kernel) => [kernel.name, kernel]));
@@ -164,7 +167,8 @@ export function oneRowPartner(kernel: Kernel): Kernel {
   if (family === 'depthwise') return KERNELS.find((k) => finishesRowsOf(k, kernel)) ?? kernel;
   if ((family !== 'direct' && family !== 'offset') || kernel.mr === 1) return kernel;
   const partner = KERNELS.find(
-    (k) => k.family === family && k.mr === 1 && k.nr === nr && k.feature === feature,
+    (k) =>
+      k.family === family && k.mr === 1 && k.nr === nr && k.feature === feature && k.dtype === kernel.dtype,
   );
   if (!partner) throw new Error(`${kernel.name} has no one-row partner`);
   return partner;

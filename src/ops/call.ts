@@ -6,12 +6,14 @@ import type { Execution, Operands } from '../schedule/execute.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import { DenseTensor, type Held } from './tensor.ts';
-import type { AsyncOptions, Tensor } from './types.ts';
+import type { AsyncOptions, DType, Tensor } from './types.ts';
 
 /** A call whose arguments have been checked: nothing can be wrong with it any more but memory and threads. */
 export interface Request {
   readonly problem: Problem;
   readonly shape: Shape;
+  /** Of the result; floats unless given. Callers know the type that they asked for. */
+  readonly dtype?: DType;
   readonly inputs: readonly (Held | undefined)[];
   readonly out: DenseTensor | undefined;
   /** Whether an extent is 0, which no kernel takes. */
@@ -27,7 +29,7 @@ export interface Request {
 }
 
 /** What of a request lies in memory. */
-export type Placed = Pick<Request, 'inputs' | 'shape' | 'out'>;
+export type Placed = Pick<Request, 'inputs' | 'shape' | 'dtype' | 'out'>;
 
 /** A call's memory: inputs in place, the result made. `release` gives back whatever was taken, after a failure also a
  *  result that nobody will see. */
@@ -41,7 +43,8 @@ export class Placement {
     this.#request = request;
     try {
       for (const input of request.inputs) this.at.push(input ? input.place() : 0);
-      if (!request.out) this.#made = new DenseTensor(core.heap, request.shape);
+      if (!request.out)
+        this.#made = new DenseTensor<DType>(core.heap, request.shape, request.dtype) as DenseTensor;
       const result = request.out ?? this.#made!;
       result.block.hold();
       this.#out = result;

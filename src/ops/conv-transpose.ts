@@ -19,7 +19,14 @@ import { lowerTapFilters } from '../schedule/lower/fold.ts';
 import { stretchesOf } from '../schedule/tiles.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import { type Placed, Placement, untrusted } from './call.ts';
-import { checkRank, readChannelBias, readGroups, readLayout, readResidual } from './conv.ts';
+import {
+  checkRank,
+  readChannelBias,
+  readGroups,
+  readLayout,
+  readResidual,
+  referenceOperands,
+} from './conv.ts';
 import type { Core } from './core.ts';
 import { readOperand, readOut, readSlope } from './operands.ts';
 import { Block, type DenseTensor, type Held } from './tensor.ts';
@@ -226,18 +233,7 @@ function runReference(
   at: readonly number[],
   out: DenseTensor,
 ): void {
-  if (core.exact) throw untrusted(core);
-  const floats = core.heap.floats();
-  const from = (address: number) => floats.subarray(address >> 2);
-  const [x, w, bias, slope, residual] = at as readonly [number, number, number, number, number];
-  const operands = {
-    x: from(x),
-    w: from(w),
-    bias: p.bias ? from(bias) : undefined,
-    slope: p.activation === 'prelu' ? from(slope) : undefined,
-    residual: p.residual ? from(residual).slice(0, resultElements(p)) : undefined,
-    ...scalars,
-  };
+  const operands = { ...referenceOperands(core, p, at), ...scalars };
   referenceConvTranspose({ ...p, inC }, operands, out.data);
 }
 

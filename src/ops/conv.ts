@@ -156,6 +156,27 @@ export function readResidual(
 /** x, weights, bias, slope, residual. */
 type Inputs = readonly [Held, Held, Held | undefined, Held | undefined, Held | undefined];
 
+/** Operands for the oracle, which stands in where no kernel may be trusted: not in exact mode, for it is not bit-exact. */
+export function referenceOperands(
+  core: Core,
+  p: Pick<ConvProblem, 'bias' | 'activation' | 'residual' | 'batch' | 'outC' | 'outH' | 'outW'>,
+  at: readonly number[],
+) {
+  if (core.exact) throw untrusted(core);
+  const floats = core.heap.floats();
+  const from = (address: number) => floats.subarray(address >> 2);
+  const [x, w, bias, slope, residual] = at as readonly [number, number, number, number, number];
+  const elements = p.batch * p.outC * p.outH * p.outW;
+  return {
+    x: from(x),
+    w: from(w),
+    bias: p.bias ? from(bias) : undefined,
+    slope: p.activation === 'prelu' ? from(slope) : undefined,
+    // a copy: the residual may be the result's own tensor
+    residual: p.residual ? from(residual).slice(0, elements) : undefined,
+  };
+}
+
 class ConvRequest implements Request {
   readonly problem: ConvProblem;
   readonly shape: Shape;
@@ -212,20 +233,8 @@ class ConvRequest implements Request {
   }
 
   runReference(core: Core, at: readonly number[], out: DenseTensor): void {
-    const p = this.problem;
-    if (core.exact) throw untrusted(core);
-    const floats = core.heap.floats();
-    const from = (address: number) => floats.subarray(address >> 2);
-    const [x, w, bias, slope, residual] = at as readonly [number, number, number, number, number];
-    const operands = {
-      x: from(x),
-      w: from(w),
-      bias: p.bias ? from(bias) : undefined,
-      slope: p.activation === 'prelu' ? from(slope) : undefined,
-      residual: p.residual ? from(residual).slice(0, resultElements(p)) : undefined,
-      ...this.#scalars,
-    };
-    referenceConv(p, operands, out.data);
+    const operands = { ...referenceOperands(core, this.problem, at), ...this.#scalars };
+    referenceConv(this.problem, operands, out.data);
   }
 }
 

@@ -4,7 +4,7 @@ import { checkShape, type Shape, showShape, sizeOf } from '../core/shape.ts';
 import { show } from '../core/show.ts';
 import type { BiasKind } from '../problem/epilogue.ts';
 import { Block, DenseTensor, type Heap, type Held, Panels } from './tensor.ts';
-import type { Prepacked, Tensor, TensorLike } from './types.ts';
+import type { DType, Prepacked, Tensor, TensorLike } from './types.ts';
 
 const TENSOR_HINT = 'Pass a tensor of this runtime, or { data: Float32Array, shape: [..] }.';
 
@@ -42,13 +42,24 @@ export class Operand implements Held {
 export function readOperand(heap: Heap, value: TensorLike, name: string): Operand {
   if (value instanceof DenseTensor) {
     checkTensor(heap, value, name);
+    checkDType(value, name, 'f32');
     return new Operand(heap, value.shape, value.block, undefined);
   }
   const { data, shape } = checkArray(value, name);
   return new Operand(heap, shape, undefined, data);
 }
 
-function checkTensor(heap: Heap, tensor: DenseTensor, name: string): void {
+function checkDType(tensor: DenseTensor<DType>, name: string, wanted: DType): void {
+  if (tensor.dtype === wanted) return;
+  throw new TesseraeError(
+    'E_DTYPE',
+    `${name} is a tensor of ${tensor.dtype}, not ${wanted}`,
+    { operand: name, dtype: tensor.dtype, wanted },
+    'Each operation says which types it takes; nothing is converted silently.',
+  );
+}
+
+export function checkTensor(heap: Heap, tensor: DenseTensor<DType>, name: string): void {
   if (tensor.block.heap !== heap) {
     throw new TesseraeError(
       'E_FOREIGN',
@@ -231,9 +242,10 @@ export function readSlope(heap: Heap, value: unknown, channels: number): Held {
 /** The user's result tensor, or undefined for a new one. */
 export function readOut(
   heap: Heap,
-  out: Tensor | undefined,
+  out: Tensor<DType> | undefined,
   shape: Shape,
   inputs: readonly unknown[],
+  dtype: DType = 'f32',
 ): DenseTensor | undefined {
   if (out === undefined) return undefined;
   if (!(out instanceof DenseTensor))
@@ -244,6 +256,7 @@ export function readOut(
       'Make it with rt.zeros(shape).',
     );
   checkTensor(heap, out, 'out');
+  checkDType(out, 'out', dtype);
   if (out.shape.length !== shape.length || out.shape.some((extent, axis) => extent !== shape[axis])) {
     throw new TesseraeError(
       'E_SHAPE',

@@ -19,6 +19,8 @@ import type { Settings } from './options.ts';
 import { globalPool2d, globalPool2dSync, pool2d, pool2dSync } from './pool.ts';
 import { prepack } from './prepack.ts';
 import { prepackConv } from './prepack-conv.ts';
+import { IntegerMethods } from './quantized/methods.ts';
+import { integerTensor, isIntegers } from './quantized/operands.ts';
 import { type Internals, probedKernels, setUp } from './setup.ts';
 import { readSpec } from './spec.ts';
 import { DenseTensor } from './tensor.ts';
@@ -29,6 +31,7 @@ import type {
   Conv1dOptions,
   ConvOptions,
   ConvTransposeOptions,
+  DType,
   Explanation,
   GlobalPoolOptions,
   MachineReport,
@@ -73,7 +76,7 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
   return new WasmRuntime(core, settings, features, threads);
 }
 
-class WasmRuntime implements Runtime {
+class WasmRuntime extends IntegerMethods implements Runtime {
   readonly #core: Core;
   readonly #settings: Settings;
   readonly #features: FeatureFacts;
@@ -85,6 +88,7 @@ class WasmRuntime implements Runtime {
     features: FeatureFacts,
     threads: { requested: number; actual: number },
   ) {
+    super(core);
     this.#core = core;
     this.#settings = settings;
     this.#features = features;
@@ -146,8 +150,13 @@ class WasmRuntime implements Runtime {
     };
   }
 
-  tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor {
+  tensor(data: Int8Array, shape: readonly number[]): Tensor<'i8'>;
+  tensor(data: Uint8Array, shape: readonly number[]): Tensor<'u8'>;
+  tensor(data: Int32Array, shape: readonly number[]): Tensor<'i32'>;
+  tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
+  tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor<DType> {
     this.#core.checkOpen('make a tensor');
+    if (isIntegers(data)) return integerTensor(this.#core.heap, data, shape);
     const checked = checkShape(shape, 'tensor');
     if (Array.isArray(data)) checkNumbers(data, checked);
     else checkData(data, checked, 'data');

@@ -10,6 +10,7 @@ import { badArgument, checkFlag, checkOptions } from './arguments.ts';
 import { convFromShapes } from './conv.ts';
 import type { Core } from './core.ts';
 import { panelFor } from './prepack.ts';
+import { readIntegerSpec } from './quantized/spec.ts';
 import type { ConvSpec, MatmulSpec, ProblemSpec } from './types.ts';
 
 const HINT = "Write 'MxKxN' or 'BATCHxMxKxN', { m, k, n }, or { op: 'conv', input, weights }.";
@@ -72,6 +73,8 @@ function readConvSpec(core: Core, spec: ConvSpec): ConvProblem {
 export function readSpec(core: Core, spec: ProblemSpec): Problem {
   if (typeof spec !== 'string' && (typeof spec !== 'object' || spec === null)) throw badSpec(spec);
   if (typeof spec === 'object' && spec.op === 'conv') return readConvSpec(core, spec);
+  if (typeof spec === 'object' && (spec.op === 'matmulInteger' || spec.op === 'convInteger'))
+    return readIntegerSpec(core, spec);
   return readMatmulSpec(core, spec);
 }
 

@@ -3,7 +3,7 @@
 import type { Address, Owner } from '../backends/types.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../core/shape.ts';
-import type { Tensor } from './types.ts';
+import type { DType, Tensor, TypedArrays } from './types.ts';
 
 /** What a block of memory needs of its runtime. */
 export interface Heap {
@@ -68,17 +68,31 @@ export class Block {
   }
 }
 
-export class DenseTensor implements Tensor {
-  readonly dtype = 'f32';
+const ARRAYS = { f32: Float32Array, i8: Int8Array, u8: Uint8Array, i32: Int32Array } as const;
+
+/** A live view of memory as elements of a type. */
+export function viewOf<D extends DType>(
+  heap: Heap,
+  dtype: D,
+  address: Address,
+  count: number,
+): TypedArrays[D] {
+  const buffer = heap.floats().buffer as ArrayBuffer;
+  return new ARRAYS[dtype](buffer, address, count) as TypedArrays[D];
+}
+
+export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
+  readonly dtype: D;
   readonly shape: Shape;
   readonly size: number;
   readonly block: Block;
-  #view: Float32Array | undefined;
+  #view: TypedArrays[D] | undefined;
 
-  constructor(heap: Heap, shape: Shape) {
+  constructor(heap: Heap, shape: Shape, dtype: D = 'f32' as D) {
+    this.dtype = dtype;
     this.shape = shape;
     this.size = sizeOf(shape);
-    this.block = new Block(heap, 4 * this.size, 'tensors');
+    this.block = new Block(heap, ARRAYS[dtype].BYTES_PER_ELEMENT * this.size, 'tensors');
     heap.watch(this, this.block, shape);
   }
 
@@ -86,11 +100,12 @@ export class DenseTensor implements Tensor {
     return this.block.disposed;
   }
 
-  get data(): Float32Array {
+  get data(): TypedArrays[D] {
     this.check('read');
-    const { buffer } = this.block.heap.floats();
-    if (this.#view?.buffer !== buffer) this.#view = new Float32Array(buffer, this.block.address, this.size);
-    return this.#view;
+    const { heap, address } = this.block;
+    if (this.#view?.buffer !== heap.floats().buffer)
+      this.#view = viewOf(heap, this.dtype, address, this.size);
+    return this.#view!;
   }
 
   /** Throws if the tensor may not be used any more. */

@@ -10,6 +10,7 @@ import type { MatmulProblem } from '../problem/matmul.ts';
 import { type Problem, resultElements } from '../problem/problem.ts';
 import type { Operands } from '../schedule/execute.ts';
 import { ConvWeights, type FormMaker } from './conv-weights.ts';
+import { integerTrial } from './quantized/trial.ts';
 
 /** Elements of a result that are checked against float64, at random places. */
 const SPOT_CHECKS = 24;
@@ -191,8 +192,13 @@ export function makeTrial(core: Trier, p: Problem): Trial {
   };
   try {
     if (p.op === 'pool' || p.op === 'fold') throw new Error(`a ${p.op} is not tuned`);
+    const keep = (own: { dispose(): void }) => kept.push(own);
     const parts =
-      p.op === 'matmul' ? matmulTrial(core, p, take) : convTrial(core, p, take, (own) => kept.push(own));
+      p.op === 'matmul'
+        ? matmulTrial(core, p, take)
+        : p.op === 'conv'
+          ? convTrial(core, p, take, keep)
+          : integerTrial(core.heap, p, take, keep);
     const result = () => core.backend.view(parts.c, resultElements(p));
     return { operands: parts.operands, check: parts.check, result, release };
   } catch (error) {

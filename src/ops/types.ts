@@ -11,6 +11,18 @@ import type { Activation } from '../problem/epilogue.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import type { Problem } from '../problem/problem.ts';
 import type { Padding, Pair } from '../problem/window.ts';
+import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
+import type { AsyncOptions, Tensor, TensorLike } from './tensor-types.ts';
+
+export type {
+  ArrayWithShape,
+  AsyncOptions,
+  DType,
+  Progress,
+  Tensor,
+  TensorLike,
+  TypedArrays,
+} from './tensor-types.ts';
 
 export type Numerics = 'fast' | 'exact';
 export type Policy = 'auto' | 'strict';
@@ -47,28 +59,6 @@ export type RuntimeEvent =
   | { readonly type: 'worker-lost'; readonly worker: number; readonly reason: string }
   | { readonly type: 'leak'; readonly bytes: number; readonly shape: readonly number[] }
   | { readonly type: 'planned'; readonly key: string; readonly plan: Plan; readonly effort: Effort };
-
-/** A dense row-major f32 array that lives in the runtime's memory. */
-export interface Tensor {
-  readonly dtype: 'f32';
-  readonly shape: readonly number[];
-  /** Element count. */
-  readonly size: number;
-  /** A live view of the bytes, no copy. Do not keep it over a call that allocates: ask again instead. */
-  readonly data: Float32Array;
-  readonly disposed: boolean;
-  /** Gives the memory back; using the tensor afterwards throws `E_DISPOSED`. Disposing twice is harmless. */
-  dispose(): void;
-  [Symbol.dispose](): void;
-}
-
-/** A plain typed array with its shape, accepted wherever a tensor is; copied in for the call. */
-export interface ArrayWithShape {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
-}
-
-export type TensorLike = Tensor | ArrayWithShape;
 
 /** A right operand packed once for many calls; made by `rt.prepack`. */
 export interface Prepacked {
@@ -159,18 +149,6 @@ export interface PrepackedConv {
   [Symbol.dispose](): void;
 }
 
-export interface Progress {
-  readonly phase: 'run' | 'tune' | 'prepare';
-  readonly done: number;
-  readonly total: number;
-}
-
-export interface AsyncOptions {
-  readonly signal?: AbortSignal;
-  /** Called between tiles at most every 50 ms, with done rising to total. */
-  readonly onProgress?: (progress: Progress) => void;
-}
-
 export interface TuneOptions extends AsyncOptions {
   /** Default `'measure'`. */
   readonly effort?: Exclude<Effort, 'estimate'>;
@@ -253,14 +231,17 @@ export interface MemoryReport {
  * A runtime: one memory, one team of threads, one planner. Made by `createRuntime`. Calls may overlap freely. Every method
  * checks its arguments before any work and throws (or rejects with) `TesseraeError`; after `close()` with code `E_CLOSED`.
  */
-export interface Runtime extends AsyncDisposable {
+export interface Runtime extends AsyncDisposable, IntegerRuntime {
   /** What was asked for, what was got, and why. A fresh snapshot at each read. */
   readonly info: RuntimeInfo;
 
   /**
-   * A tensor with a copy of `data` (a Float32Array or an array of numbers), row-major.
+   * A tensor with a copy of `data`, row-major: of floats from a Float32Array or an array of numbers, of integers from their arrays.
    * @throws `E_SHAPE` where data and shape disagree, `E_DTYPE` for other types, `E_MEMORY`.
    */
+  tensor(data: Int8Array, shape: readonly number[]): Tensor<'i8'>;
+  tensor(data: Uint8Array, shape: readonly number[]): Tensor<'u8'>;
+  tensor(data: Int32Array, shape: readonly number[]): Tensor<'i32'>;
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
 
   /** A tensor of zeros. @throws `E_SHAPE`, `E_MEMORY`. */
@@ -373,7 +354,7 @@ export interface Runtime extends AsyncDisposable {
  * A problem as a user writes it: extents, or the text form `1x4096x4096` (m x k x n, an optional batch first). A convolution is
  * an object with `op: 'conv'`, the shapes of its operands and the options of the call, true in place of tensors.
  */
-export type ProblemSpec = string | MatmulSpec | ConvSpec;
+export type ProblemSpec = string | MatmulSpec | ConvSpec | MatmulIntegerSpec | ConvIntegerSpec;
 
 export interface ConvSpec extends Omit<ConvOptions, 'bias' | 'residual' | 'out'> {
   readonly op: 'conv';

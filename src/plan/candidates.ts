@@ -5,6 +5,7 @@ import { convPlanFits, convPlans } from './conv/candidates.ts';
 import { type Ladders, threadLadder } from './ladders.ts';
 import { matmulPlanFits, matmulPlans } from './matmul/candidates.ts';
 import type { Plan } from './plan.ts';
+import { quantizedPlanFits, quantizedPlans } from './quantized/candidates.ts';
 
 /** All plans of the given kernels over the ladders, without doubles. Extents are at least 1. */
 export function candidatePlans(
@@ -19,6 +20,9 @@ export function candidatePlans(
       return matmulPlans(p, kernels, ladders, threads);
     case 'conv':
       return convPlans(p, kernels, ladders, threads);
+    case 'qmatmul':
+    case 'qconv':
+      return quantizedPlans(p, kernels, ladders, threads);
     case 'pool':
     case 'fold':
       return [];
@@ -36,6 +40,9 @@ export function planFits(p: Problem, plan: Plan, kernel: Kernel): boolean {
       return matmulPlanFits(p, plan, kernel);
     case 'conv':
       return convPlanFits(p, plan, kernel);
+    case 'qmatmul':
+    case 'qconv':
+      return quantizedPlanFits(p, plan, kernel);
     case 'pool':
     case 'fold':
       return false;

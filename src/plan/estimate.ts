@@ -10,6 +10,8 @@ import { convMs } from './conv/estimate.ts';
 import type { MachineProfile } from './machine.ts';
 import { blockGflops, matmulMs } from './matmul/estimate.ts';
 import type { Plan } from './plan.ts';
+import { quantizedMs } from './quantized/estimate.ts';
+import { innerProblem } from './quantized/view.ts';
 
 /** Estimated milliseconds of a plan, call overhead included. */
 export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): number {
@@ -18,6 +20,9 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
       return matmulMs(p, plan, machine);
     case 'conv':
       return convMs(p, plan, machine);
+    case 'qmatmul':
+    case 'qconv':
+      return quantizedMs(p, plan, machine);
     case 'pool':
     case 'fold':
       return Number.POSITIVE_INFINITY;
@@ -29,6 +34,7 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
 /** A kernel's speed on whole blocks, less what padding to its blocks would waste on this problem. */
 export function usefulGflops(p: Problem, kernel: Kernel, machine: MachineProfile): number {
   if (p.op === 'pool' || p.op === 'fold') return 0;
+  if (p.op === 'qmatmul' || p.op === 'qconv') return usefulGflops(innerProblem(p, kernel), kernel, machine);
   const [m, n, k] =
     p.op === 'matmul'
       ? [p.m, p.n, p.k]

@@ -39,7 +39,10 @@ const WAKE_MOST_US = 250;
 function promising(p: Problem, kernels: readonly Kernel[], machine: MachineProfile): Kernel[] {
   const useful = new Map(kernels.map((kernel) => [kernel, usefulGflops(p, kernel, machine)]));
   const families = new Map<string, Kernel[]>();
-  for (const kernel of kernels) families.set(kernel.family, [...(families.get(kernel.family) ?? []), kernel]);
+  for (const kernel of kernels) {
+    const family = `${kernel.dtype ?? 'f32'} ${kernel.family}`;
+    families.set(family, [...(families.get(family) ?? []), kernel]);
+  }
   return [...families.values()].flatMap((family) =>
     family.sort((a, b) => useful.get(b)! - useful.get(a)!).slice(0, PROMISING_PER_FAMILY),
   );

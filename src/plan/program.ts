@@ -17,6 +17,7 @@ import type { Plan } from './plan.ts';
  * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
  * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
  * - `pool`: output rows of some channels.
+ * - `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
  * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
  *   filters of a 1x1 convolution (NHWC).
  */
@@ -37,7 +38,14 @@ export type StepOp =
   | 'winogradTile'
   | 'pool'
   | 'fold'
-  | 'tapFilters';
+  | 'tapFilters'
+  | 'widenRowsA'
+  | 'widenRowsB'
+  | 'widenColumns'
+  | 'widenFiltersA'
+  | 'widenFiltersB'
+  | 'widenPlanes'
+  | 'widenPixels';
 
 export interface Step {
   readonly op: StepOp;
@@ -114,6 +122,19 @@ export const CONSTANT_FIELDS = [
   'stripRows', // output rows whose input rows fit one strip (depthwise, pooling)
   'maximum', // the largest value, not the mean (pooling)
   'countPadding',
+  'outKind', // what becomes of integer sums; 0 where they are no integers
+  'wordSteps', // 8-bit operands: steps of k in an element, steps of k in a row or channels in a group
+  'depth',
+  'signedA',
+  'signedB',
+  'taps',
+  'rawH', // the image as given: extents, padding around it, all channels (NHWC)
+  'rawW',
+  'rawTop',
+  'rawLeft',
+  'rawChannels',
+  'rawRows', // rows of a padded plane, or of one matrix of B; elements of a padded row
+  'rawPitch',
 ] as const;
 
 export type Constants = Readonly<Record<(typeof CONSTANT_FIELDS)[number], number>>;
@@ -157,6 +178,16 @@ export interface Program {
   readonly packedBElements: number;
   /** Elements that each thread needs for itself. */
   readonly privateElements: number;
+  /** Space in which 8-bit operands are widened and sums are made before they are what was asked for. */
+  readonly staging?: Staging;
+}
+
+/** Element offsets in that space of what stands in for the call's own operands and result, where something does. */
+export interface Staging {
+  readonly elements: number;
+  readonly a: number | undefined;
+  readonly b: number | undefined;
+  readonly c: number | undefined;
 }
 
 const NO_CONSTANTS = Object.fromEntries(CONSTANT_FIELDS.map((name) => [name, 0])) as Constants;

@@ -3,8 +3,9 @@ import { type ConvProblem, convFlops, convKey } from './conv.ts';
 import { type FoldProblem, foldFlops, foldKey } from './fold.ts';
 import { type MatmulProblem, flopsOf as matmulFlops, matmulKey } from './matmul.ts';
 import { type PoolProblem, poolFlops, poolKey } from './pool.ts';
+import { type QuantizedProblem, quantizedKey } from './quantized.ts';
 
-export type Problem = MatmulProblem | ConvProblem | PoolProblem | FoldProblem;
+export type Problem = MatmulProblem | ConvProblem | PoolProblem | FoldProblem | QuantizedProblem;
 
 /** Canonical key: equal problems have equal keys. */
 export function keyOf(p: Problem): string {
@@ -15,6 +16,9 @@ export function keyOf(p: Problem): string {
       return convKey(p);
     case 'pool':
       return poolKey(p);
+    case 'qmatmul':
+    case 'qconv':
+      return quantizedKey(p);
     case 'fold':
       return foldKey(p);
     default:
@@ -31,6 +35,9 @@ export function flopsOf(p: Problem): number {
       return convFlops(p);
     case 'pool':
       return poolFlops(p);
+    case 'qmatmul':
+    case 'qconv':
+      return flopsOf(p.plain);
     case 'fold':
       return foldFlops(p);
     default:
@@ -48,6 +55,9 @@ export function resultElements(p: Problem): number {
       return p.batch * p.outC * p.outH * p.outW;
     case 'pool':
       return p.batch * p.channels * p.outH * p.outW;
+    case 'qmatmul':
+    case 'qconv':
+      return resultElements(p.plain);
     default:
       throw new Error(`no size for ${p satisfies never}`);
   }

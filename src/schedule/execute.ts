@@ -3,10 +3,10 @@
  * watches abort and progress while it does.
  */
 
-import type { Address, Backend, Call, Prepared } from '../backends/types.ts';
+import type { Address, Backend, Call, Prepared, RawOperands } from '../backends/types.ts';
 import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
-import type { Program } from '../plan/program.ts';
+import type { Program, Staging } from '../plan/program.ts';
 import { type Problem, resultElements } from '../problem/problem.ts';
 import { lower } from './lower/lower.ts';
 
@@ -20,16 +20,34 @@ const TURN_MS = 8;
 const PROGRESS_MS = 50;
 
 /** Addresses and scalars of a call; packing space and the copy of the old result are found here. */
-export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0' | 'own'> & {
+export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0' | 'own' | 'raw'> & {
   /** Panels made in advance. */
   readonly packedA?: Address | undefined;
   readonly packedB?: Address | undefined;
   /** What is added to the result, where that is not its own old value. */
   readonly c0?: Address | undefined;
+  /** Zero points and scales of 8-bit operands. */
+  readonly quantized?: Address | undefined;
 };
 
 /** Operands of a call that has none: what is left out is never read. */
 export const NO_OPERANDS: Operands = { a: 0, b: 0, c: 0, bias: 0, slope: 0, alpha: 1, beta: 0, p0: 0, p1: 0 };
+
+/** What stands in for a call's own operands and result while 8-bit integers are multiplied. */
+function staged(
+  operands: Operands,
+  { a, b, c }: Staging,
+  space: Address,
+): { a: Address; b: Address; c: Address; raw: RawOperands } {
+  const at = (own: Address, offset: number | undefined) => (offset === undefined ? own : space + 4 * offset);
+  const { quantized = 0 } = operands;
+  return {
+    a: at(operands.a, a),
+    b: at(operands.b, b),
+    c: at(operands.c, c),
+    raw: { a: operands.a, b: operands.b, out: operands.c, quantized, space },
+  };
+}
 
 export interface Execution {
   readonly key: string;
@@ -122,10 +140,14 @@ export class Executor {
   /** Runs a program that is not worth keeping, such as packing weights once; blocks. Packed operands are where it writes. */
   runOnce(program: Program, operands: Operands): void {
     const prepared = this.#backend.prepare(program);
+    const { staging } = program;
+    const space = staging ? this.#backend.allocate(4 * staging.elements, 'scratch') : 0;
     try {
       const { packedA = 0, packedB = 0, c0 = 0 } = operands;
-      this.#backend.runSync(prepared, { ...operands, packedA, packedB, c0, own: 0 }, 1);
+      const instead = staging ? staged(operands, staging, space) : {};
+      this.#backend.runSync(prepared, { ...operands, packedA, packedB, c0, own: 0, ...instead }, 1);
     } finally {
+      if (space) this.#backend.free(space);
       prepared.release();
     }
   }
@@ -216,17 +238,20 @@ export class Executor {
       const packedA = operands.packedA ?? take(4 * packedAElements);
       const packedB = operands.packedB ?? take(4 * packedBElements);
       const own = program.privateElements > 0 ? take(this.#backend.ownBytes(program, threads)) : 0;
-      return { a, b, c, c0, bias, slope, packedA, packedB, own, alpha, beta, p0, p1 };
+      const call = { a, b, c, c0, bias, slope, packedA, packedB, own, alpha, beta, p0, p1 };
+      if (!program.staging) return call;
+      return { ...call, ...staged(operands, program.staging, take(4 * program.staging.elements)) };
     } catch (error) {
       for (const address of taken) this.#backend.free(address);
       throw error;
     }
   }
 
-  #release({ c0, packedA, packedB, own }: Call, operands: Operands): void {
+  #release({ c0, packedA, packedB, own, raw }: Call, operands: Operands): void {
     if (c0 && operands.c0 === undefined) this.#backend.free(c0);
     if (packedA && operands.packedA === undefined) this.#backend.free(packedA);
     if (packedB && operands.packedB === undefined) this.#backend.free(packedB);
     if (own) this.#backend.free(own);
+    if (raw?.space) this.#backend.free(raw.space);
   }
 }

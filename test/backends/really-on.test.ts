@@ -1,7 +1,7 @@
 /** That the fast path is the one that runs: vector instructions in the bytes, records computed by worker threads. */
 import test from 'tape';
-import { decodeBase64 } from '../../src/backends/wasm/backend.ts';
-import { wasmBase64 } from '../../src/backends/wasm/gen/wasm-bytes.ts';
+import { embeddedModule } from '../../src/backends/wasm/backend.ts';
+import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { MAX_WORKERS, WORKER, WORKER_BYTES, WORKERS_ADDRESS } from '../../src/backends/wasm/layout.ts';
 import { hasRelaxedSimd } from '../../src/backends/wasm/module.ts';
 import { KERNELS } from '../../src/kernels/table.ts';
@@ -34,8 +34,8 @@ function multiplications(feature: 'simd' | 'relaxed'): number {
 }
 
 test(seeded('simd is really on: the modules are made of vector instructions'), (t) => {
-  const simd = decodeBase64(wasmBase64.simd!);
-  const relaxed = decodeBase64(wasmBase64.relaxed!);
+  const simd = embeddedModule('simd', nodeHost);
+  const relaxed = embeddedModule('relaxed', nodeHost);
   t.ok(
     occurrences(simd, F32X4_MUL) >= multiplications('simd'),
     `${occurrences(simd, F32X4_MUL)} f32x4.mul in the plain module`,

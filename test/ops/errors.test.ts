@@ -101,7 +101,16 @@ test('element types', async (t) => {
     new ArrayBuffer(16),
   ];
   const cases = [...others, 'text', 5, null, undefined, { length: 4 }].flatMap((data): Case[] => [
-    [`tensor of ${Object.prototype.toString.call(data)}`, 'E_DTYPE', () => loose.tensor(data, [2, 2])],
+    // integers make tensors of their own types
+    ...(data instanceof Int32Array || data instanceof Uint8Array
+      ? []
+      : [
+          [
+            `tensor of ${Object.prototype.toString.call(data)}`,
+            'E_DTYPE',
+            () => loose.tensor(data, [2, 2]),
+          ] as Case,
+        ]),
     [
       `operand of ${Object.prototype.toString.call(data)}`,
       'E_DTYPE',

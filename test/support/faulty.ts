@@ -1,7 +1,6 @@
 /** Modules, hosts and machines with planted faults, and products whose results are known to the last bit. */
 
-import { decodeBase64 } from '../../src/backends/wasm/backend.ts';
-import { wasmBase64 } from '../../src/backends/wasm/gen/wasm-bytes.ts';
+import { embeddedModule } from '../../src/backends/wasm/backend.ts';
 import type { Host, WorkerHandle, WorkerStart } from '../../src/backends/wasm/host.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { hasRelaxedSimd } from '../../src/backends/wasm/module.ts';
@@ -13,7 +12,7 @@ import { prefixBodies } from './wasm-patch.ts';
 
 /** The bytes that a runtime takes on this engine. */
 export function moduleBytes(): Uint8Array<ArrayBuffer> {
-  return decodeBase64(wasmBase64[hasRelaxedSimd() ? 'relaxed' : 'simd']!);
+  return embeddedModule(hasRelaxedSimd() ? 'relaxed' : 'simd', nodeHost);
 }
 
 /** Names of the kernels that this engine's module has. */

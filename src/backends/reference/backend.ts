@@ -155,6 +155,9 @@ export class ReferenceBackend implements Backend {
         break;
       case 'fold':
         throw new Error('the oracle of transposed convolutions folds nothing');
+      case 'qmatmul':
+      case 'qconv':
+        throw new Error(`${p.op} has an oracle of its own, which is no backend`);
       default:
         throw new Error(`no oracle for ${p satisfies never}`);
     }

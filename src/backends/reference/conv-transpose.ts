@@ -4,29 +4,18 @@
  */
 import type { Layout } from '../../problem/conv.ts';
 import type { ActivationKind } from '../../problem/epilogue.ts';
+import type { Window } from '../../problem/window.ts';
 import { type Images, imageIndex, type ReferenceConvOperands } from './conv.ts';
 import { referenceActivation } from './matmul.ts';
 
-/** What a transposed convolution is, with padding already in pixels. The result's extents follow from padding at the end. */
-export interface TransposedConv {
+/** What a transposed convolution is: rows and columns are cut off at the beginning by padTop and padLeft, the result's extents
+ *  follow from padding at the end. */
+export interface TransposedConv extends Omit<Window, 'padBottom' | 'padRight'> {
   readonly layout: Layout;
   readonly batch: number;
   readonly groups: number;
   readonly inC: number;
-  readonly inH: number;
-  readonly inW: number;
   readonly outC: number;
-  readonly outH: number;
-  readonly outW: number;
-  readonly kH: number;
-  readonly kW: number;
-  readonly strideH: number;
-  readonly strideW: number;
-  readonly dilationH: number;
-  readonly dilationW: number;
-  /** Rows and columns that are cut off at the beginning. */
-  readonly padTop: number;
-  readonly padLeft: number;
   readonly activation: ActivationKind;
 }
 

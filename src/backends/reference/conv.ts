@@ -41,7 +41,7 @@ export function imageIndex(
 }
 
 /** Sum over the channels of one group and all taps, for one element of the result. */
-function sumAt(
+export function sumAt(
   p: ConvProblem,
   x: ArrayLike<number>,
   w: ArrayLike<number>,

@@ -4,7 +4,7 @@ import type { Program } from '../../plan/program.ts';
 import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
 import { Arena } from './arena.ts';
 import { encodeJob, encodeProgram, type KernelIndex, privateBytes, programBytes } from './encode.ts';
-import { wasmBase64 } from './gen/wasm-bytes.ts';
+import { deflatedWasm } from './gen/wasm-bytes.ts';
 import type { Host } from './host.ts';
 import { ARENA_ADDRESS, JOB_BYTES } from './layout.ts';
 import {
@@ -34,7 +34,12 @@ interface PreparedWasm extends Prepared {
   readonly address: Address;
 }
 
-export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+/** A module as it was built: the bytes travel in the code, deflated and as text. */
+export function embeddedModule(name: ModuleName, host: Pick<Host, 'inflate'>): Uint8Array<ArrayBuffer> {
+  return host.inflate(decodeBase64(deflatedWasm[name]!));
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
@@ -73,7 +78,7 @@ export class WasmBackend implements Backend {
     const initial = Math.max(2, Math.ceil(options.initialMemory / PAGE));
     const maximum = Math.max(initial, Math.floor(options.maximumMemory / PAGE));
     this.#memory = makeMemory(initial, maximum);
-    const module = compile(options.bytes ?? decodeBase64(wasmBase64[this.moduleName]!));
+    const module = compile(options.bytes ?? embeddedModule(this.moduleName, options.host));
     this.#module = module;
     const { exports, kernels } = instantiate(module, this.#memory);
     this.exports = exports;

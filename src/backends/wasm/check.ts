@@ -6,6 +6,7 @@ import { fillRandom } from '../../core/random.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
 import type { WasmBackend } from './backend.ts';
 import { checkDepthwise } from './check-depthwise.ts';
+import { checkIntegers } from './check-integers.ts';
 import { ZEROS_ADDRESS } from './layout.ts';
 import type { MicroKernel } from './module.ts';
 
@@ -135,6 +136,7 @@ export function checkKernel(backend: WasmBackend, name: string): string | undefi
   if (!kernel) return 'not in the kernel table';
   if (!backend.kernels.has(name)) return 'not in the loaded module';
   if (kernel.family === 'depthwise') return checkDepthwise(backend, kernel);
+  if (kernel.dtype === 'i16') return checkIntegers(backend, kernel);
   const elements = 4096;
   const buffers = {
     a: backend.allocate(4 * elements, 'scratch'),

@@ -30,9 +30,10 @@ function offsetsAt(program: Program): number {
   return PROGRAM_BYTES + program.steps.length * RECORD_BYTES;
 }
 
-function flagsOf({ epilogue }: Program): number {
+function flagsOf({ epilogue, constants }: Program): number {
   const { scaled, accumulate, keepOld, exact, bias, activation } = epilogue;
-  const any = scaled || accumulate || exact || bias !== 'none' || activation !== 'none';
+  const any =
+    constants.outKind > 0 || scaled || accumulate || exact || bias !== 'none' || activation !== 'none';
   return (
     (scaled ? PROGRAM_FLAG.SCALED : 0) |
     (accumulate ? PROGRAM_FLAG.ACCUMULATE : 0) |
@@ -141,6 +142,12 @@ export function encodeJob(
   words[at + (JOB.PACKED_B >> 2)] = call.packedB;
   words[at + (JOB.SLOPE >> 2)] = call.slope;
   words[at + (JOB.PRIVATE >> 2)] = call.own;
+  if (call.raw) {
+    words[at + (JOB.RAW_A >> 2)] = call.raw.a;
+    words[at + (JOB.RAW_B >> 2)] = call.raw.b;
+    words[at + (JOB.OUT >> 2)] = call.raw.out;
+    words[at + (JOB.QUANTIZED >> 2)] = call.raw.quantized;
+  }
   words[at + (JOB.ALPHA >> 2)] = bitsOf(call.alpha);
   words[at + (JOB.BETA >> 2)] = bitsOf(call.beta);
   words[at + (JOB.P0 >> 2)] = bitsOf(call.p0);

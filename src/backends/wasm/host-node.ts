@@ -2,6 +2,7 @@
 import { availableParallelism, cpus } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
+import { inflateRawSync } from 'node:zlib';
 import { workerSource } from './gen/worker-source.ts';
 import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
 
@@ -73,5 +74,6 @@ export const nodeHost: Host = {
   noThreads: undefined,
   startWorker,
   setEngineFlags,
+  inflate: (bytes) => inflateRawSync(bytes),
   yieldToEvents: () => new Promise((resolve) => setImmediate(resolve)),
 };

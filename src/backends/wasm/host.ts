@@ -40,6 +40,8 @@ export interface Host {
     readonly set: readonly string[];
     readonly reason: string;
   };
+  /** Undoes raw DEFLATE (RFC 1951). */
+  inflate(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
   /** Resolves after the event loop has had its turn. */
   yieldToEvents(): Promise<void>;
 }

@@ -34,6 +34,10 @@ export const JOB = offsets([
   'BETA',
   'P0', // the activation's own numbers: bounds of clip, slope of leaky relu, alpha and beta of hard sigmoid
   'P1',
+  'RAW_A', // 8-bit operands, the result that their sums become, and the block of QUANTIZED
+  'RAW_B',
+  'OUT',
+  'QUANTIZED',
 ] as const);
 export const JOB_BYTES = 128;
 
@@ -50,7 +54,7 @@ export const PROGRAM = offsets([
   'FLAGS',
   ...(CONSTANT_FIELDS.map(upperSnake) as UpperSnake<(typeof CONSTANT_FIELDS)[number]>[]),
 ] as const);
-export const PROGRAM_BYTES = 256;
+export const PROGRAM_BYTES = 320;
 
 /** One thing to do; claimed by one thread. Offsets are bytes, extents elements. */
 export const RECORD = offsets([
@@ -88,6 +92,13 @@ export const OP = {
   winogradInput: 12,
   winogradTile: 13,
   pool: 14,
+  widenRowsA: 24,
+  widenRowsB: 25,
+  widenColumns: 26,
+  widenFiltersA: 27,
+  widenFiltersB: 28,
+  widenPlanes: 29,
+  widenPixels: 30,
   fold: 15,
   tapFilters: 16,
 } as const satisfies Record<StepOp, number>;
@@ -113,6 +124,26 @@ export const ACTIVATION = {
   hardSigmoid: 9,
   prelu: 10,
 } as const;
+
+/** What becomes of integer sums. */
+export const OUT_KIND = { none: 0, i32: 1, u8: 2, i8: 3, f32: 4 } as const;
+
+/** Zero points and scales of a call: addresses of arrays, and bytes from one value to the next (0 where all share one). */
+export const QUANTIZED = offsets([
+  'ZERO_A', // i32: of rows of A or of filters
+  'ZERO_A_STEP',
+  'ZERO_B',
+  'ZERO_B_STEP',
+  'ROW_SCALE', // f32: of rows and of columns of the result
+  'ROW_SCALE_STEP',
+  'COL_SCALE',
+  'COL_SCALE_STEP',
+  'OUT_SCALE',
+  'OUT_ZERO',
+  'BIAS', // i32, or 0 for none
+  'BIAS_BY_ROW',
+] as const);
+export const QUANTIZED_BYTES = 64;
 
 /** The team's mailbox. */
 export const TEAM = offsets([

@@ -14,6 +14,8 @@ export interface KernelExports {
   awaitJob(job: number, spins: number): number;
   awaitSignal(team: number, seen: number, spins: number): number;
   apply_activation(kind: number, p0: number, p1: number, at: number, count: number, slope: number): void;
+  float_range(from: number, count: number, to: number): void;
+  quantize_floats(from: number, count: number, scale: number, zero: number, to: number): void;
   probe_peak_simd(turns: number, at: number): number;
   probe_peak_relaxed?(turns: number, at: number): number;
   probe_read(from: number, bytes: number): number;

@@ -1,29 +1,24 @@
 /** A convolution to steps, one way for each algorithm. NCHW: A is the weights, B the image; NHWC: the other way around. */
 import { findKernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
-import { constantsOf, type Epilogue, type Program } from '../../plan/program.ts';
+import { constantsOf, type Program } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels, termsOf } from '../../problem/conv.ts';
 import { stretchesOf, tilesOf } from '../tiles.ts';
 import { lowerDepthwise, lowerDepthwiseNhwc } from './depthwise.ts';
 import { lowerProduct, type Product, productConstants } from './gemm.ts';
-import { imageConstants, imageGroups, type Padded, paddedPlanes, padPlanes, stepOffsets } from './image.ts';
+import {
+  imageConstants,
+  imageEpilogue,
+  imageGroups,
+  type Padded,
+  paddedPlanes,
+  padPlanes,
+  stepOffsets,
+} from './image.ts';
 import { lowerSegments } from './segments.ts';
 import { type Lowered, type Member, StepList } from './steps.ts';
 import { imageProduct, pixelProduct, weightForm } from './weights.ts';
 import { lowerWinograd } from './winograd.ts';
-
-function epilogueOf(p: ConvProblem): Epilogue {
-  const side = p.layout === 'nchw' ? 'column' : 'row';
-  return {
-    bias: p.bias ? side : 'none',
-    activation: p.activation,
-    slope: p.activation === 'prelu' ? side : 'none',
-    scaled: false,
-    accumulate: p.residual,
-    keepOld: false,
-    exact: p.exact,
-  };
-}
 
 function lowerAsProduct(p: ConvProblem, plan: Plan): Lowered {
   const product = p.layout === 'nchw' ? imageProduct(p) : pixelProduct(p);
@@ -128,7 +123,7 @@ function lowerBy(p: ConvProblem, plan: Plan): Lowered {
 }
 
 export function lowerConv(p: ConvProblem, plan: Plan): Program {
-  return { problem: p, plan, epilogue: epilogueOf(p), ...lowerBy(p, plan) };
+  return { problem: p, plan, epilogue: imageEpilogue(p), ...lowerBy(p, plan) };
 }
 
 /** Only the steps that bring the weights into the form that a plan reads, or undefined where it reads them in place. */

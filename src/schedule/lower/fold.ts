@@ -1,27 +1,14 @@
 /** Folding to steps: output rows gather, so there is nothing to wait for. */
 import type { Plan } from '../../plan/plan.ts';
-import { constantsOf, type Epilogue, NO_EPILOGUE, type Program } from '../../plan/program.ts';
+import { constantsOf, NO_EPILOGUE, type Program } from '../../plan/program.ts';
 import { columnElements, type FoldProblem } from '../../problem/fold.ts';
 import { stretchesOf } from '../tiles.ts';
-import { imageConstants } from './image.ts';
+import { imageConstants, imageEpilogue } from './image.ts';
 import { StepList } from './steps.ts';
 
 /** Columns of the result that are alike modulo the stride, from the first one on. */
 function phasePitchOf(p: FoldProblem): number {
   return Math.floor((p.padLeft + p.outW - 1) / p.strideW) - Math.floor(p.padLeft / p.strideW) + 1;
-}
-
-function epilogueOf(p: FoldProblem): Epilogue {
-  const side = p.layout === 'nchw' ? 'column' : 'row';
-  return {
-    bias: p.bias ? side : 'none',
-    activation: p.activation,
-    slope: p.activation === 'prelu' ? side : 'none',
-    scaled: false,
-    accumulate: p.residual,
-    keepOld: false,
-    exact: p.exact,
-  };
 }
 
 function constantsFor(p: FoldProblem) {
@@ -58,7 +45,7 @@ export function lowerFold(p: FoldProblem, plan: Plan): Program {
   // a list of taps, in NCHW with their columns; the phases of a row
   const privateElements = (nchw ? 3 : 1) * p.kH * p.kW + (nchw ? constants.rowPitch : 0) + 8;
   return {
-    ...{ problem: p, plan, constants, epilogue: epilogueOf(p) },
+    ...{ problem: p, plan, constants, epilogue: imageEpilogue(p) },
     ...{ ...NO_PANELS, steps: list.steps, privateElements },
   };
 }

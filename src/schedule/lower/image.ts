@@ -1,5 +1,5 @@
 /** How the image that tiles read lies in memory: as the caller stored it, or copied with zeros around. */
-import type { Constants } from '../../plan/program.ts';
+import type { Constants, Epilogue } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels } from '../../problem/conv.ts';
 import type { Window } from '../../problem/window.ts';
 import { stretchesOf } from '../tiles.ts';
@@ -99,4 +99,20 @@ export function imageGroups(p: ConvProblem, elementsPerImage: number): { from: n
 export function padPlanes(list: StepList, p: ConvProblem, image: Padded, from: number, images: number): void {
   const b = from * p.inC * p.inH * p.inW;
   list.addStretches('pad', images * p.inC, image.planePitch, 1, (k0, ks) => ({ b, k0, ks }));
+}
+
+/** What follows the sums of an image: values of a channel stand in a row of NCHW's result, in a column of NHWC's. */
+export function imageEpilogue(
+  p: Pick<ConvProblem, 'layout' | 'bias' | 'activation' | 'residual' | 'exact'>,
+): Epilogue {
+  const side = p.layout === 'nchw' ? 'column' : 'row';
+  return {
+    bias: p.bias ? side : 'none',
+    activation: p.activation,
+    slope: p.activation === 'prelu' ? side : 'none',
+    scaled: false,
+    accumulate: p.residual,
+    keepOld: false,
+    exact: p.exact,
+  };
 }

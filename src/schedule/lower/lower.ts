@@ -6,6 +6,7 @@ import { lowerConv } from './conv.ts';
 import { lowerFold } from './fold.ts';
 import { lowerMatmul } from './gemm.ts';
 import { lowerPool } from './pool.ts';
+import { lowerQuantized } from './quantized.ts';
 
 export function lower(problem: Problem, plan: Plan): Program {
   switch (problem.op) {
@@ -15,6 +16,9 @@ export function lower(problem: Problem, plan: Plan): Program {
       return lowerConv(problem, plan);
     case 'pool':
       return lowerPool(problem, plan);
+    case 'qmatmul':
+    case 'qconv':
+      return lowerQuantized(problem, plan);
     case 'fold':
       return lowerFold(problem, plan);
     default:

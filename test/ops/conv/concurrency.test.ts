@@ -111,6 +111,7 @@ test(seeded('conv2d: aborted between tiles'), async (t) => {
   const { x, w } = askConv(random, LARGE, { padding: 1 });
   const [image, filter] = [rt.tensor(x.data, x.shape), rt.tensor(w.data, w.shape)];
   const whole = await rt.conv2d(image, filter, { padding: 1, algorithm: 'direct' });
+  let midway = 0;
   for (const algorithm of [
     'implicit',
     'direct',

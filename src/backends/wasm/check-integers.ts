@@ -1,0 +1,93 @@
+/** The self-check of kernels on words of two 16-bit integers: exact against integers, also with the largest that can occur. */
+import { randomFrom } from '../../core/random.ts';
+import type { Kernel } from '../../kernels/table.ts';
+import type { WasmBackend } from './backend.ts';
+import { ZEROS_ADDRESS } from './layout.ts';
+import type { MicroKernel } from './module.ts';
+
+/** Words of k below, at and above what kernels unroll by, and a longer run. */
+const K_VALUES = [1, 2, 3, 4, 5, 8, 9, 37];
+const GUARD = 0x5a5a5a5a;
+const GUARDS = 8;
+const ELEMENTS = 4096;
+/** A value less its zero point is in this range. */
+const LIMIT = 255;
+
+interface Buffers {
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+}
+
+/** Fills words with values of all sizes, or only with those at the ends of the range. */
+function fill(words: Int32Array, extreme: boolean, seed: number): void {
+  const next = randomFrom(seed);
+  const halves = new Int16Array(words.buffer, words.byteOffset, 2 * words.length);
+  for (let i = 0; i < halves.length; i++)
+    halves[i] = extreme ? (next() < 0.5 ? -LIMIT : LIMIT) : Math.floor(next() * (2 * LIMIT + 1)) - LIMIT;
+}
+
+function faultAt(
+  backend: WasmBackend,
+  kernel: Kernel,
+  k: number,
+  accumulate: boolean,
+  buffers: Buffers,
+): string | undefined {
+  const { mr, nr } = kernel;
+  const direct = kernel.family === 'direct';
+  const [lda, ldb, ldc] = [k + 3, direct ? nr + 5 : nr, nr + GUARDS];
+  const { buffer } = backend.floats();
+  const a = new Int16Array(buffer, buffers.a, 2 * ELEMENTS);
+  const b = new Int16Array(buffer, buffers.b, 2 * ELEMENTS);
+  const c = new Int32Array(buffer, buffers.c, mr * ldc);
+  c.fill(GUARD);
+  if (accumulate) for (let i = 0; i < mr; i++) c.fill(7, i * ldc, i * ldc + nr);
+  const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
+  const cin = accumulate ? buffers.c : ZEROS_ADDRESS;
+  call(k, buffers.a, 4 * lda, buffers.b, 4 * ldb, cin, accumulate ? 4 * ldc : 0, buffers.c, 4 * ldc);
+  for (let i = 0; i < mr; i++) {
+    for (let j = 0; j < ldc; j++) {
+      const got = c[i * ldc + j]!;
+      if (j >= nr) {
+        if (got !== GUARD) return `wrote past column ${nr} of row ${i}`;
+        continue;
+      }
+      let sum = accumulate ? 7 : 0;
+      for (let p = 0; p < k; p++) {
+        const left = 2 * (direct ? i * lda + p : p * mr + i);
+        const right = 2 * (p * ldb + j);
+        sum += a[left]! * b[right]! + a[left + 1]! * b[right + 1]!;
+      }
+      if (got !== sum) return `k=${k}: element [${i}, ${j}] is ${got}, not ${sum}`;
+    }
+  }
+  return undefined;
+}
+
+/** Why a kernel may not be used, or undefined. */
+export function checkIntegers(backend: WasmBackend, kernel: Kernel): string | undefined {
+  const [a, b, c] = [0, 1, 2].map(() => backend.allocate(4 * ELEMENTS, 'scratch')) as [
+    number,
+    number,
+    number,
+  ];
+  try {
+    for (const extreme of [false, true]) {
+      const { buffer } = backend.floats();
+      fill(new Int32Array(buffer, a, ELEMENTS), extreme, 1);
+      fill(new Int32Array(buffer, b, ELEMENTS), extreme, 2);
+      for (const k of K_VALUES) {
+        const buffers = { a, b, c };
+        const fault =
+          faultAt(backend, kernel, k, false, buffers) ?? faultAt(backend, kernel, k, true, buffers);
+        if (fault) return fault;
+      }
+    }
+    return undefined;
+  } catch (error) {
+    return `trapped: ${error instanceof Error ? error.message : String(error)}`;
+  } finally {
+    for (const address of [a, b, c]) backend.free(address);
+  }
+}

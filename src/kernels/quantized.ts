@@ -1,0 +1,58 @@
+/**
+ * Kernels on 8-bit integers. Their operands are words of 32 bits that hold two neighbouring steps of k as 16-bit integers: 8-bit
+ * values less their zero points always fit. With words for floats and k counted in words they are kernels of products like all
+ * others; sums are 32-bit integers and exact, so every one is deterministic. The multiply-add is i32x4.dot_i16x8_s.
+ */
+import type { Kernel, KernelForm } from './kernel.ts';
+
+type Block = readonly [mr: number, nr: number];
+
+const PACKED: readonly Block[] = [
+  [1, 16],
+  [1, 32],
+  [2, 16],
+  [3, 8],
+  [4, 8],
+  [5, 8],
+  [6, 8],
+];
+/** Blocks in which a second step pays on at least one engine. */
+const UNROLLED: readonly Block[] = [
+  [1, 32],
+  [2, 16],
+  [3, 8],
+  [4, 8],
+  [5, 8],
+  [6, 8],
+];
+/** Every nr here has its one-row partner. */
+const DIRECT: readonly Block[] = [
+  [1, 8],
+  [1, 16],
+  [4, 8],
+];
+
+function row(family: 'packed' | 'direct', form: KernelForm, [mr, nr]: Block): Kernel {
+  const trick = family === 'direct' ? '_direct' : form === 'plain' ? '' : `_${form}`;
+  return {
+    name: `i16_gemm_${mr}x${nr}__simd_dot${trick}`,
+    family,
+    feature: 'simd',
+    dtype: 'i16',
+    form,
+    mr,
+    nr,
+    deterministic: true,
+  };
+}
+
+export const QUANTIZED_KERNELS: readonly Kernel[] = [
+  ...PACKED.map((block) => row('packed', 'plain', block)),
+  ...UNROLLED.map((block) => row('packed', 'k2', block)),
+  ...DIRECT.map((block) => row('direct', 'plain', block)),
+];
+
+/** Steps of k in one 32-bit element of an operand. */
+export function stepsPerWord({ dtype }: Kernel): 1 | 2 {
+  return dtype === 'i16' ? 2 : 1;
+}

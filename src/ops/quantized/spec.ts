@@ -1,0 +1,65 @@
+/** Problems of 8-bit integers as users write them for `explain`, `prepare` and `tune`. */
+import { checkShape } from '../../core/shape.ts';
+import { show } from '../../core/show.ts';
+import { matmulProblem } from '../../problem/matmul.ts';
+import { resultElements } from '../../problem/problem.ts';
+import {
+  depthOf,
+  type IntegerOutput,
+  type IntegerType,
+  type QuantizedProblem,
+} from '../../problem/quantized.ts';
+import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
+import { convFromShapes } from '../conv.ts';
+import type { Core } from '../core.ts';
+import type { ConvIntegerSpec, MatmulIntegerSpec } from './types.ts';
+
+const TYPES = ['aType', 'bType', 'output'];
+const PRODUCT: ReadonlySet<string> = new Set(['op', 'batch', 'm', 'k', 'n', 'transposeB', ...TYPES]);
+const GEOMETRY = ['stride', 'padding', 'dilation', 'groups', 'layout'];
+const CONVOLUTION: ReadonlySet<string> = new Set(['op', 'input', 'weights', ...GEOMETRY, ...TYPES]);
+const OUTPUTS: readonly IntegerOutput[] = ['i32', 'u8', 'i8', 'f32'];
+
+function readType(type: IntegerType | undefined, fallback: IntegerType, name: string): IntegerType {
+  if (type === undefined) return fallback;
+  if (type === 'u8' || type === 'i8') return type;
+  throw badArgument(name, type, 'Use u8 or i8.');
+}
+
+export function readIntegerSpec(core: Core, spec: MatmulIntegerSpec | ConvIntegerSpec): QuantizedProblem {
+  checkOptions(spec, spec.op === 'matmulInteger' ? PRODUCT : CONVOLUTION);
+  const { output = 'i32' } = spec;
+  if (!OUTPUTS.includes(output)) throw badArgument('output', output, `Use one of ${OUTPUTS.join(', ')}.`);
+  const types = {
+    aType: readType(spec.aType, 'u8', 'aType'),
+    bType: readType(spec.bType, 'i8', 'bType'),
+    output,
+    exact: core.exact,
+  };
+  const problem =
+    spec.op === 'matmulInteger' ? productOf(core, spec, types) : convolutionOf(core, spec, types);
+  if (resultElements(problem) === 0 || depthOf(problem) === 0)
+    throw badArgument('problem', show(spec), 'Extents of a problem are at least 1.');
+  return problem;
+}
+
+type Types = Pick<QuantizedProblem, 'aType' | 'bType' | 'output' | 'exact'>;
+
+function productOf(core: Core, spec: MatmulIntegerSpec, types: Types): QuantizedProblem {
+  const { batch = 1, m, k, n } = spec;
+  for (const extent of [batch, m, k, n])
+    if (!Number.isSafeInteger(extent) || extent < 1)
+      throw badArgument('problem', show(spec), 'Give m, k and n.');
+  const transposeB = checkFlag(spec.transposeB, 'transposeB');
+  const plain = matmulProblem({ batch, m, k, n }, { transposeB, exact: core.exact });
+  return { op: 'qmatmul', plain, ...types };
+}
+
+function convolutionOf(core: Core, spec: ConvIntegerSpec, types: Types): QuantizedProblem {
+  const traits = { bias: false, residual: false, activation: 'none', prepacked: false } as const;
+  const input = checkShape(spec.input, 'input');
+  const { stride, padding, dilation, groups, layout } = spec;
+  const geometry = { stride, padding, dilation, groups, layout };
+  const plain = convFromShapes(core, input, checkShape(spec.weights, 'weights'), geometry, traits);
+  return { op: 'qconv', plain, ...types };
+}

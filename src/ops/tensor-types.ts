@@ -1,0 +1,45 @@
+/** What every operation takes and gives: tensors, and the options of a call that waits. Part of the public contract in types.ts. */
+
+/** Element types and the arrays that hold them. */
+export interface TypedArrays {
+  readonly f32: Float32Array;
+  readonly i8: Int8Array;
+  readonly u8: Uint8Array;
+  readonly i32: Int32Array;
+}
+
+export type DType = keyof TypedArrays;
+
+/** A dense row-major array that lives in the runtime's memory; of floats unless said otherwise. */
+export interface Tensor<D extends DType = 'f32'> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  /** Element count. */
+  readonly size: number;
+  /** A live view of the bytes, no copy. Do not keep it over a call that allocates: ask again instead. */
+  readonly data: TypedArrays[D];
+  readonly disposed: boolean;
+  /** Gives the memory back; using the tensor afterwards throws `E_DISPOSED`. Disposing twice is harmless. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A plain typed array with its shape, accepted wherever a tensor is; copied in for the call. */
+export interface ArrayWithShape<D extends DType = 'f32'> {
+  readonly data: TypedArrays[D];
+  readonly shape: readonly number[];
+}
+
+export type TensorLike<D extends DType = 'f32'> = Tensor<D> | ArrayWithShape<D>;
+
+export interface Progress {
+  readonly phase: 'run' | 'tune' | 'prepare';
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface AsyncOptions {
+  readonly signal?: AbortSignal;
+  /** Called between tiles at most every 50 ms, with done rising to total. */
+  readonly onProgress?: (progress: Progress) => void;
+}

@@ -1,0 +1,29 @@
+/** The plans that are worth considering for 8-bit integers: those of the plain problem over words, and over floats where they are exact. */
+import type { Kernel } from '../../kernels/table.ts';
+import type { QuantizedProblem } from '../../problem/quantized.ts';
+import { convPlanFits, convPlans } from '../conv/candidates.ts';
+import type { Ladders } from '../ladders.ts';
+import { matmulPlanFits, matmulPlans } from '../matmul/candidates.ts';
+import type { Plan } from '../plan.ts';
+import { innerProblem } from './view.ts';
+
+export function quantizedPlans(
+  p: QuantizedProblem,
+  kernels: readonly Kernel[],
+  ladders: Ladders,
+  threads: readonly number[],
+): Plan[] {
+  const byType = new Map<Kernel['dtype'], Kernel[]>();
+  for (const kernel of kernels) byType.set(kernel.dtype, [...(byType.get(kernel.dtype) ?? []), kernel]);
+  return [...byType.values()].flatMap((alike) => {
+    const inner = innerProblem(p, alike[0]!);
+    return inner.op === 'matmul'
+      ? matmulPlans(inner, alike, ladders, threads)
+      : convPlans(inner, alike, ladders, threads);
+  });
+}
+
+export function quantizedPlanFits(p: QuantizedProblem, plan: Plan, kernel: Kernel): boolean {
+  const inner = innerProblem(p, kernel);
+  return inner.op === 'matmul' ? matmulPlanFits(inner, plan, kernel) : convPlanFits(inner, plan, kernel);
+}

@@ -1,0 +1,36 @@
+/** A problem of 8-bit integers as the plain problem over 32-bit elements that is run: words of two steps of k, or floats. */
+import type { Kernel } from '../../kernels/kernel.ts';
+import { stepsPerWord } from '../../kernels/quantized.ts';
+import type { ConvProblem } from '../../problem/conv.ts';
+import type { MatmulProblem } from '../../problem/matmul.ts';
+import type { QconvProblem, QmatmulProblem, QuantizedProblem } from '../../problem/quantized.ts';
+
+/** What happens to the sums is not the plain kernels' business; `exact` keeps ways that round (Winograd) away from integers. */
+const BARE = { activation: 'none', exact: true } as const;
+
+function productOf(p: QmatmulProblem, steps: number): MatmulProblem {
+  return { ...p.plain, ...BARE, bias: 'none', k: Math.ceil(p.plain.k / steps) };
+}
+
+/** Over an image that has its padding already: whoever makes the words pads, with zero points. */
+function convolutionOf(p: QconvProblem, steps: number): ConvProblem {
+  const { plain } = p;
+  return {
+    ...plain,
+    ...BARE,
+    bias: false,
+    residual: false,
+    inC: plain.groups * Math.ceil(plain.inC / plain.groups / steps),
+    inH: plain.inH + plain.padTop + plain.padBottom,
+    inW: plain.inW + plain.padLeft + plain.padRight,
+    padTop: 0,
+    padBottom: 0,
+    padLeft: 0,
+    padRight: 0,
+  };
+}
+
+export function innerProblem(p: QuantizedProblem, kernel: Kernel): MatmulProblem | ConvProblem {
+  const steps = stepsPerWord(kernel);
+  return p.op === 'qmatmul' ? productOf(p, steps) : convolutionOf(p, steps);
+}

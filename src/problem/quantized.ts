@@ -1,0 +1,49 @@
+/**
+ * Products and convolutions of 8-bit integers: the geometry of the plain problem, what the operands hold, and what becomes of the
+ * sums. Zero points and scales are values of a call; only where they vary (by row, by channel) is of no interest to a plan.
+ */
+import { type ConvProblem, convKey, termsOf } from './conv.ts';
+import { type MatmulProblem, matmulKey } from './matmul.ts';
+
+export type IntegerType = 'u8' | 'i8';
+
+/** `i32`: the sums; `u8`, `i8`: requantised; `f32`: dequantised, then bias and activation of the plain problem. */
+export type IntegerOutput = 'i32' | 'u8' | 'i8' | 'f32';
+
+interface Quantized {
+  readonly aType: IntegerType;
+  readonly bType: IntegerType;
+  readonly output: IntegerOutput;
+  readonly exact: boolean;
+}
+
+export interface QmatmulProblem extends Quantized {
+  readonly op: 'qmatmul';
+  /** Extents in elements; `prepackedB` and `panel`: words of 16-bit pairs, kc counted in words. */
+  readonly plain: MatmulProblem;
+}
+
+/** `aType` is the image's, `bType` the weights'. */
+export interface QconvProblem extends Quantized {
+  readonly op: 'qconv';
+  readonly plain: ConvProblem;
+}
+
+export type QuantizedProblem = QmatmulProblem | QconvProblem;
+
+/** Terms of each sum. */
+export function depthOf(p: QuantizedProblem): number {
+  return p.op === 'qmatmul' ? p.plain.k : termsOf(p.plain);
+}
+
+/** A value less its zero point is at most 255 in size, and floats hold all integers up to 2^24: sums of so few terms are exact in
+ *  f32, whatever the order. */
+export function fitsFloats(p: QuantizedProblem): boolean {
+  return depthOf(p) * 255 * 255 <= 2 ** 24;
+}
+
+/** Canonical key: `int8 u8xi8 i32 matmul f32 64x32x16 nn`; the f32 is the plain problem's. */
+export function quantizedKey(p: QuantizedProblem): string {
+  const plain = p.op === 'qmatmul' ? matmulKey(p.plain) : convKey(p.plain);
+  return `int8 ${p.aType}x${p.bType} ${p.output} ${plain}`;
+}

@@ -1,0 +1,157 @@
+/**
+ * 8-bit integers to steps: operands are widened to 32-bit elements first, then follow the steps of the plain problem over those. Its
+ * tiles finish their sums in cache, as the constant `outKind` says.
+ */
+import { OUT_KIND } from '../../backends/wasm/layout.ts';
+import { roundUp } from '../../core/math.ts';
+import { sizeOf } from '../../core/shape.ts';
+import { stepsPerWord } from '../../kernels/quantized.ts';
+import { findKernel, type Kernel } from '../../kernels/table.ts';
+import type { Plan } from '../../plan/plan.ts';
+import type { Constants, Program, Staging } from '../../plan/program.ts';
+import { innerProblem } from '../../plan/quantized/view.ts';
+import type { ConvProblem } from '../../problem/conv.ts';
+import type { MatmulProblem } from '../../problem/matmul.ts';
+import { resultElements } from '../../problem/problem.ts';
+import type { QconvProblem, QmatmulProblem, QuantizedProblem } from '../../problem/quantized.ts';
+import { lowerConv } from './conv.ts';
+import { lowerMatmul, lowerPackB } from './gemm.ts';
+import { StepList } from './steps.ts';
+
+/** Kernels may read a little beyond the end of what they are given. */
+const SLACK_ELEMENTS = 32;
+
+/** Steps that widen operands, what they read, and the elements that they make: 0 where an operand comes widened. */
+interface Widening {
+  readonly steps: Program['steps'];
+  readonly constants: Partial<Constants>;
+  readonly a: number;
+  readonly b: number;
+}
+
+/** Matrices of an operand of a product. */
+function matricesOf(p: MatmulProblem, side: 'a' | 'b'): number {
+  if (p.leading) return sizeOf(p.leading[side]);
+  return (side === 'a' ? p.sharedA : p.sharedB) ? 1 : p.batch;
+}
+
+function widenProduct(p: QmatmulProblem, inner: MatmulProblem): Widening {
+  const { n, m, k } = inner;
+  const list = new StepList();
+  const rows = matricesOf(inner, 'a') * m;
+  const matrices = inner.prepackedB ? 0 : matricesOf(inner, 'b');
+  list.addStretches('widenRowsA', rows, k, 1, (m0, length) => ({ m0, rows: length }));
+  if (inner.transposeB)
+    list.addStretches('widenRowsB', matrices * n, k, 1, (m0, length) => ({ m0, rows: length }));
+  else
+    for (let m0 = 0; m0 < matrices; m0++)
+      list.addStretches('widenColumns', k, n, 1, (k0, ks) => ({ m0, k0, ks }));
+  const types = { signedA: p.aType === 'i8' ? 1 : 0, signedB: p.bType === 'i8' ? 1 : 0 };
+  const constants = { ...types, depth: p.plain.k, rawRows: n };
+  return { steps: list.steps, constants, a: rows * k, b: matrices * k * n };
+}
+
+function widenConvolution(p: QconvProblem, inner: ConvProblem): Widening {
+  const { plain } = p;
+  const nchw = plain.layout === 'nchw';
+  const list = new StepList();
+  const words = inner.inC / inner.groups;
+  const taps = plain.kH * plain.kW;
+  if (!plain.prepacked)
+    list.addStretches(nchw ? 'widenFiltersA' : 'widenFiltersB', plain.outC, words * taps, 1, (m0, rows) => ({
+      m0,
+      rows,
+    }));
+  if (nchw)
+    list.addStretches('widenPlanes', plain.batch * inner.inC, inner.inH * inner.inW, 1, (k0, ks) => ({
+      k0,
+      ks,
+    }));
+  else
+    list.addStretches('widenPixels', plain.batch * inner.inH, inner.inW * inner.inC, 1, (n0, cols) => ({
+      n0,
+      cols,
+    }));
+  const filters = plain.prepacked ? 0 : plain.outC * words * taps;
+  const image = plain.batch * inner.inC * inner.inH * inner.inW;
+  const [typeA, typeB] = nchw ? [p.bType, p.aType] : [p.aType, p.bType];
+  return {
+    steps: list.steps,
+    constants: {
+      signedA: typeA === 'i8' ? 1 : 0,
+      signedB: typeB === 'i8' ? 1 : 0,
+      depth: plain.inC / plain.groups,
+      taps,
+      rawH: plain.inH,
+      rawW: plain.inW,
+      rawTop: plain.padTop,
+      rawLeft: plain.padLeft,
+      rawChannels: plain.inC,
+      rawRows: inner.inH,
+      rawPitch: inner.inW,
+    },
+    ...(nchw ? { a: filters, b: image } : { a: image, b: filters }),
+  };
+}
+
+/** The plain program over widened operands; bias and activation only where sums become floats. */
+function innerProgram(p: QuantizedProblem, kernel: Kernel, plan: Plan): Program {
+  const inner = innerProblem(p, kernel);
+  if (inner.op === 'matmul') {
+    const { bias, activation } = p.plain as MatmulProblem;
+    return lowerMatmul(p.output === 'f32' ? { ...inner, bias, activation, exact: p.exact } : inner, plan);
+  }
+  const { bias, activation } = p.plain as ConvProblem;
+  return lowerConv(p.output === 'f32' ? { ...inner, bias, activation, exact: p.exact } : inner, plan);
+}
+
+/** One piece after the other, each on a cache line of its own. */
+function stagingOf(p: QuantizedProblem, { a, b }: Widening): Staging {
+  let elements = 0;
+  const place = (count: number): number | undefined => {
+    if (count === 0) return undefined;
+    const at = elements;
+    elements += roundUp(count + SLACK_ELEMENTS, 16);
+    return at;
+  };
+  const narrow = p.output === 'u8' || p.output === 'i8';
+  return { a: place(a), b: place(b), c: place(narrow ? resultElements(p) : 0), elements };
+}
+
+export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
+  const kernel = findKernel(plan.kernel);
+  if (!kernel) throw new Error(`plan names an unknown kernel ${plan.kernel}`);
+  const inner = innerProblem(p, kernel);
+  const widening =
+    p.op === 'qmatmul' ? widenProduct(p, inner as MatmulProblem) : widenConvolution(p, inner as ConvProblem);
+  const program = innerProgram(p, kernel, plan);
+  const before = widening.steps.length;
+  return {
+    ...program,
+    problem: p,
+    constants: {
+      ...program.constants,
+      ...widening.constants,
+      wordSteps: stepsPerWord(kernel),
+      outKind: OUT_KIND[p.output],
+    },
+    steps: [...widening.steps, ...program.steps.map((step) => ({ ...step, needs: step.needs + before }))],
+    staging: stagingOf(p, widening),
+  };
+}
+
+/** Only the packing of B: what `prepackInteger` runs. */
+export function lowerPackIntegers(p: QmatmulProblem, plan: Plan): Program {
+  const kernel = findKernel(plan.kernel)!;
+  const inner = innerProblem(p, kernel) as MatmulProblem;
+  const widening = widenProduct(p, inner);
+  const steps = widening.steps.filter(({ op }) => op !== 'widenRowsA').map((step) => ({ ...step, needs: 0 }));
+  const packing = lowerPackB(inner, plan);
+  return {
+    ...packing,
+    problem: p,
+    constants: { ...packing.constants, ...widening.constants, wordSteps: stepsPerWord(kernel) },
+    steps: [...steps, ...packing.steps.map((step) => ({ ...step, needs: step.needs + steps.length }))],
+    staging: { a: undefined, b: 0, c: undefined, elements: widening.b + SLACK_ELEMENTS },
+  };
+}
