@@ -26,7 +26,7 @@ function layoutSource(): string {
 function kernelsSource(feature: KernelFeature): string {
   const rows = KERNELS.filter((kernel) => kernel.feature === feature);
   return `${HEADER}import { sumLanes, maddPlain } from '../gemm/lanes';
-${feature === 'relaxed' ? "import { maddRelaxed } from '../gemm/lanes_relaxed';\n" : ''}
+${feature === 'simd' ? "import { integerColumns, integerRows } from '../quantized/vector';\n" : ''}${feature === 'relaxed' ? "import { maddRelaxed } from '../gemm/lanes_relaxed';\n" : ''}
 ${rows.map((row) => (row.family === 'depthwise' ? depthwiseSource(row) : kernelSource(row))).join('\n')}`;
 }
 

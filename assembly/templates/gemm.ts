@@ -61,7 +61,7 @@ function closeBlock(kernel: Kernel): string {
     const vectors = range(kernel.nr / 4);
     if (kernel.form === 'sum') {
       for (const j of vectors) lines.push(`  const o${i}_${j} = v128.load(from, ${16 * j});`);
-      for (const j of vectors) lines.push(`  c${i}_${j} = f32x4.add(o${i}_${j}, c${i}_${j});`);
+      for (const j of vectors) lines.push(`  c${i}_${j} = ${kernel.dtype === 'i16' ? 'i32x4' : 'f32x4'}.add(o${i}_${j}, c${i}_${j});`);
       lines.push('  from += ldcin;');
     }
     for (const j of vectors) lines.push(`  v128.store(to, c${i}_${j}, ${16 * j});`);
@@ -215,6 +215,12 @@ ${finish}
 `;
 }
 
+/** A vector times a matrix of bytes: see assembly/quantized/vector.ts. */
+function integerVectorKernel({ name, family }: Kernel): string {
+  const routine = family === 'axpy' ? 'integerColumns' : 'integerRows';
+  return `export function ${name}${SIGNATURE} {\n  ${routine}(k, a, <i32>lda, b, ldb, cin != 0, ldcin, <i32>ldc, c);\n}\n`;
+}
+
 const ROWS_AT_ONCE = /_[kr](\d+)__/;
 
 /** AssemblyScript source of one row of the kernel table. */
@@ -226,8 +232,10 @@ export function kernelSource(kernel: Kernel): string {
     case 'offset':
       return directKernel(kernel);
     case 'axpy':
+      if (kernel.dtype === 'i16') return integerVectorKernel(kernel);
       return axpyKernel(kernel, Number(ROWS_AT_ONCE.exec(kernel.name)?.[1]));
     case 'dot':
+      if (kernel.dtype === 'i16') return integerVectorKernel(kernel);
       return dotKernel(kernel, Number(ROWS_AT_ONCE.exec(kernel.name)?.[1]));
     case 'depthwise':
       throw new Error('depthwise kernels have templates of their own');

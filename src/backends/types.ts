@@ -72,7 +72,7 @@ export interface Backend {
   /** A live view; invalid after the next allocation. */
   view(address: Address, elements: number): Float32Array;
   memoryUse(): MemoryUse;
-  /** Bytes at `Call.own` that a run of a program on so many threads needs. */
+  /** Bytes at `Call.own` that a run of a program needs where so many threads may take part in it. */
   ownBytes(program: Program, threads: number): number;
   prepare(program: Program): Prepared;
   /** Runs on the calling thread, helped by up to `threads - 1` others, and returns when all is done. */

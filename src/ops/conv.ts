@@ -260,7 +260,8 @@ function readRequest(
   const flat = (shape: Shape) => (one ? [...shape.slice(0, 2), 1, shape[2]!] : shape);
   const { kind: activation, p0, p1, slope: slopeValue } = readActivation(options.activation);
   const prepacked = weights instanceof ConvWeights;
-  const algorithm = options.algorithm ?? (prepacked ? weights.algorithm : undefined);
+  const pinned = prepacked ? weights.algorithm : undefined;
+  const algorithm = options.algorithm === undefined ? pinned : options.algorithm;
   const traits = {
     bias: options.bias !== undefined,
     residual: options.residual !== undefined,

@@ -75,7 +75,12 @@ export class Core {
       threads: this.threads,
       machine: () => this.#machine,
     });
-    this.executor = new Executor(this.backend, this.host.yieldToEvents, () => systemClock.now());
+    this.executor = new Executor(
+      this.backend,
+      this.host.yieldToEvents,
+      () => systemClock.now(),
+      this.threads,
+    );
     this.heap = this.#makeHeap();
     this.#leaks = new FinalizationRegistry(({ block, shape }) => {
       if (block.disposed || this.#closed) return;

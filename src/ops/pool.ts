@@ -121,6 +121,15 @@ function readRequest(
   return new PoolRequest(problem, shape, input, readOut(core.heap, options.out, shape, [x]));
 }
 
+/** A window that lies in the padding altogether has no value. */
+function checkPadding(w: Window): Window {
+  const high = (w.kH - 1) * w.dilationH + 1;
+  const wide = (w.kW - 1) * w.dilationW + 1;
+  if (Math.max(w.padTop, w.padBottom) < high && Math.max(w.padLeft, w.padRight) < wide) return w;
+  const padding = [w.padTop, w.padLeft, w.padBottom, w.padRight];
+  throw badArgument('padding', padding, `It must be less than the window, which spans ${high} x ${wide}.`);
+}
+
 function pooling(
   core: Core,
   kind: PoolKind,
@@ -128,10 +137,11 @@ function pooling(
   size: Pair,
   options: AveragePoolOptions,
 ): Request {
+  if (size === undefined) throw badArgument('size', size, 'A number, or [vertical, horizontal].');
   const [kH, kW] = readPair(size, 1, 'size');
   const ceil = checkFlag(options.ceil, 'ceil');
   return readRequest(core, x, { ...options, kind }, (image) =>
-    windowOf(image, { kH, kW }, { ...options, ceil }),
+    checkPadding(windowOf(image, { kH, kW }, { ...options, ceil })),
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import { roundUp } from '../core/math.ts';
 import type { Kernel } from '../kernels/table.ts';
-import { groupChannels } from '../problem/conv.ts';
+import { type ConvProblem, groupChannels } from '../problem/conv.ts';
 import type { Problem } from '../problem/problem.ts';
 import { convMs } from './conv/estimate.ts';
 import type { MachineProfile } from './machine.ts';
@@ -31,13 +31,16 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
   }
 }
 
+/** What a kernel's blocks cut in a convolution: rows and columns of a channel, or channels and pixels. */
+function blockExtents(p: ConvProblem, { family }: Kernel): [number, number, number] {
+  if (family === 'depthwise') return [p.outH, p.outW, p.kH * p.kW];
+  return [p.outC / p.groups, p.outH * p.outW, Math.max(16, groupChannels(p))];
+}
+
 /** A kernel's speed on whole blocks, less what padding to its blocks would waste on this problem. */
 export function usefulGflops(p: Problem, kernel: Kernel, machine: MachineProfile): number {
   if (p.op === 'pool' || p.op === 'fold') return 0;
   if (p.op === 'qmatmul' || p.op === 'qconv') return usefulGflops(innerProblem(p, kernel), kernel, machine);
-  const [m, n, k] =
-    p.op === 'matmul'
-      ? [p.m, p.n, p.k]
-      : [p.outC / p.groups, p.outH * p.outW, Math.max(16, groupChannels(p))];
+  const [m, n, k] = p.op === 'matmul' ? [p.m, p.n, p.k] : blockExtents(p, kernel);
   return (blockGflops(kernel, k, machine) * m * n) / (roundUp(m, kernel.mr) * roundUp(n, kernel.nr));
 }

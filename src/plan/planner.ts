@@ -26,8 +26,9 @@ export interface PlannerContext {
   machine(): MachineProfile;
 }
 
-/** Kernels of each family that an estimate looks at closely. */
-const PROMISING_PER_FAMILY = 8;
+/** Kernels of each family that an estimate looks at closely; fewer where several algorithms share them. */
+const PROMISING = 8;
+const PROMISING_FOR_IMAGES = 4;
 
 /** A problem that takes one thread less than so many wake-ups stays on one: a race in a tight loop keeps the team awake and
  *  would promise a gain that a lone call does not get (128 cubed lost a quarter). */
@@ -43,8 +44,9 @@ function promising(p: Problem, kernels: readonly Kernel[], machine: MachineProfi
     const family = `${kernel.dtype ?? 'f32'} ${kernel.family}`;
     families.set(family, [...(families.get(family) ?? []), kernel]);
   }
+  const most = p.op === 'conv' ? PROMISING_FOR_IMAGES : PROMISING;
   return [...families.values()].flatMap((family) =>
-    family.sort((a, b) => useful.get(b)! - useful.get(a)!).slice(0, PROMISING_PER_FAMILY),
+    family.sort((a, b) => useful.get(b)! - useful.get(a)!).slice(0, most),
   );
 }
 

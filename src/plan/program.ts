@@ -17,6 +17,7 @@ import type { Plan } from './plan.ts';
  * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
  * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
  * - `pool`: output rows of some channels.
+ * - `integerVector`: as `vector`, with the matrix as 8-bit integers in place.
  * - `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
  * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
  *   filters of a 1x1 convolution (NHWC).
@@ -39,6 +40,7 @@ export type StepOp =
   | 'pool'
   | 'fold'
   | 'tapFilters'
+  | 'integerVector'
   | 'widenRowsA'
   | 'widenRowsB'
   | 'widenColumns'

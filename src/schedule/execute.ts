@@ -72,14 +72,17 @@ export class Executor {
   readonly #backend: Backend;
   readonly #yieldToEvents: () => Promise<void>;
   readonly #now: () => number;
+  /** Threads that may ever take part: whoever is awake comes, not always those with the lowest numbers. */
+  readonly #mostThreads: number;
   readonly #programs = new Map<string, Ready>();
   /** The same by identity: planners hand out one object per problem, and a look-up by text would cost as much as a small product. */
   #recent = new WeakMap<Execution, Ready>();
   #busyUntil = 0;
   #busyMs = 0;
 
-  constructor(backend: Backend, yieldToEvents: () => Promise<void>, now: () => number) {
+  constructor(backend: Backend, yieldToEvents: () => Promise<void>, now: () => number, mostThreads = 1) {
     this.#backend = backend;
+    this.#mostThreads = mostThreads;
     this.#yieldToEvents = yieldToEvents;
     this.#now = now;
   }
@@ -237,7 +240,8 @@ export class Executor {
       const c0 = operands.c0 ?? (epilogue.keepOld ? take(4 * resultElements(problem)) : 0);
       const packedA = operands.packedA ?? take(4 * packedAElements);
       const packedB = operands.packedB ?? take(4 * packedBElements);
-      const own = program.privateElements > 0 ? take(this.#backend.ownBytes(program, threads)) : 0;
+      const most = Math.max(threads, this.#mostThreads);
+      const own = program.privateElements > 0 ? take(this.#backend.ownBytes(program, most)) : 0;
       const call = { a, b, c, c0, bias, slope, packedA, packedB, own, alpha, beta, p0, p1 };
       if (!program.staging) return call;
       return { ...call, ...staged(operands, program.staging, take(4 * program.staging.elements)) };

@@ -95,7 +95,8 @@ test(seeded('kernel table: direct widths have a one-row partner'), (t) => {
 test(seeded('kernel table: only plain in-order kernels are deterministic'), (t) => {
   for (const kernel of KERNELS) {
     const inOrder = kernel.feature === 'simd' && kernel.form !== 'sum' && kernel.family !== 'dot';
-    t.equal(kernel.deterministic, inOrder, kernel.name);
+    // sums of integers are exact in any order
+    t.equal(kernel.deterministic, inOrder || kernel.dtype === 'i16', kernel.name);
   }
   t.end();
 });

@@ -92,6 +92,7 @@ export const OP = {
   winogradInput: 12,
   winogradTile: 13,
   pool: 14,
+  integerVector: 31,
   widenRowsA: 24,
   widenRowsB: 25,
   widenColumns: 26,

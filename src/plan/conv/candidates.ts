@@ -10,7 +10,8 @@ import { asProduct } from './view.ts';
 
 const ALL = Number.MAX_SAFE_INTEGER;
 
-/** Blockings of each algorithm: narrow ones for estimates, wide ones for the tuner. A row of the ladder is tried with all of
+/** Blockings of each algorithm: narrow ones for estimates, few because every new layer of a model waits for them, wide ones for the
+ *  tuner. A row of the ladder is tried with all of
  *  the others; what does not fit the problem falls together. */
 interface Blocks {
   /** Output channels of a tile. */
@@ -22,11 +23,11 @@ interface Blocks {
 }
 
 const IMPLICIT = {
-  narrow: { mc: [ALL, 64], kc: [256, 512], nc: [64, 192, 512] },
+  narrow: { mc: [ALL], kc: [256, 512], nc: [64, 256] },
   wide: { mc: [ALL, 128, 64], kc: [128, 256, 512, 1024], nc: [32, 64, 128, 256, 512, 1024] },
 };
 const DIRECT = {
-  narrow: { mc: [ALL, 64], kc: [512, ALL], nc: [256, 1024] },
+  narrow: { mc: [ALL], kc: [512, ALL], nc: [256, 1024] },
   wide: { mc: [ALL, 128, 64, 32], kc: [256, 512, 1024, ALL], nc: [64, 256, 1024, 4096] },
 };
 const WINOGRAD = {

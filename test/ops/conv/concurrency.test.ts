@@ -102,6 +102,35 @@ test(seeded('conv2d: two runtimes at once, sync calls among async ones, pooling 
   t.end();
 });
 
+test(
+  seeded('conv2d: the first calls of fresh runtimes, while their threads are still coming up'),
+  async (t) => {
+    const list = questions(new Random(2707));
+    const faults: string[] = [];
+    for (let turn = 0; turn < 10; turn++) {
+      // a short patience, so that a thread that waits for what was overwritten does not cost half a minute
+      const rt = await onTeam({ threads: 4, workerTimeoutMs: 3000 });
+      const calls = list.map((question) => start(rt, question));
+      for (const question of list.slice(0, 5)) {
+        const { x, w, ...options } = question.asked;
+        const fault = judge(question, rt.conv2dSync(x, w, options));
+        if (fault) faults.push(fault);
+      }
+      for (const [i, outcome] of (await Promise.allSettled(calls)).entries()) {
+        const question = list[i]!;
+        const fault =
+          outcome.status === 'fulfilled'
+            ? judge(question, outcome.value)
+            : `${String(outcome.reason)}: ${describe(question.asked)}`;
+        if (fault) faults.push(`runtime ${turn}: ${fault}`);
+      }
+      await rt.close();
+    }
+    t.deepEqual(faults.slice(0, 3), [], `${faults.length} faults`);
+    t.end();
+  },
+);
+
 /** Large enough to take tens of milliseconds by any algorithm. */
 const LARGE = { inC: 64, outC: 96, image: [112, 112], filter: [3, 3] } as const;
 
