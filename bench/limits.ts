@@ -1,7 +1,7 @@
 /**
  * How close to the machine's limits? On a shared machine a ceiling measured once says little about a time measured later,
- * so here both take turns: each round times the multiply-add loop (or the read loop) and the products, and what counts is
- * the median over the rounds of their ratio.
+ * so here both take turns: each round times the multiply-add loop (or the read loop, and a plain copy beside it) and the products,
+ * and what counts is the median over the rounds of their ratio.
  *
  *     npm run bench -- limits [--rounds 60] [--engine-flags] [--json FILE]
  */
@@ -15,6 +15,8 @@ import { openCore } from './core.ts';
 
 const SQUARES = [64, 128, 255, 256, 512, 1024];
 const GEMV = 4096;
+/** A depthwise layer on a map beyond the caches: 64 MiB in, 64 MiB out. */
+const MAP = [1, 16, 1024, 1024] as const;
 /** Operations in one turn of the peak loops: see assembly/probe. */
 const TURN_FLOPS = { simd: 96, relaxed: 160 } as const;
 const TURNS = 20_000;
@@ -48,7 +50,20 @@ async function productLanes(rt: Runtime, threads: number): Promise<Lane[]> {
   const { a } = square(rt, GEMV);
   const x = rt.tensor(fillRandom(new Float32Array(GEMV), 1), [1, GEMV]);
   const y = rt.zeros([1, GEMV]);
-  return [...lanes, lane(`gemv x${threads}`, 4 * GEMV * GEMV, () => rt.matmul(x, a, { out: y }))];
+  const gemv = lane(`gemv x${threads}`, 4 * GEMV * GEMV, () => rt.matmul(x, a, { out: y }));
+  return [...lanes, gemv, await depthwiseLane(rt, threads)];
+}
+
+async function depthwiseLane(rt: Runtime, threads: number): Promise<Lane> {
+  const channels = MAP[1];
+  const weights = [channels, 1, 3, 3];
+  const geometry = { padding: 1, groups: channels };
+  await rt.tune([{ op: 'conv', input: MAP, weights, ...geometry, prepacked: true }], { budgetMs: 3000 });
+  const x = rt.zeros(MAP);
+  fillRandom(x.data, 2);
+  const w = rt.prepackConv(rt.tensor(fillRandom(new Float32Array(9 * channels), 3), weights));
+  const out = rt.zeros(MAP);
+  return lane(`depthwise x${threads}`, 8 * x.size, () => rt.conv2d(x, w, { ...geometry, out }));
 }
 
 async function time({ run, iterations }: Lane): Promise<number> {
@@ -95,9 +110,11 @@ export async function main(args: readonly string[]): Promise<void> {
     ? lane('multiply-add', TURN_FLOPS.relaxed * TURNS, () => relaxed(TURNS, ones))
     : lane('multiply-add', TURN_FLOPS.simd * TURNS, () => exports.probe_peak_simd(TURNS, ones));
   const read = lane('read', READ_BYTES, () => apart.probe_read(0, READ_BYTES));
+  const bytes = new Uint8Array(memory.buffer);
+  const copy = lane('copy', READ_BYTES, () => bytes.copyWithin(READ_BYTES / 2, 0, READ_BYTES / 2));
   const single = await productLanes(one, 1);
   const double = await productLanes(two, 2);
-  const lanes = [peak, read, ...single, ...double];
+  const lanes = [peak, read, copy, ...single, ...double];
   await measure(lanes, Number(values.rounds));
   report(lanes, peak, read, single, double);
   if (values.json)
@@ -121,7 +138,7 @@ function report(
 ): void {
   console.log(`Node ${process.versions.node}: median rates, GFLOP/s or GB/s, and paired ratios\n`);
   const rows = lanes.map((one) => {
-    const limit = one.name.startsWith('gemv') ? read : peak;
+    const limit = /^(gemv|depthwise|copy)/.test(one.name) ? read : peak;
     const of = one === peak || one === read ? '' : `${(100 * paired(one, limit)).toFixed(0)} %`;
     const best =
       of === '' ? '' : `${((100 * Math.max(...one.rates)) / Math.max(...limit.rates)).toFixed(0)} %`;

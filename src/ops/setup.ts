@@ -149,7 +149,8 @@ export function probedKernels(backend: WasmBackend, exact: boolean): string[] {
   const fast = KERNELS.filter((kernel) => backend.kernels.has(kernel.name));
   const wanted = exact
     ? fast.filter((kernel) => kernel.deterministic)
-    : fast.filter((kernel) => kernel.feature === backend.moduleName);
+    : // kernels on integers have one form for both modules
+      fast.filter((kernel) => kernel.feature === backend.moduleName || kernel.dtype !== undefined);
   return wanted.map((kernel) => kernel.name);
 }
 

@@ -142,7 +142,7 @@ export function convolve({ shape, x, bias }: ConvOperands, w: Float32Array): Flo
 
 export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptions = {}): Runtime {
   const explain = (problem: ProblemSpec): Explanation => {
-    if (typeof problem !== 'string' && problem.op !== 'conv' && problem.k === 13) {
+    if (typeof problem !== 'string' && 'k' in problem && problem.k === 13) {
       throw new TesseraeError('E_MEMORY', 'no memory for it', { bytes: 13 }, 'Close something.');
     }
     const candidates = [
@@ -193,7 +193,8 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
   };
   return {
     info: INFO,
-    tensor: (data, shape) => tensor(Float32Array.from(data), shape),
+    tensor: ((data: ArrayLike<number>, shape: readonly number[]) =>
+      tensor(Float32Array.from(data), shape)) as Runtime['tensor'],
     zeros: (shape) => tensor(new Float32Array(shape.reduce((x, y) => x * y, 1)), shape),
     matmul: matmul as Runtime['matmul'],
     matmulSync: unused,
@@ -202,6 +203,9 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     conv2d: conv2d as Runtime['conv2d'],
     prepackConv: (w) =>
       ({ ...w, bytes: 0, disposed: false, dispose: () => undefined }) as unknown as PrepackedConv,
+    ...{ matmulInteger: unused, matmulIntegerSync: unused, qlinearMatmul: unused, qlinearMatmulSync: unused },
+    ...{ matmulDynamic: unused, matmulDynamicSync: unused, convInteger: unused, convIntegerSync: unused },
+    ...{ qlinearConv: unused, qlinearConvSync: unused, quantizeDynamic: unused, prepackInteger: unused },
     ...{ conv2dSync: unused, conv1d: unused, conv1dSync: unused },
     ...{ convTranspose2d: unused, convTranspose2dSync: unused, maxPool2d: unused, maxPool2dSync: unused },
     ...{ averagePool2d: unused, averagePool2dSync: unused, globalPool2d: unused, globalPool2dSync: unused },

@@ -65,8 +65,67 @@ function faultAt(
   return undefined;
 }
 
+/** Lines of a matrix of bytes: more than kernels take at once, and some. */
+const LINES = 47;
+const DEPTHS = [1, 2, 3, 8, 16, 17, 33, 70];
+
+/** A vector of words times a matrix of bytes, signed or not, with a zero point for each line. */
+function vectorFaultAt(
+  backend: WasmBackend,
+  kernel: Kernel,
+  depth: number,
+  signed: boolean,
+  buffers: Buffers & { readonly zeros: number },
+): string | undefined {
+  const { buffer } = backend.floats();
+  const vector = new Int16Array(buffer, buffers.a, 2 * Math.ceil(depth / 2));
+  const bytes = signed ? new Int8Array(buffer, buffers.b) : new Uint8Array(buffer, buffers.b);
+  const zeros = new Int32Array(buffer, buffers.zeros, LINES);
+  const c = new Int32Array(buffer, buffers.c, LINES + GUARDS);
+  c.fill(GUARD);
+  if (depth % 2 === 1) vector[depth] = 0;
+  const ld = kernel.family === 'axpy' ? LINES + 5 : depth + 3;
+  const at = (line: number, p: number) => (kernel.family === 'axpy' ? p * ld + line : line * ld + p);
+  const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
+  call(depth, buffers.a, LINES, buffers.b, ld, signed ? 1 : 0, buffers.zeros, buffers.c, 4);
+  for (let line = 0; line < LINES; line++) {
+    let sum = 0;
+    for (let p = 0; p < depth; p++) sum += vector[p]! * (bytes[at(line, p)]! - zeros[line]!);
+    if (c[line] !== sum) return `k=${depth}: line ${line} is ${c[line]}, not ${sum}`;
+  }
+  return c.subarray(LINES).every((value) => value === GUARD) ? undefined : 'wrote past the last line';
+}
+
+function checkVector(backend: WasmBackend, kernel: Kernel): string | undefined {
+  const take = () => backend.allocate(4 * ELEMENTS, 'scratch');
+  const buffers = { a: take(), b: take(), c: take(), zeros: take() };
+  try {
+    for (const extreme of [false, true]) {
+      const { buffer } = backend.floats();
+      fill(new Int32Array(buffer, buffers.a, ELEMENTS), extreme, 1);
+      const next = randomFrom(3);
+      const bytes = new Uint8Array(buffer, buffers.b, 4 * ELEMENTS);
+      for (let i = 0; i < bytes.length; i++) bytes[i] = extreme ? (next() < 0.5 ? 0 : 255) : 256 * next();
+      const zeros = new Int32Array(buffer, buffers.zeros, LINES);
+      for (let i = 0; i < LINES; i++) zeros[i] = Math.floor(256 * next()) - 128;
+      for (const depth of DEPTHS) {
+        for (const signed of [false, true]) {
+          const fault = vectorFaultAt(backend, kernel, depth, signed, buffers);
+          if (fault) return fault;
+        }
+      }
+    }
+    return undefined;
+  } catch (error) {
+    return `trapped: ${error instanceof Error ? error.message : String(error)}`;
+  } finally {
+    for (const address of Object.values(buffers)) backend.free(address);
+  }
+}
+
 /** Why a kernel may not be used, or undefined. */
 export function checkIntegers(backend: WasmBackend, kernel: Kernel): string | undefined {
+  if (kernel.family === 'axpy' || kernel.family === 'dot') return checkVector(backend, kernel);
   const [a, b, c] = [0, 1, 2].map(() => backend.allocate(4 * ELEMENTS, 'scratch')) as [
     number,
     number,

@@ -4,6 +4,7 @@ import {
   type Quantization,
   referenceQuantized,
 } from '../../backends/reference/quantized.ts';
+import { QUANTIZED, QUANTIZED_BYTES } from '../../backends/wasm/layout.ts';
 import type { Shape } from '../../core/shape.ts';
 import { resultElements } from '../../problem/problem.ts';
 import { depthOf, type QuantizedProblem } from '../../problem/quantized.ts';
@@ -99,8 +100,8 @@ export class IntegerRequest implements Request {
     const elements = elementsOf(p);
     const view = (index: number, dtype: DType, count: number) =>
       viewOf(core.heap, dtype, at[index] ?? 0, count);
-    const params = viewOf(core.heap, 'i32', at[2]!, 16);
-    const integerBias = params[10]!;
+    const params = viewOf(core.heap, 'i32', at[2]!, QUANTIZED_BYTES / 4);
+    const integerBias = params[QUANTIZED.BIAS >> 2]!;
     const bias =
       integerBias !== 0
         ? viewOf(core.heap, 'i32', integerBias, this.#biasElements)

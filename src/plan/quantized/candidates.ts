@@ -1,4 +1,5 @@
 /** The plans that are worth considering for 8-bit integers: those of the plain problem over words, and over floats where they are exact. */
+import { readsBytes, stepsPerWord } from '../../kernels/quantized.ts';
 import type { Kernel } from '../../kernels/table.ts';
 import type { QuantizedProblem } from '../../problem/quantized.ts';
 import { convPlanFits, convPlans } from '../conv/candidates.ts';
@@ -13,9 +14,13 @@ export function quantizedPlans(
   ladders: Ladders,
   threads: readonly number[],
 ): Plan[] {
-  const byType = new Map<Kernel['dtype'], Kernel[]>();
-  for (const kernel of kernels) byType.set(kernel.dtype, [...(byType.get(kernel.dtype) ?? []), kernel]);
-  return [...byType.values()].flatMap((alike) => {
+  // kernels that count k alike share a plain problem
+  const kinds = new Map<string, Kernel[]>();
+  for (const kernel of kernels) {
+    const kind = `${stepsPerWord(kernel)} ${readsBytes(kernel)}`;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), kernel]);
+  }
+  return [...kinds.values()].flatMap((alike) => {
     const inner = innerProblem(p, alike[0]!);
     return inner.op === 'matmul'
       ? matmulPlans(inner, alike, ladders, threads)

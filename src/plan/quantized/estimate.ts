@@ -1,4 +1,5 @@
 /** The cost model of 8-bit integers: the plain problem over words, and what making words and finishing sums costs. */
+import { readsBytes } from '../../kernels/quantized.ts';
 import { findKernel } from '../../kernels/table.ts';
 import { resultElements } from '../../problem/problem.ts';
 import type { QuantizedProblem } from '../../problem/quantized.ts';
@@ -30,7 +31,8 @@ export function quantizedMs(p: QuantizedProblem, plan: Plan, machine: MachinePro
   if (!kernel) return Number.POSITIVE_INFINITY;
   const inner = innerProblem(p, kernel);
   const finishing = p.output === 'i32' ? 0 : resultElements(p) / FINISHED_PER_NS / 1e6;
-  const shared = (wideningMs(inner) + finishing) / plan.threads;
+  const widening = readsBytes(kernel) ? 0 : wideningMs(inner);
+  const shared = (widening + finishing) / plan.threads;
   const wait = plan.threads > 1 ? PHASE_US / 1e3 : 0;
   return (
     (inner.op === 'matmul' ? matmulMs(inner, plan, machine) : convMs(inner, plan, machine)) + shared + wait

@@ -1,6 +1,6 @@
 /** A problem of 8-bit integers as the plain problem over 32-bit elements that is run: words of two steps of k, or floats. */
 import type { Kernel } from '../../kernels/kernel.ts';
-import { stepsPerWord } from '../../kernels/quantized.ts';
+import { readsBytes, stepsPerWord } from '../../kernels/quantized.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
 import type { QconvProblem, QmatmulProblem, QuantizedProblem } from '../../problem/quantized.ts';
@@ -31,6 +31,6 @@ function convolutionOf(p: QconvProblem, steps: number): ConvProblem {
 }
 
 export function innerProblem(p: QuantizedProblem, kernel: Kernel): MatmulProblem | ConvProblem {
-  const steps = stepsPerWord(kernel);
+  const steps = readsBytes(kernel) ? 1 : stepsPerWord(kernel);
   return p.op === 'qmatmul' ? productOf(p, steps) : convolutionOf(p, steps);
 }

@@ -5,10 +5,10 @@
 import { OUT_KIND } from '../../backends/wasm/layout.ts';
 import { roundUp } from '../../core/math.ts';
 import { sizeOf } from '../../core/shape.ts';
-import { stepsPerWord } from '../../kernels/quantized.ts';
+import { readsBytes, stepsPerWord } from '../../kernels/quantized.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
-import type { Constants, Program, Staging } from '../../plan/program.ts';
+import type { Constants, Program, Staging, Step } from '../../plan/program.ts';
 import { innerProblem } from '../../plan/quantized/view.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
@@ -49,6 +49,24 @@ function widenProduct(p: QmatmulProblem, inner: MatmulProblem): Widening {
   const types = { signedA: p.aType === 'i8' ? 1 : 0, signedB: p.bType === 'i8' ? 1 : 0 };
   const constants = { ...types, depth: p.plain.k, rawRows: n };
   return { steps: list.steps, constants, a: rows * k, b: matrices * k * n };
+}
+
+/** The vector only: the matrix is read as it is stored. */
+function widenVector(p: QmatmulProblem, inner: MatmulProblem): Widening {
+  const { m, n, k } = inner;
+  const words = Math.ceil(k / 2);
+  const matrixA = m > 1;
+  const list = new StepList();
+  const rows = matricesOf(inner, matrixA ? 'b' : 'a');
+  const op = matrixA ? 'widenRowsB' : 'widenRowsA';
+  list.addStretches(op, rows, words, 1, (m0, length) => ({ m0, rows: length }));
+  const types = { signedA: p.aType === 'i8' ? 1 : 0, signedB: p.bType === 'i8' ? 1 : 0 };
+  const elements = rows * words;
+  return {
+    steps: list.steps,
+    constants: { ...types, depth: k, rawRows: n },
+    ...(matrixA ? { a: 0, b: elements } : { a: elements, b: 0 }),
+  };
 }
 
 function widenConvolution(p: QconvProblem, inner: ConvProblem): Widening {
@@ -118,12 +136,18 @@ function stagingOf(p: QuantizedProblem, { a, b }: Widening): Staging {
   return { a: place(a), b: place(b), c: place(narrow ? resultElements(p) : 0), elements };
 }
 
+function opOf({ op }: Step, kernel: Kernel): Step['op'] {
+  return op === 'vector' && readsBytes(kernel) ? 'integerVector' : op;
+}
+
 export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
   const kernel = findKernel(plan.kernel);
   if (!kernel) throw new Error(`plan names an unknown kernel ${plan.kernel}`);
   const inner = innerProblem(p, kernel);
   const widening =
-    p.op === 'qmatmul' ? widenProduct(p, inner as MatmulProblem) : widenConvolution(p, inner as ConvProblem);
+    p.op === 'qmatmul'
+      ? (readsBytes(kernel) ? widenVector : widenProduct)(p, inner as MatmulProblem)
+      : widenConvolution(p, inner as ConvProblem);
   const program = innerProgram(p, kernel, plan);
   const before = widening.steps.length;
   return {
@@ -135,7 +159,10 @@ export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
       wordSteps: stepsPerWord(kernel),
       outKind: OUT_KIND[p.output],
     },
-    steps: [...widening.steps, ...program.steps.map((step) => ({ ...step, needs: step.needs + before }))],
+    steps: [
+      ...widening.steps,
+      ...program.steps.map((step) => ({ ...step, op: opOf(step, kernel), needs: step.needs + before })),
+    ],
     staging: stagingOf(p, widening),
   };
 }
