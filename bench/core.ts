@@ -13,7 +13,7 @@ import {
   type Operands,
 } from '../src/cli/bench/operands.ts';
 import type { Peer } from '../src/cli/bench/types.ts';
-import type { Shape } from '../src/cli/shapes/index.ts';
+import { printShape, type Shape } from '../src/cli/shapes/index.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { KERNELS } from '../src/kernels/table.ts';
 import { convFromShapes } from '../src/ops/conv.ts';
@@ -97,6 +97,8 @@ function filled(core: Core, values: Float32Array, extents: readonly number[]): D
 
 export function openStage(core: Core, shape: Shape, operands: Operands = makeOperands(shape)): Stage {
   if (operands.kind === 'conv') return openConv(core, operands);
+  if (operands.kind === 'qmatmul')
+    throw new Error(`${printShape(shape)}: integers are not benched from inside`);
   return openProduct(core, operands);
 }
 

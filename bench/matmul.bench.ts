@@ -17,7 +17,7 @@ import { addCase, conclude, prepareVerified, shapesNamed } from './support.ts';
 const PLAIN_JS_FLOPS = 1e8;
 
 export async function main([list = 'quick']: readonly string[]): Promise<void> {
-  const shapes = shapesNamed(list).filter((shape) => shape.kind !== 'conv');
+  const shapes = shapesNamed(list).filter((shape) => shape.kind !== 'conv' && shape.kind !== 'qmatmul');
   if (shapes.length === 0) throw new Error(`The list "${list}" has no matrix products.`);
   const runtime = await createRuntime();
   try {

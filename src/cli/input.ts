@@ -49,7 +49,7 @@ export function selectShapes(
 
 /** `64x64x64,conv 1x3x8x8 4 3x3` or a file; a file that is named like a shape can be given as `./64x64x64`. */
 function readShapes(argument: string, cwd: string): ShapeSelection {
-  const inline = /^\s*(?:conv\s|\d+\s*[x×*]\s*\d)/i.test(argument);
+  const inline = /^\s*(?:(?:conv|int8)\s|\d+\s*[x×*]\s*\d)/i.test(argument);
   if (inline)
     return { name: 'given shapes', shapes: distinct(argument.split(',').map((text) => parseShape(text))) };
   let content: string;

@@ -22,6 +22,9 @@ const SHAPES = [
   'conv 1x8x9x9 8 3x3 s2 p0.0.1.1 g8 bias clip=0:6',
   'conv 1x6x8x8 12 3x3 p1 g6 bias leakyRelu=0.1',
   'conv 1x6x7x7 9 1x1 g3 clip=-1:0.5',
+  'int8 17x33x29',
+  'int8 1x67x5 azero=0 bzero=-128',
+  'int8 5x300x64 azero=255 bzero=127',
 ];
 const QUICK = { ...RACE_DEFAULTS, timeMs: 1, warmUpMs: 1, sampleMs: 0.1, minRounds: 2, maxRounds: 2 };
 

@@ -20,7 +20,7 @@ test('shapes: text', (t) => {
   );
   t.equal(batched.transposeB, true, 'words after the extents');
   t.deepEqual(
-    parseShape('4x4x4 clip=-1:6').activation,
+    parseMatmul('4x4x4 clip=-1:6').activation,
     { kind: 'clip', min: -1, max: 6 },
     'clip with bounds',
   );

@@ -11,7 +11,7 @@ async function rightAnswer(operands: MatmulOperands): Promise<Float32Array> {
   const prepared = await peer.prepare(operands);
   if (isUnsupported(prepared)) throw new Error(prepared.unsupported);
   prepared.run();
-  return prepared.result();
+  return (await prepared.result()) as Float32Array;
 }
 
 const METHODS: readonly VerifyMethod[] = ['every element', 'random vector', 'sampled rows'];

@@ -9,7 +9,7 @@
  */
 import { formatRatio } from '../format.ts';
 import type { Chart, ChartBar, ChartGroup } from './chart.ts';
-import { ALL_KINDS, MATRIX_PRODUCT } from './kinds.ts';
+import { ALL_KINDS, INT8_PRODUCT, MATRIX_PRODUCT } from './kinds.ts';
 
 const WIDTH = 860;
 /** Left of the axis: the group's name; right of it: the figures. */
@@ -141,7 +141,7 @@ function renderGroup(
   top: number,
 ): readonly string[] {
   const middle = top + (bars.length * (BAR.height + BAR.gap) - BAR.gap) / 2;
-  const noun = name === MATRIX_PRODUCT ? 'shape' : 'layer';
+  const noun = name === MATRIX_PRODUCT || name === INT8_PRODUCT ? 'shape' : 'layer';
   const lines = [
     text(PLOT.left - 12, middle - 1, 'end name', name),
     text(PLOT.left - 12, middle + 14, 'end muted', `${count} ${noun}${count === 1 ? '' : 's'}`),

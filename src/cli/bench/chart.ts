@@ -1,6 +1,6 @@
 /** What a picture of a bench report shows, as plain data: by kind of shape, how fast each contestant is over one of them. */
 import { CONV_KINDS } from '../shapes/index.ts';
-import { ALL_KINDS, geometricMean, kindOf, MATRIX_PRODUCT } from './kinds.ts';
+import { ALL_KINDS, geometricMean, INT8_PRODUCT, kindOf, MATRIX_PRODUCT } from './kinds.ts';
 import type { BenchReport, BenchRow } from './report.ts';
 import { pairedRatio } from './stats.ts';
 
@@ -41,7 +41,7 @@ export function chartOf(report: BenchReport, { baseline, title }: ChartOptions):
     cells.some(({ id, status }) => id === baseline && status === 'timed'),
   );
   const ids = report.contestants.map(({ id }) => id).filter((id) => id !== baseline);
-  const kinds = [...CONV_KINDS, MATRIX_PRODUCT];
+  const kinds = [...CONV_KINDS, MATRIX_PRODUCT, INT8_PRODUCT];
   const groups = kinds
     .map((kind) =>
       groupOf(

@@ -3,7 +3,7 @@ import type { createRuntime } from '../../index.ts';
 import { COLD_EXTENT, type ColdReply, type ColdTask, OURS_COLD } from './cold.ts';
 import { type MatmulOperands, makeOperands } from './operands.ts';
 import { isAbsent, isUnsupported } from './types.ts';
-import { verify } from './verify.ts';
+import { type Result, verify } from './verify.ts';
 
 export async function runColdChild(argument: string): Promise<void> {
   const task = JSON.parse(argument) as ColdTask;
@@ -21,7 +21,7 @@ async function measure(task: ColdTask): Promise<ColdReply> {
 
 interface ColdRun {
   readonly ms: number;
-  readonly result: Float32Array;
+  readonly result: Result;
 }
 
 async function startOurs(task: ColdTask, { a, b }: MatmulOperands): Promise<ColdRun> {

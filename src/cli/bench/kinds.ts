@@ -1,34 +1,18 @@
 /** What a list of layers says together: by kind of layer, since each kind wants another algorithm. */
 import { CONV_KINDS, convKind, type Shape } from '../shapes/index.ts';
 import { OURS } from './ours.ts';
-import type { BenchRow } from './report.ts';
-
-export interface KindSummary {
-  readonly kind: string;
-  readonly layers: number;
-  /** One entry for each peer that was timed beside us on at least one of the layers. */
-  readonly over: readonly PeerRatio[];
-}
-
-export interface PeerRatio {
-  readonly id: string;
-  /** Layers on which both were timed. */
-  readonly layers: number;
-  /** Geometric mean of its time over ours: above 1, tesserae is faster. */
-  readonly geomean: number;
-  /** The layer on which we look worst. */
-  readonly min: number;
-  readonly minKey: string;
-}
+import type { BenchRow, KindSummary, PeerRatio } from './report.ts';
 
 /** The last line, over every kind. */
 export const ALL_KINDS = 'all layers';
 
-/** The kind of everything that is no convolution. */
+/** The kinds of what is no convolution. */
 export const MATRIX_PRODUCT = 'matrix product';
+export const INT8_PRODUCT = 'int8 product';
 
 export function kindOf(shape: Shape): string {
-  return shape.kind === 'conv' ? convKind(shape) : MATRIX_PRODUCT;
+  if (shape.kind === 'conv') return convKind(shape);
+  return shape.kind === 'qmatmul' ? INT8_PRODUCT : MATRIX_PRODUCT;
 }
 
 /** Empty where there are no convolutions beside peers. */

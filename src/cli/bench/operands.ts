@@ -5,6 +5,7 @@ import {
   isDepthwise,
   type MatmulShape,
   printShape,
+  type QmatmulShape,
   type Shape,
 } from '../shapes/index.ts';
 
@@ -31,7 +32,16 @@ export interface ConvOperands {
   readonly bias: Float32Array | undefined;
 }
 
-export type Operands = MatmulOperands | ConvOperands;
+export interface QmatmulOperands {
+  readonly kind: 'qmatmul';
+  readonly shape: QmatmulShape;
+  /** m x k. */
+  readonly a: Uint8Array;
+  /** k x n. */
+  readonly b: Int8Array;
+}
+
+export type Operands = MatmulOperands | ConvOperands | QmatmulOperands;
 
 /** A 32-bit generator (mulberry32, public domain): fast, seedable, and good enough to fill matrices. */
 export function randomSource(seed: number): () => number {
@@ -67,10 +77,21 @@ function filled(rows: number, columns: number, random: () => number): Float32Arr
 
 export function makeOperands(shape: MatmulShape, seed?: number): MatmulOperands;
 export function makeOperands(shape: ConvShape, seed?: number): ConvOperands;
+export function makeOperands(shape: QmatmulShape, seed?: number): QmatmulOperands;
 export function makeOperands(shape: Shape, seed?: number): Operands;
 export function makeOperands(shape: Shape, seed = seedOf(printShape(shape))): Operands {
   const random = randomSource(seed);
-  return shape.kind === 'conv' ? convOperands(shape, random) : matmulOperands(shape, random);
+  switch (shape.kind) {
+    case 'conv':
+      return convOperands(shape, random);
+    case 'qmatmul':
+      return qmatmulOperands(shape, random);
+    case 'matmul':
+    case undefined:
+      return matmulOperands(shape, random);
+    default:
+      return shape satisfies never;
+  }
 }
 
 function matmulOperands(shape: MatmulShape, random: () => number): MatmulOperands {
@@ -97,14 +118,24 @@ function convOperands(shape: ConvShape, random: () => number): ConvOperands {
   return { kind: 'conv', shape, x, w, bias: bias ? filled(1, outC, random) : undefined };
 }
 
-/** Floating-point operations that the user's shape asks for, whatever a kernel pads or skips. */
+/** The whole range, its ends more often than the rest: next to each other they overflow what saturates at 16 bits. */
+function qmatmulOperands(shape: QmatmulShape, random: () => number): QmatmulOperands {
+  const { m, k, n } = shape;
+  const byte = () => {
+    const value = Math.floor(random() * 320) - 32;
+    return Math.min(255, Math.max(0, value));
+  };
+  const a = Uint8Array.from({ length: m * k }, byte);
+  return { kind: 'qmatmul', shape, a, b: Int8Array.from({ length: k * n }, () => byte() - 128) };
+}
+
+/** Operations, a multiplication and an addition each, that the user's shape asks for, whatever a kernel pads or skips. */
 export function flopsOf(shape: Shape): number {
   if (shape.kind === 'conv') {
     const { output, terms } = convExtents(shape);
     return 2 * output * terms;
   }
-  const { batch = 1, m, k, n } = shape;
-  return 2 * batch * m * k * n;
+  return 2 * batchOf(shape) * shape.m * shape.k * shape.n;
 }
 
 /** Bytes that must be read and written once at the least. Of a convolution the images: its weights are few or stay in cache. */
@@ -113,8 +144,13 @@ export function bytesOf(shape: Shape): number {
     const { input, output } = convExtents(shape);
     return 4 * (input + output);
   }
-  const { batch = 1, m, k, n } = shape;
-  return 4 * batch * (m * k + k * n + m * n);
+  const { m, k, n } = shape;
+  if (shape.kind === 'qmatmul') return m * k + k * n + 4 * m * n;
+  return 4 * batchOf(shape) * (m * k + k * n + m * n);
+}
+
+function batchOf(shape: MatmulShape | QmatmulShape): number {
+  return shape.kind === 'qmatmul' ? 1 : (shape.batch ?? 1);
 }
 
 /** So little arithmetic for each byte that bandwidth is what to judge by: one row or column of a product, depthwise layers. */

@@ -1,20 +1,38 @@
 /**
- * tesserae as a contestant: timed through `await rt.matmul(...)` or `await rt.conv2d(...)`, the call that a user writes.
+ * tesserae as a contestant: timed through `await rt.matmul(...)`, `await rt.conv2d(...)` or `await rt.matmulInteger(...)`, the call
+ * that a user writes.
  * Operands and result are resident tensors and `out` is used again, so no copy is part of a call.
  */
 import { type MatmulOptions, type ProblemSpec, printPlan, type Runtime, type Tensor } from '../../index.ts';
-import { type ConvShape, convExtents, type MatmulShape, type Shape } from '../shapes/index.ts';
-import type { ConvOperands, MatmulOperands, Operands } from './operands.ts';
+import {
+  type ConvShape,
+  convExtents,
+  type MatmulShape,
+  type QmatmulShape,
+  type Shape,
+} from '../shapes/index.ts';
+import type { ConvOperands, MatmulOperands, Operands, QmatmulOperands } from './operands.ts';
 import type { ContestantInfo, Peer, Prepared } from './types.ts';
 
 export const OURS = 'tesserae';
 
 type ConvOptions = NonNullable<Parameters<Runtime['conv2d']>[2]>;
 type Spec = Exclude<ProblemSpec, string>;
+type MatmulSpec = Exclude<Spec, { readonly op: 'conv' | 'matmulInteger' | 'convInteger' }>;
 
 /** The problem as the library's planner is asked about it. */
 export function problemOf(shape: Shape): Spec {
-  return shape.kind === 'conv' ? convProblemOf(shape) : matmulProblemOf(shape);
+  switch (shape.kind) {
+    case 'conv':
+      return convProblemOf(shape);
+    case 'qmatmul':
+      return qmatmulProblemOf(shape);
+    case 'matmul':
+    case undefined:
+      return matmulProblemOf(shape);
+    default:
+      return shape satisfies never;
+  }
 }
 
 function convProblemOf(shape: ConvShape): Spec {
@@ -33,7 +51,11 @@ function windowOptions({ stride, padding, dilation, groups, activation }: ConvSh
   return { stride, padding, dilation, groups, ...(activation !== undefined && { activation }) };
 }
 
-export function matmulProblemOf(shape: MatmulShape): Exclude<Spec, { readonly op: 'conv' }> {
+function qmatmulProblemOf({ m, k, n }: QmatmulShape): Spec {
+  return { op: 'matmulInteger', m, k, n, aType: 'u8', bType: 'i8', output: 'i32', prepacked: true };
+}
+
+export function matmulProblemOf(shape: MatmulShape): MatmulSpec {
   const { m, k, n, batch, transposeB, bias, activation } = shape;
   const prepacked = shape.prepacked === true && canPrepack(shape);
   return {
@@ -60,7 +82,8 @@ export function ours(runtime: Runtime): Peer {
     id: OURS,
     version,
     threads: threads.actual,
-    includes: 'await rt.matmul() or rt.conv2d(); resident tensors, weights prepacked, out reused',
+    includes:
+      'await rt.matmul(), conv2d() or matmulInteger(); resident tensors, weights prepacked, out reused',
   };
   return { info, prepare: async (operands) => prepare(runtime, operands), dispose: async () => undefined };
 }
@@ -80,13 +103,24 @@ function prepare(runtime: Runtime, operands: Operands): Prepared {
     for (const value of owned.splice(0)) value.dispose();
   };
   try {
-    const placed =
-      operands.kind === 'conv' ? placeConv(runtime, operands, own) : placeMatmul(runtime, operands, own);
-    return { ...placed, dispose };
+    return { ...place(runtime, operands, own), dispose };
   } catch (error) {
     // Out of memory halfway: what is there already goes back.
     dispose();
     throw error;
+  }
+}
+
+function place(runtime: Runtime, operands: Operands, own: Own): Ready {
+  switch (operands.kind) {
+    case 'matmul':
+      return placeMatmul(runtime, operands, own);
+    case 'conv':
+      return placeConv(runtime, operands, own);
+    case 'qmatmul':
+      return placeQmatmul(runtime, operands, own);
+    default:
+      return operands satisfies never;
   }
 }
 
@@ -131,4 +165,22 @@ function placeConv(runtime: Runtime, { shape, ...operands }: ConvOperands, own: 
   const bias = operands.bias && own(runtime.tensor(operands.bias, [outC]));
   const options: ConvOptions = { ...windowOptions(shape), out, ...(bias && { bias }) };
   return ready(runtime, shape, out, () => runtime.conv2d(x, w, options));
+}
+
+/** No sum of the shapes here comes near it. */
+const NO_SUM = -(2 ** 31);
+
+function placeQmatmul(runtime: Runtime, { shape, ...operands }: QmatmulOperands, own: Own): Ready {
+  const { m, k, n, aZeroPoint, bZeroPoint } = shape;
+  const a = own(runtime.tensor(operands.a, [m, k]));
+  const matrix = own(runtime.tensor(operands.b, [k, n]));
+  const b = own(runtime.prepackInteger(matrix, { zeroPoint: bZeroPoint, m }));
+  matrix.dispose();
+  const out = own(runtime.tensor(new Int32Array(m * n), [m, n]));
+  return {
+    run: () => runtime.matmulInteger(a, b, { aZeroPoint, out }),
+    poison: () => void out.data.fill(NO_SUM),
+    result: async () => out.data.slice(),
+    plan: () => printPlan(runtime.explain(qmatmulProblemOf(shape)).plan),
+  };
 }

@@ -4,6 +4,7 @@ import { formatMs, formatPercent, formatRate, formatRatio } from '../format.ts';
 import { printShape } from '../shapes/index.ts';
 import { type Column, renderTable, type TableRow } from '../table.ts';
 import { OURS } from './ours.ts';
+import { quantizedGains } from './quantized.ts';
 import type { BenchCell, BenchReport, BenchRow } from './report.ts';
 
 const COLUMNS: readonly Column[] = [
@@ -22,6 +23,7 @@ const ERROR_COLUMN: Column = { title: 'max error', align: 'right' };
 
 export function renderBench(report: BenchReport, colors: Colors): string {
   const parts = [renderHeader(report, colors), renderRows(report, colors), renderKinds(report, colors)];
+  parts.push(renderQuantized(report, colors));
   if (report.cold) parts.push(renderCold(report.cold, colors));
   parts.push(renderFooter(report, colors));
   return parts.filter((part) => part !== '').join('\n');
@@ -61,7 +63,7 @@ function renderRow(
     const shape = index === 0 ? titleOf(row) : '';
     const who = cell.id === OURS ? colors.bold(cell.id) : cell.id;
     const error = errorOf(cell)?.toExponential(1) ?? '';
-    const start = [shape, who, ...renderCell(cell, colors), ...(withErrors ? [error] : [])];
+    const start = [shape, who, ...renderCell(row, cell, colors), ...(withErrors ? [error] : [])];
     return [...start, withPeers ? renderRatio(cell, colors) : planOf(cell)];
   });
 }
@@ -75,7 +77,7 @@ function titleOf({ shape, key }: BenchRow): string {
   return plain ? key : `${key}  (${shape.name})`;
 }
 
-function renderCell(cell: BenchCell, colors: Colors): readonly string[] {
+function renderCell({ shape }: BenchRow, cell: BenchCell, colors: Colors): readonly string[] {
   if (cell.status === 'wrong') return [colors.red('WRONG ANSWER'), '', '', '', '', ''];
   if (cell.status === 'failed') return [colors.red('failed'), '', '', '', '', ''];
   if (cell.status === 'unsupported') return [colors.dim('cannot'), '', '', '', '', ''];
@@ -83,7 +85,8 @@ function renderCell(cell: BenchCell, colors: Colors): readonly string[] {
   const memory = rate?.ceiling === 'memory';
   const speed = rate ? formatRate(memory ? rate.gbs : rate.gflops) : '';
   const share = rate ? formatPercent(rate.ofCeiling) : '';
-  const start = [`${speed} ${memory ? 'GB/s   ' : 'GFLOP/s'}`, share];
+  const operations = shape.kind === 'qmatmul' ? 'Gop/s  ' : 'GFLOP/s';
+  const start = [`${speed} ${memory ? 'GB/s   ' : operations}`, share];
   if (cell.status === 'slow')
     return [...start, formatMs(cell.firstMs), '', colors.dim('one call'), formatMs(cell.firstMs)];
   const { summary, firstMs } = cell;
@@ -140,6 +143,28 @@ function renderKinds({ kinds = [] }: BenchReport, { dim }: Colors): string {
   return renderTable(columns, rows, dim);
 }
 
+/** How many times as fast the integers are as the floats that they replace. */
+function renderQuantized(report: BenchReport, colors: Colors): string {
+  const gains = quantizedGains(report);
+  const ids = report.contestants
+    .map(({ id }) => id)
+    .filter((id) => gains.some(({ over }) => over.some((one) => one.id === id)));
+  if (ids.length === 0) return '';
+  const columns: readonly Column[] = [
+    { title: 'int8 over its f32 form' },
+    ...ids.map((id): Column => ({ title: id, align: 'right' })),
+  ];
+  const rows = gains.map(({ key, over }) => [
+    key,
+    ...ids.map((id) => {
+      const ratio = over.find((one) => one.id === id)?.ratio;
+      if (ratio === undefined) return '';
+      return ratio >= 1 ? formatRatio(ratio) : colors.yellow(formatRatio(ratio));
+    }),
+  ]);
+  return renderTable(columns, rows, colors.dim);
+}
+
 function renderCold(cold: NonNullable<BenchReport['cold']>, colors: Colors): string {
   const columns: readonly Column[] = [
     { title: 'cold: import to first 256x256 result' },
@@ -175,6 +200,10 @@ export function footnotes(report: BenchReport): readonly string[] {
     );
     if (report.kinds !== undefined)
       lines.push('By kind of layer: geometric mean of "ours" over the layers, and the worst of them.');
+    if (rows.some(({ shape }) => shape.kind === 'qmatmul'))
+      lines.push('int8: u8 x i8 to exact 32-bit sums; its share is of the ceiling for f32.');
+    if (quantizedGains(report).length > 0)
+      lines.push('"int8 over its f32 form": median time of the f32 product / that of the int8 one.');
     if (rows.some(({ cells }) => cells.some((cell) => errorOf(cell) !== undefined)))
       lines.push(
         '"max error": largest absolute error against float64 over the elements that were checked; relative ones are in the JSON.',

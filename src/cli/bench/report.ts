@@ -3,7 +3,6 @@ import type { Effort, MachineReport, Numerics } from '../../index.ts';
 import type { Environment } from '../environment.ts';
 import { printShape, type Shape } from '../shapes/index.ts';
 import type { ColdOutcome } from './cold.ts';
-import type { KindSummary } from './kinds.ts';
 import { bytesOf, flopsOf, isMemoryBound } from './operands.ts';
 import { OURS } from './ours.ts';
 import type { RaceResult } from './race.ts';
@@ -31,6 +30,24 @@ export interface BenchReport {
   readonly rows: readonly BenchRow[];
   /** How the contestants compare by kind of layer; absent where no convolution was measured beside a peer. */
   readonly kinds?: readonly KindSummary[];
+}
+
+export interface KindSummary {
+  readonly kind: string;
+  readonly layers: number;
+  /** One entry for each peer that was timed beside us on at least one of the layers. */
+  readonly over: readonly PeerRatio[];
+}
+
+export interface PeerRatio {
+  readonly id: string;
+  /** Layers on which both were timed. */
+  readonly layers: number;
+  /** Geometric mean of its time over ours: above 1, tesserae is faster. */
+  readonly geomean: number;
+  /** The layer on which we look worst. */
+  readonly min: number;
+  readonly minKey: string;
 }
 
 export interface BenchSettings {

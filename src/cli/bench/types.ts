@@ -2,7 +2,7 @@
 import type { Shape } from '../shapes/index.ts';
 import type { Operands } from './operands.ts';
 import type { Summary } from './stats.ts';
-import type { MeasuredError, Verdict, VerifyMethod } from './verify.ts';
+import type { MeasuredError, Result, Verdict, VerifyMethod } from './verify.ts';
 
 /** Milliseconds from any fixed point; injected, so that the tests use a fake one. */
 export type Clock = () => number;
@@ -28,10 +28,10 @@ export interface Peer {
 export interface Prepared {
   /** One call, as a user of the library writes it. A promise is awaited inside the timing, anything else is not. */
   run(): unknown;
-  /** Fills the output with NaN where `run` writes into one that exists; others make a fresh one each time. */
+  /** Fills the output with NaN (integers: with the smallest) where `run` writes into one that exists; others make a fresh one each time. */
   poison?(): void;
   /** The answer of the latest `run`, copied out. Untimed. */
-  result(): Promise<Float32Array>;
+  result(): Promise<Result>;
   /** The recipe that was used, for those who can tell. */
   plan?(): string;
   dispose(): void;

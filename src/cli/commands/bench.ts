@@ -46,7 +46,7 @@ export const defineBench: Define = (program, run) => {
     .command('bench')
     .summary('measure shapes, alone or beside other libraries')
     .description(
-      'Measures matrix products and convolutions: every answer is verified, contestants take turns within one run.',
+      'Measures matrix products of floats and integers, and convolutions: every answer is verified, contestants take turns within one run.',
     );
   shapeOptions(command)
     .option(

@@ -28,7 +28,7 @@ interface ExplainOptions extends CommonOptions {
   readonly top: number;
 }
 
-const OPS = ['matmul', 'conv'] as const;
+const OPS = ['matmul', 'conv', 'int8'] as const;
 
 export const defineExplain: Define = (program, run) => {
   const command = program
@@ -38,7 +38,7 @@ export const defineExplain: Define = (program, run) => {
     .argument('<op>', `operation: ${OPS.join(', ')}`)
     .argument(
       '<shape...>',
-      '[batch x] m x k x n, for instance 1x4096x4096, and words such as prepacked; after conv: 1x64x56x56 64 3x3 p1',
+      '[batch x] m x k x n, for instance 1x4096x4096, and words such as prepacked; after conv: 1x64x56x56 64 3x3 p1; after int8: 128x768x3072',
     )
     .option('--transpose-a', 'the left operand is stored [k, m]')
     .option('--transpose-b', 'the right operand is stored [n, k]')
@@ -60,13 +60,24 @@ async function explain(
 ): Promise<ExitCode> {
   if (!OPS.some((known) => known === op))
     throw new UsageError(`there is no operation "${op}"`, suggestion(op, OPS));
-  const problem = op === 'conv' ? convProblem(text, options) : matmulProblem(text, options);
+  const problem = problemFor(op, text, options);
   return session.withRuntime(async (runtime) => {
     const explanation = runtime.explain(problem);
     const document = { tool: 'tesserae', kind: 'explain', schema: 1, ...explanation };
     session.print(document, render(session, explanation, options.top));
     return EXIT.ok;
   });
+}
+
+function problemFor(op: string, text: string, options: ExplainOptions): ProblemSpec {
+  switch (op) {
+    case 'conv':
+      return convProblem(text, options);
+    case 'int8':
+      return int8Problem(text, options);
+    default:
+      return matmulProblem(text, options);
+  }
 }
 
 function matmulProblem(text: string, options: ExplainOptions): ProblemSpec {
@@ -91,6 +102,14 @@ function convProblem(text: string, options: ExplainOptions): ProblemSpec {
     );
   }
   return problemOf({ ...parseShape(`conv ${text}`), ...chosenActivation(options) });
+}
+
+/** With weights as they are: the planner has no spec of packed ones. */
+function int8Problem(text: string, options: ExplainOptions): ProblemSpec {
+  const { transposeA, transposeB, prepacked, bias, activation } = options;
+  if (transposeA || transposeB || prepacked || bias || activation !== undefined)
+    throw new UsageError('transposes, prepacked, bias and activation are not for int8', 'Give extents only.');
+  return problemOf(parseShape(`int8 ${text}`));
 }
 
 function chosenActivation({ activation }: ExplainOptions): { readonly activation?: ShapeActivation } {

@@ -1,6 +1,7 @@
 /** The named shape lists; a new list is a file and a line here. */
 import { CONVOLUTIONS } from './convolutions.ts';
 import { GEMV } from './gemv.ts';
+import { INT8 } from './int8.ts';
 import { MOBILENETV2 } from './mobilenetv2.ts';
 import { PRIMES } from './primes.ts';
 import { EPILOGUES, QUICK, REGRET } from './quick.ts';
@@ -25,6 +26,7 @@ export const SHAPE_LISTS: readonly ShapeList[] = [
   EPILOGUES,
   REGRET,
   ...CONVOLUTIONS,
+  INT8,
 ];
 
 export function shapeList(name: string): ShapeList | undefined {
@@ -32,6 +34,7 @@ export function shapeList(name: string): ShapeList | undefined {
 }
 
 export { CONV_KINDS, type ConvKind, convExtents, convKind, isDepthwise } from './conv.ts';
+export { floatForm } from './int8.ts';
 export { ShapeSyntaxError } from './syntax.ts';
 export { parseMatmul, parseShape, parseShapeFile, printExtents, printShape } from './text.ts';
-export type { ConvShape, MatmulShape, Shape, ShapeActivation, ShapeList } from './types.ts';
+export type { ConvShape, MatmulShape, QmatmulShape, Shape, ShapeActivation, ShapeList } from './types.ts';

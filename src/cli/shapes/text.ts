@@ -1,9 +1,10 @@
 /**
  * Shapes as text: `[batch x] m x k x n` followed by words, for instance `1x4096x4096 prepacked` or
- * `12x128x64x128 transposeB`; a text that begins with `conv` is a convolution (conv-text.ts). The printed form parses
- * back to the same shape.
+ * `12x128x64x128 transposeB`; a text that begins with `conv` is a convolution (conv-text.ts), with `int8` a product of
+ * integers (int8-text.ts). The printed form parses back to the same shape.
  */
 import { isConvText, parseConv, printConv } from './conv-text.ts';
+import { isInt8Text, parseInt8, printInt8 } from './int8-text.ts';
 import {
   ACTIVATION_WORDS,
   checkExtent,
@@ -21,7 +22,8 @@ const WORDS = ['transposeB', 'prepacked', 'bias=row', 'bias=column', ...ACTIVATI
 type Draft = { -readonly [K in keyof MatmulShape]: MatmulShape[K] };
 
 export function parseShape(text: string): Shape {
-  return isConvText(text) ? parseConv(text) : parseMatmul(text);
+  if (isConvText(text)) return parseConv(text);
+  return isInt8Text(text) ? parseInt8(text) : parseMatmul(text);
 }
 
 export function parseMatmul(text: string): MatmulShape {
@@ -66,7 +68,17 @@ export function printExtents({ batch, m, k, n }: MatmulShape): string {
 
 /** The canonical text: extents, then words. Two results are about the same shape if their texts are equal. */
 export function printShape(shape: Shape): string {
-  return shape.kind === 'conv' ? printConv(shape) : printMatmul(shape);
+  switch (shape.kind) {
+    case 'conv':
+      return printConv(shape);
+    case 'qmatmul':
+      return printInt8(shape);
+    case 'matmul':
+    case undefined:
+      return printMatmul(shape);
+    default:
+      return shape satisfies never;
+  }
 }
 
 function printMatmul(shape: MatmulShape): string {
@@ -83,7 +95,9 @@ function printMatmul(shape: MatmulShape): string {
 export function parseShapeFile(content: string): readonly Shape[] {
   const shapes = content.trimStart().startsWith('[') ? parseJsonShapes(content) : parseLines(content);
   if (shapes.length === 0)
-    throw new ShapeSyntaxError(`no shapes in it; write one a line: ${FORM}, or conv 1x64x56x56 64 3x3`);
+    throw new ShapeSyntaxError(
+      `no shapes in it; write one a line: ${FORM}, conv 1x64x56x56 64 3x3 or int8 128x768x3072`,
+    );
   return shapes;
 }
 

@@ -18,11 +18,15 @@ interface Named {
   readonly name: string;
   /** Where the shape comes from: a model and layer, or why the size is interesting. */
   readonly source: string;
+}
+
+/** Computed in floats, which may go through an activation at the end. */
+interface Floats extends Named {
   readonly activation?: ShapeActivation;
 }
 
 /** A matrix product; the only kind without a `kind` field of its own, as in reports from before there were others. */
-export interface MatmulShape extends Named {
+export interface MatmulShape extends Floats {
   readonly kind?: 'matmul';
   /** Independent products; absent for plain matrices. */
   readonly batch?: number;
@@ -37,7 +41,7 @@ export interface MatmulShape extends Named {
 }
 
 /** A convolution of NCHW images, as a layer of a network: its weights are always constant, so everybody may pack them. */
-export interface ConvShape extends Named {
+export interface ConvShape extends Floats {
   readonly kind: 'conv';
   readonly batch: number;
   readonly inC: number;
@@ -56,7 +60,17 @@ export interface ConvShape extends Named {
   readonly bias: boolean;
 }
 
-export type Shape = MatmulShape | ConvShape;
+/** A product of unsigned 8-bit activations and constant signed 8-bit weights, less their zero points; the result is 32-bit sums. */
+export interface QmatmulShape extends Named {
+  readonly kind: 'qmatmul';
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly aZeroPoint: number;
+  readonly bZeroPoint: number;
+}
+
+export type Shape = MatmulShape | ConvShape | QmatmulShape;
 
 /** A named list; `about` is the line that `bench --help` prints. */
 export interface ShapeList {

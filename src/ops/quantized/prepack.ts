@@ -101,6 +101,18 @@ function widthFor(core: Core, problem: QmatmulProblem, m: number): number {
   return best?.nr ?? PANEL_NR;
 }
 
+/** The panels of a right operand that is packed once: a width for the usual number of rows, blocks of words of equal length. */
+export function integerPanelFor(
+  core: Core,
+  problem: QmatmulProblem,
+  m: number,
+): { readonly nr: number; readonly kc: number } {
+  const { k, n } = problem.plain;
+  const words = Math.ceil(k / 2);
+  const nr = k === 0 || n === 0 ? PANEL_NR : widthFor(core, problem, m);
+  return { nr, kc: roundUp(Math.ceil(words / Math.max(1, Math.ceil(words / PANEL_KC))), 4) || 4 };
+}
+
 const OPTIONS: ReadonlySet<string> = new Set(['zeroPoint', 'transposeB', 'm']);
 
 export function prepackInteger(
@@ -134,13 +146,9 @@ export function prepackInteger(
     output: 'i32',
     exact: core.exact,
   };
-  const words = Math.ceil(k / 2);
-  const empty = k === 0 || n === 0;
-  const nr = empty ? PANEL_NR : widthFor(core, problem, m);
-  const kc = roundUp(Math.ceil(words / Math.max(1, Math.ceil(words / PANEL_KC))), 4) || 4;
-  const panels = new Panels(core.heap, [words, n], { nr, kc });
+  const panels = new Panels(core.heap, [Math.ceil(k / 2), n], integerPanelFor(core, problem, m));
   try {
-    if (!empty) fill(core, problem, panels, operand, zeros);
+    if (k > 0 && n > 0) fill(core, problem, panels, operand, zeros);
     return new IntegerPanels(panels, [k, n], operand.dtype, zeros);
   } catch (error) {
     panels.dispose();

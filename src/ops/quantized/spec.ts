@@ -7,15 +7,26 @@ import {
   depthOf,
   type IntegerOutput,
   type IntegerType,
+  type QmatmulProblem,
   type QuantizedProblem,
 } from '../../problem/quantized.ts';
 import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import { convFromShapes } from '../conv.ts';
 import type { Core } from '../core.ts';
+import { integerPanelFor } from './prepack.ts';
 import type { ConvIntegerSpec, MatmulIntegerSpec } from './types.ts';
 
 const TYPES = ['aType', 'bType', 'output'];
-const PRODUCT: ReadonlySet<string> = new Set(['op', 'batch', 'm', 'k', 'n', 'transposeB', ...TYPES]);
+const PRODUCT: ReadonlySet<string> = new Set([
+  'op',
+  'batch',
+  'm',
+  'k',
+  'n',
+  'transposeB',
+  'prepacked',
+  ...TYPES,
+]);
 const GEOMETRY = ['stride', 'padding', 'dilation', 'groups', 'layout'];
 const CONVOLUTION: ReadonlySet<string> = new Set(['op', 'input', 'weights', ...GEOMETRY, ...TYPES]);
 const OUTPUTS: readonly IntegerOutput[] = ['i32', 'u8', 'i8', 'f32'];
@@ -51,8 +62,14 @@ function productOf(core: Core, spec: MatmulIntegerSpec, types: Types): Quantized
     if (!Number.isSafeInteger(extent) || extent < 1)
       throw badArgument('problem', show(spec), 'Give m, k and n.');
   const transposeB = checkFlag(spec.transposeB, 'transposeB');
-  const plain = matmulProblem({ batch, m, k, n }, { transposeB, exact: core.exact });
-  return { op: 'qmatmul', plain, ...types };
+  const extents = { batch, m, k, n };
+  const plain = matmulProblem(extents, { transposeB, exact: core.exact });
+  const problem: QmatmulProblem = { op: 'qmatmul', plain, ...types };
+  if (!checkFlag(spec.prepacked, 'prepacked')) return problem;
+  // panels are the same however b was stored and whatever the rows are
+  const lone: QmatmulProblem = { ...problem, plain: { ...plain, batch: 1, m: 1, transposeB: false } };
+  const panel = integerPanelFor(core, lone, m);
+  return { ...problem, plain: matmulProblem(extents, { panel, exact: core.exact }) };
 }
 
 function convolutionOf(core: Core, spec: ConvIntegerSpec, types: Types): QuantizedProblem {

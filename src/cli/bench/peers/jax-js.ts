@@ -57,7 +57,7 @@ export const jaxJs: PeerAdapter = {
 
 function prepare(jax: Jax, operands: Operands): Prepared | Unsupported {
   if (operands.kind === 'matmul') return prepareMatmul(jax, operands);
-  return { unsupported: 'only its matrix products are compared here' };
+  return { unsupported: 'only its matrix products of floats are compared here' };
 }
 
 function prepareMatmul(jax: Jax, operands: MatmulOperands): Prepared | Unsupported {
@@ -95,7 +95,7 @@ function prepareMatmul(jax: Jax, operands: MatmulOperands): Prepared | Unsupport
 
 function activation(
   jax: Jax,
-  wanted: Operands['shape']['activation'],
+  wanted: MatmulOperands['shape']['activation'],
 ): ((x: JaxArray) => JaxArray) | undefined {
   switch (wanted) {
     case undefined:

@@ -1,6 +1,6 @@
-/** One matrix product or one convolution as an ONNX model, with its bias and activation as an exporter writes them. */
+/** One matrix product, of floats or of integers, or one convolution as an ONNX model, with its bias and activation as an exporter writes them. */
 import { convExtents, printShape, type ShapeActivation } from '../../shapes/index.ts';
-import type { ConvOperands, MatmulOperands, Operands } from '../operands.ts';
+import type { ConvOperands, MatmulOperands, Operands, QmatmulOperands } from '../operands.ts';
 import {
   type Edge,
   type Field,
@@ -36,6 +36,7 @@ interface Step {
 
 /** undefined where opset 17 has no operators that an exporter would write for it. */
 export function onnxModel(operands: Operands): OnnxModel | undefined {
+  if (operands.kind === 'qmatmul') return qmatmulModel(operands);
   const last = activationSteps(operands.shape.activation);
   if (last === undefined) return undefined;
   return operands.kind === 'conv' ? convModel(operands, last) : matmulModel(operands, last);
@@ -132,6 +133,25 @@ function matmulModel({ shape, batch, a, b, bias }: MatmulOperands, last: Last): 
     output: edge(OUTPUT, stacked(m, n)),
   });
   return { model: bytes, feeds, output: OUTPUT };
+}
+
+/** Zero points are constants too, as an exporter writes them. */
+function qmatmulModel({ shape, a, b }: QmatmulOperands): OnnxModel {
+  const { m, k, n, aZeroPoint, bZeroPoint } = shape;
+  const input: Edge = { name: INPUT, type: 'uint8', dims: [m, k] };
+  const constants = [
+    initializer({ name: 'B', type: 'int8', dims: [k, n] }, b),
+    initializer({ name: 'a_zero', type: 'uint8', dims: [] }, Uint8Array.of(aZeroPoint)),
+    initializer({ name: 'b_zero', type: 'int8', dims: [] }, Int8Array.of(bZeroPoint)),
+  ];
+  const bytes = model({
+    name: printShape(shape),
+    nodes: chain([{ op: 'MatMulInteger', extra: ['B', 'a_zero', 'b_zero'] }]),
+    constants,
+    inputs: [input],
+    output: { name: OUTPUT, type: 'int32', dims: [m, n] },
+  });
+  return { model: bytes, feeds: [{ ...input, values: a }], output: OUTPUT };
 }
 
 function productStep(batched: boolean, transposeB: boolean): Step {

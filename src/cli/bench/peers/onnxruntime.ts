@@ -1,11 +1,12 @@
 /** What the two ONNX Runtime packages share: the part of their API that is used here, and one model on it. */
 import type { Operands } from '../operands.ts';
 import type { Prepared, Unsupported } from '../types.ts';
+import type { Result } from '../verify.ts';
 import { onnxModel } from './onnx-model.ts';
 import type { ElementType, Values } from './onnx-proto.ts';
 
 interface OrtTensor {
-  readonly data: Float32Array;
+  readonly data: Result;
 }
 
 interface OrtSession {
@@ -33,7 +34,7 @@ export async function prepareOrt(
   const feeds = Object.fromEntries(
     written.feeds.map(({ name, type, values, dims }) => [name, new ort.Tensor(type, values, dims)]),
   );
-  let latest: Float32Array | undefined;
+  let latest: Result | undefined;
   return {
     run: async () => {
       latest = (await session.run(feeds))[written.output]?.data;

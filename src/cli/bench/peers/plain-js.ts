@@ -39,7 +39,7 @@ interface Product {
 
 function prepare(operands: Operands): Prepared | Unsupported {
   if (operands.kind === 'matmul') return prepareMatmul(operands);
-  return { unsupported: 'only matrix products are written in plain JavaScript here' };
+  return { unsupported: 'only matrix products of floats are written in plain JavaScript here' };
 }
 
 function prepareMatmul(operands: MatmulOperands): Prepared {

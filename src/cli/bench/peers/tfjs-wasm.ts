@@ -46,7 +46,16 @@ export const tfjsWasm: PeerAdapter = {
 };
 
 function prepare(tf: Tf, operands: Operands): Prepared | Unsupported {
-  return operands.kind === 'conv' ? prepareConv(tf, operands) : prepareMatmul(tf, operands);
+  switch (operands.kind) {
+    case 'conv':
+      return prepareConv(tf, operands);
+    case 'matmul':
+      return prepareMatmul(tf, operands);
+    case 'qmatmul':
+      return { unsupported: 'it has no product of 8-bit integers' };
+    default:
+      return operands satisfies never;
+  }
 }
 
 function prepareMatmul(tf: Tf, operands: MatmulOperands): Prepared | Unsupported {
