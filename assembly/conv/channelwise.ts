@@ -1,11 +1,12 @@
 /** Steps that treat each channel by itself: depthwise convolution and pooling. */
 import { depthwiseNhwc, depthwisePlane, repackByTap } from './depthwise';
+import { depthwiseInterleaved } from './interleaved';
 import { ownSpace } from './own';
 import { globalNhwc, globalPlanes, poolNhwc, poolPlane } from './pool';
 import { finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_B,
-  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_KERNEL,
+  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_INTERLEAVED, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_KERNEL,
   PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_K_W, PROGRAM_MAXIMUM, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_NHWC, PROGRAM_OFFSETS,
   PROGRAM_OUT_CHANNELS, PROGRAM_OUT_H, PROGRAM_OUT_W, PROGRAM_PAD_BOTTOM, PROGRAM_PAD_LEFT, PROGRAM_PAD_RIGHT, PROGRAM_PAD_TOP,
   PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS, PROGRAM_WIDE,
@@ -59,6 +60,7 @@ function depthwisePixels(job: usize, program: usize, record: usize, scratch: usi
 
 export function depthwise(job: usize, program: usize, record: usize, scratch: usize): void {
   if (load<i32>(program, PROGRAM_NHWC)) depthwisePixels(job, program, record, scratch);
+  else if (load<i32>(program, PROGRAM_INTERLEAVED)) depthwiseInterleaved(job, program, record, scratch);
   else depthwisePlanes(job, program, record, scratch);
 }
 

@@ -191,8 +191,53 @@ function partsOf(kernel: Kernel): { opening: string[]; block: Block } {
   return { opening: [], block: rowsBlock(kernel, taps) };
 }
 
+/**
+ * Four channels, one a lane: c[x] = sum over taps of a[tap] * b[x * ldb + cin[tap]], all of them vectors, for x < k; `lda` is the
+ * number of taps. The last four pixels may lie over ones already done.
+ */
+function lanesSource({ name, feature }: Kernel): string {
+  const body = (pixels: number) => `${range(pixels)
+    .map((p) => `    let s${p} = f32x4.splat(0);`)
+    .join('\n')}
+    let tap: usize = 0, w = a;
+    do {
+      const p = b + load<usize>(cin + tap);
+      const v = v128.load(w);
+${range(pixels)
+  .map((p) => `      s${p} = ${multiplyAdd(feature, `s${p}`, 'v', `v128.load(p${p === 0 ? '' : ` + ${p} * ldb`})`)};`)
+  .join('\n')}
+      tap += 4;
+      w += 16;
+    } while (tap < taps);
+${range(pixels)
+  .map((p) => `    v128.store(c, s${p}, ${16 * p});`)
+  .join('\n')}`;
+  return `export function ${name}${SIGNATURE} {
+  const taps = lda << 2, whole = k >= 4;
+  while (whole && k > 0) {
+    if (k < 4) {
+      b -= <usize>(4 - k) * ldb;
+      c -= <usize>(4 - k) << 4;
+      k = 4;
+    }
+${body(4)}
+    b += ldb << 2;
+    c += 64;
+    k -= 4;
+  }
+  while (k > 0) {
+${body(1)}
+    b += ldb;
+    c += 16;
+    k--;
+  }
+}
+`;
+}
+
 /** The AssemblyScript of one depthwise row of the kernel table. */
 export function depthwiseSource(kernel: Kernel): string {
+  if (kernel.lanes) return lanesSource(kernel);
   const { opening, block } = partsOf(kernel);
   return `export function ${kernel.name}${SIGNATURE} {\n${[...opening, columnLoops(kernel, block)].join('\n')}\n}\n`;
 }

@@ -60,13 +60,23 @@ function generalRow(feature: KernelFeature): Kernel {
   };
 }
 
-/** The rows of one feature: fixed sizes, then the kernel that takes any. */
+/** Four interleaved channels, any filter, four pixels at once: for small maps. */
+function interleavedRow(feature: KernelFeature): Kernel {
+  return { ...generalRow(feature), name: `f32_dw_lanes_r1x4__${feature}`, nr: 4, lanes: 'channels' };
+}
+
+/** The rows of one feature: fixed sizes, then the kernels that take any. */
 export function depthwiseRows(feature: KernelFeature): Kernel[] {
-  return [...VARIANTS.map((variant) => fixedRow(variant, feature)), generalRow(feature)];
+  return [
+    ...VARIANTS.map((variant) => fixedRow(variant, feature)),
+    generalRow(feature),
+    interleavedRow(feature),
+  ];
 }
 
 /** Whether `one` can finish the rows that `kernel` leaves over. */
 export function finishesRowsOf(one: Kernel, kernel: Kernel): boolean {
+  if (kernel.lanes || one.lanes) return one === kernel;
   if (one.family !== 'depthwise' || one.mr !== 1 || one.feature !== kernel.feature) return false;
   return one.taps?.kH === kernel.taps?.kH && one.taps?.kW === kernel.taps?.kW;
 }

@@ -33,6 +33,8 @@ export interface Kernel {
   /** Taps that a depthwise kernel has unrolled, and its vertical stride, 0 for any; undefined for one that loops over any
    *  number of taps. */
   readonly taps?: { readonly kH: number; readonly kW: number; readonly strideH: number };
+  /** What the lanes of a depthwise kernel are, if not neighbouring columns. */
+  readonly lanes?: 'channels';
   /** Each element accumulates in k order, multiply then add, starting from C: the same bits in every blocking. */
   readonly deterministic: boolean;
 }

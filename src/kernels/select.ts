@@ -58,8 +58,18 @@ export function servesBy(kernel: Kernel, p: ConvProblem, algorithm: ConvAlgorith
   }
 }
 
+/** Four planes of an image, padded, that stay in a second cache beside everything else. */
+const SMALL_PIXELS = 64 * 64;
+
+function isSmall(p: ConvProblem): boolean {
+  const rows = (p.outH - 1) * p.strideH + (p.kH - 1) * p.dilationH + 1;
+  const columns = (p.outW - 1) * p.strideW + (p.kW - 1) * p.dilationW + 1;
+  return rows * columns <= SMALL_PIXELS;
+}
+
 /** NHWC has one depthwise routine, which stands in the table as the general kernel. */
-function fitsTaps({ taps }: Kernel, p: ConvProblem): boolean {
+function fitsTaps({ taps, lanes }: Kernel, p: ConvProblem): boolean {
+  if (lanes) return p.layout === 'nchw' && p.outC === p.inC && isSmall(p);
   if (!taps) return true;
   const { kH, kW, strideH } = taps;
   if (p.layout !== 'nchw' || kH !== p.kH || kW !== p.kW) return false;

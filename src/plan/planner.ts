@@ -41,7 +41,7 @@ function promising(p: Problem, kernels: readonly Kernel[], machine: MachineProfi
   const useful = new Map(kernels.map((kernel) => [kernel, usefulGflops(p, kernel, machine)]));
   const families = new Map<string, Kernel[]>();
   for (const kernel of kernels) {
-    const family = `${kernel.dtype ?? 'f32'} ${kernel.family}`;
+    const family = `${kernel.dtype ?? 'f32'} ${kernel.family} ${kernel.lanes ?? ''}`;
     families.set(family, [...(families.get(family) ?? []), kernel]);
   }
   const most = p.op === 'conv' ? PROMISING_FOR_IMAGES : PROMISING;

@@ -92,7 +92,7 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
 /** A depthwise kernel over rows of 112 columns, as many at once as it computes. */
 function depthwiseRun(
   call: MicroKernel,
-  { mr, taps }: Kernel,
+  { mr, taps, lanes }: Kernel,
   weights: number,
   strip: number,
   c: number,
@@ -107,7 +107,8 @@ function depthwiseRun(
       for (let i = 0; i < times; i++)
         call(columns, weights, kH * kW, strip, row, table, row * (strideH || 1), c, row);
     },
-    flops: 2 * times * mr * columns * kH * kW,
+    // every column has a channel in each lane there
+    flops: 2 * times * mr * columns * kH * kW * (lanes ? 4 : 1),
   };
 }
 

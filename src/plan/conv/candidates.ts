@@ -57,7 +57,9 @@ function blocksOf(algorithm: Exclude<ConvAlgorithm, 'gemm'>, narrow: boolean): B
 
 function packingOf(kernel: Kernel, algorithm: ConvAlgorithm): Packing {
   if (kernel.family === 'packed') return 'ab';
-  return algorithm === 'depthwise' || kernel.family === 'offset' ? 'none' : 'b';
+  // the lanes of four channels read an image that is interleaved first
+  if (algorithm === 'depthwise') return kernel.lanes ? 'b' : 'none';
+  return kernel.family === 'offset' ? 'none' : 'b';
 }
 
 interface Extents {

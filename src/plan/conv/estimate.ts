@@ -32,6 +32,11 @@ const WINOGRAD_OUT_NS = { 2: 0.17, 4: 0.22 } as const;
 /** The same for weights, in cache and where all of them must be written to memory. */
 const WINOGRAD_WEIGHT_NS = 0.35;
 const WINOGRAD_WEIGHT_FAR_NS = 2;
+/** A row of a strip and the call that reads it, and an element on its way into a lane or out of it. */
+const STRIP_ROW_NS = 12;
+const LANES_NS = 0.3;
+/** From about so many columns on, rows are read in place. */
+const WIDE_COLUMNS = 50;
 /** Share of the multiply-add ceiling that depthwise kernels reach in cache. */
 const DEPTHWISE_SHARE = 0.3;
 
@@ -116,12 +121,20 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   };
 }
 
+/** What moves before the sums of a channel: rows into strips, or planes into lanes and back. */
+function depthwiseMovesNs(p: ConvProblem, kernel: Kernel): number {
+  if (kernel.lanes) return (p.inH * p.inW + p.outH * p.outW) * LANES_NS;
+  if (p.strideW === 1 && p.inW >= WIDE_COLUMNS) return 0;
+  return (p.outH * p.strideH + p.kH) * STRIP_ROW_NS;
+}
+
 function depthwiseCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
   const gflops = machine.kernelGflops[kernel.name] ?? machine.peakGflops * DEPTHWISE_SHARE;
   const padded = roundUp(p.outW, 4) / p.outW;
   const bytes = 4 * p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW);
+  const moves = (p.batch * p.outC * depthwiseMovesNs(p, kernel)) / 1e6;
   return {
-    work: (convFlops(p) * padded) / gflops / 1e6 + bytes / PAD_GBS / 2 / 1e6,
+    work: (convFlops(p) * padded) / gflops / 1e6 + moves + bytes / PAD_GBS / 2 / 1e6,
     tiles: Math.max(1, Math.floor((p.batch * p.outC * p.outH * p.outW) / plan.nc)),
     before: 0,
     phases: 0,

@@ -1,11 +1,12 @@
 /** Depthwise convolution: channels and stretches of rows are independent, there is nothing to wait for (NCHW). */
+import { roundUp } from '../../core/math.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { type Constants, constantsOf } from '../../plan/program.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { Window } from '../../problem/window.ts';
 import { stretchesOf } from '../tiles.ts';
-import { columnsSpanned, imageConstants, type Padded, tapOffset } from './image.ts';
+import { columnsSpanned, imageConstants, type Padded, rowsSpanned, tapOffset } from './image.ts';
 import { type Lowered, StepList } from './steps.ts';
 import { weightForm } from './weights.ts';
 
@@ -83,8 +84,35 @@ function isWide(p: ConvProblem, { taps }: Kernel): boolean {
   return taps !== undefined && p.strideW === 1 && p.padLeft < p.outW && middle >= WIDE_COLUMNS;
 }
 
+/** Whole planes, four channels at once: each thread interleaves them in its own space. */
+function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
+  const columns = columnsSpanned(p);
+  const paddedH = rowsSpanned(p);
+  const image = { copied: true, rowPitch: columns, phasePitch: 0, planePitch: paddedH * columns, paddedH };
+  const list = new StepList();
+  const plane = p.outH * p.outW;
+  const channels = Math.max(4, roundUp(Math.floor(plan.nc / plane), 4));
+  for (let i = 0; i < p.batch; i++) {
+    const place = { b: i * p.inC * p.inH * p.inW, c: i * p.outC * plane };
+    for (const { from: k0, length: ks } of stretchesOf(p.outC, channels))
+      list.add('depthwise', { ...place, k0, ks, n0: 0, cols: p.outH });
+  }
+  const offsets: number[] = [];
+  for (let kh = 0; kh < p.kH; kh++)
+    for (let kw = 0; kw < p.kW; kw++) offsets.push(4 * (kh * p.dilationH * columns + kw * p.dilationW));
+  return {
+    constants: constantsOf({ ...depthwiseConstants(p, image, 1), mr: 1, nr: 4, interleaved: 1 }),
+    offsets,
+    steps: list.steps,
+    packedAElements: 0,
+    packedBElements: 0,
+    privateElements: 4 * (image.planePitch + p.kH * p.kW + p.outW) + 16,
+  };
+}
+
 export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
   const kernel = findKernel(plan.kernel)!;
+  if (kernel.lanes) return lowerInterleaved(p, plan);
   const { image, stripRows, elements } = stripOf(p, kernel.mr);
   const list = new StepList();
   const perImage = { in: p.inC * p.inH * p.inW, out: p.outC * p.outH * p.outW };
