@@ -3,7 +3,7 @@ import type { Address } from '../backends/types.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, sizeOf } from '../core/shape.ts';
 import type { Plan } from '../plan/plan.ts';
-import type { ConvAlgorithm, ConvProblem } from '../problem/conv.ts';
+import type { ConvAlgorithm, ConvProblem, Layout } from '../problem/conv.ts';
 import { type Executor, NO_OPERANDS } from '../schedule/execute.ts';
 import { lowerWeights } from '../schedule/lower/conv.ts';
 import { weightForm } from '../schedule/lower/weights.ts';
@@ -64,6 +64,11 @@ export class ConvWeights implements PrepackedConv, Held {
   readonly shape: Shape;
   readonly algorithm: ConvAlgorithm | undefined;
   readonly #store: WeightStore;
+  /** Forms by the plan that asked: planners hand out one object per problem, and forms stay until all is disposed. */
+  readonly #recent = new WeakMap<
+    Plan,
+    { readonly layout: Layout; readonly groups: number; readonly address: Address | undefined }
+  >();
 
   constructor(heap: Heap, shape: Shape, algorithm: ConvAlgorithm | undefined) {
     this.shape = shape;
@@ -96,6 +101,15 @@ export class ConvWeights implements PrepackedConv, Held {
 
   /** Address of the form that a plan reads, made now if no plan has asked for it before; undefined if it reads them as given. */
   formFor(core: FormMaker, p: ConvProblem, plan: Plan): Address | undefined {
+    // saying which form it is lists all of its steps: once for a plan is enough
+    const recent = this.#recent.get(plan);
+    if (recent && recent.layout === p.layout && recent.groups === p.groups) return recent.address;
+    const address = this.#findForm(core, p, plan);
+    this.#recent.set(plan, { layout: p.layout, groups: p.groups, address });
+    return address;
+  }
+
+  #findForm(core: FormMaker, p: ConvProblem, plan: Plan): Address | undefined {
     const form = weightForm(p, plan);
     if (!form) return undefined;
     const name = `${p.layout} g${p.groups} ${form.name}`;
