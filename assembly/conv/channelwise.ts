@@ -1,17 +1,20 @@
 /** Steps that treat each channel by itself: depthwise convolution and pooling. */
-import { depthwiseNhwc, depthwisePlane, repackByTap } from './depthwise';
+import { depthwiseByStrip, depthwiseInPlace, depthwiseNhwc, layInPlace, repackByTap } from './depthwise';
 import { depthwiseInterleaved } from './interleaved';
 import { ownSpace } from './own';
 import { globalNhwc, globalPlanes, poolNhwc, poolPlane } from './pool';
 import { finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_B,
-  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_INTERLEAVED, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_KERNEL,
+  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_INTERLEAVED, PROGRAM_IN_H, PROGRAM_IN_PLACE, PROGRAM_IN_W, PROGRAM_KERNEL,
   PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_K_W, PROGRAM_MAXIMUM, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_NHWC, PROGRAM_OFFSETS,
   PROGRAM_OUT_CHANNELS, PROGRAM_OUT_H, PROGRAM_OUT_W, PROGRAM_PAD_BOTTOM, PROGRAM_PAD_LEFT, PROGRAM_PAD_RIGHT, PROGRAM_PAD_TOP,
-  PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS, PROGRAM_WIDE,
+  PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS,
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_N0,
 } from '../gen/layout';
+
+/** Output elements after which the last pass follows, so that it finds them in the first cache. */
+const FINISH_ELEMENTS: i32 = 2048;
 
 /** Output rows N0, COLS of channels K0, KS. */
 function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usize): void {
@@ -20,23 +23,33 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
   const kH = load<i32>(program, PROGRAM_K_H), kW = load<i32>(program, PROGRAM_K_W);
   const k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
   const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
-  const multiplier = load<i32>(program, PROGRAM_MULTIPLIER);
+  const multiplier = load<i32>(program, PROGRAM_MULTIPLIER), mr = load<i32>(program, PROGRAM_MR);
+  const kernel = load<i32>(program, PROGRAM_KERNEL), padTop = load<i32>(program, PROGRAM_PAD_TOP), padLeft = load<i32>(program, PROGRAM_PAD_LEFT);
+  const strideH = load<i32>(program, PROGRAM_STRIDE_H), strideW = load<i32>(program, PROGRAM_STRIDE_W);
   const planeIn = <usize>(inH * inW) << 2, planeOut = <usize>(outH * outW) << 2;
   const x = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET);
   const y = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET);
   const w = load<usize>(job, JOB_A);
-  const strip = ownSpace(job, program, scratch);
+  const own = ownSpace(job, program, scratch);
+  const inPlace = load<i32>(program, PROGRAM_IN_PLACE) != 0;
+  const masks = inPlace ? layInPlace(outW, inW, kW, strideW, padLeft, own) : 0;
+  const rowsAtOnce = max(1, FINISH_ELEMENTS / outW / mr) * mr;
   for (let channel = k0; channel < k0 + ks; channel++) {
-    const to = y + channel * planeOut;
-    depthwisePlane(
-      load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), load<i32>(program, PROGRAM_MR),
-      x + (channel / multiplier) * planeIn, to, w + (channel * kH * kW << 2), inH, inW, outW, kH, kW,
-      load<i32>(program, PROGRAM_STRIDE_H), load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_DILATION_H),
-      load<i32>(program, PROGRAM_DILATION_W), load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), n0, cols,
-      load<usize>(program, PROGRAM_OFFSETS), load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), strip,
-      load<i32>(program, PROGRAM_WIDE) != 0,
-    );
-    finishBlock(job, program, record, to + (n0 * outW << 2), planeOut, channel, 1, n0 * outW, cols * outW, scratch);
+    const from = x + (channel / multiplier) * planeIn, to = y + channel * planeOut, filter = w + (channel * kH * kW << 2);
+    for (let row = n0; row < n0 + cols; row += rowsAtOnce) {
+      const rows = min(rowsAtOnce, n0 + cols - row);
+      if (inPlace) {
+        depthwiseInPlace(
+          kernel, load<i32>(program, PROGRAM_KERNEL_ONE_ROW), mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks,
+        );
+      } else {
+        depthwiseByStrip(
+          kernel, from, to, filter, inH, inW, outW, kH, kW, strideH, strideW, load<i32>(program, PROGRAM_DILATION_H), padTop, padLeft, row, rows,
+          load<usize>(program, PROGRAM_OFFSETS), load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), own,
+        );
+      }
+      finishBlock(job, program, record, to + (row * outW << 2), planeOut, channel, 1, row * outW, rows * outW, scratch);
+    }
   }
 }
 

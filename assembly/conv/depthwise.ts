@@ -1,99 +1,87 @@
 /** Depthwise convolution: one filter a channel, taps in the order (kh, kw), sums from +0. */
 import { fillStrip } from './strip';
 
-/** Rows from `y0` up to `end` through strips: see depthwisePlane. */
-function rowsByStrip(
-  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32, taps: i32, span: i32,
-  strideH: i32, strideW: i32, dilationH: i32, padTop: i32, padLeft: i32, y0: i32, end: i32,
+/**
+ * Output rows y0, rows of one channel of an NCHW image: the plane at `x` (inH x inW) under the kH x kW filter at `w` to the
+ * plane at `y` (rows of outW floats), by a kernel that takes any filter. `kernel` is a place in the table of functions, `offsets` its
+ * table of byte offsets (assembly/templates/depthwise.ts). Input rows of `stripRows` output rows at a time go through `strip`.
+ */
+export function depthwiseByStrip(
+  kernel: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32, kH: i32, kW: i32,
+  strideH: i32, strideW: i32, dilationH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32,
   offsets: usize, phasePitch: i32, stripRows: i32, strip: usize,
 ): void {
+  const span = (kH - 1) * dilationH + 1, end = y0 + rows;
   const rowPitch = strideW * phasePitch;
-  const row = <usize>rowPitch << 2;
-  const tapRow = row * dilationH, outputRow = row * strideH, ldc = <usize>outW << 2;
+  const outputRow = (<usize>rowPitch << 2) * strideH, ldc = <usize>outW << 2;
   for (let top = y0; top < end; ) {
     const count = min(stripRows, end - top);
     fillStrip(x, inH, inW, top * strideH - padTop, (count - 1) * strideH + span, padLeft, strideW, phasePitch, rowPitch, 0, strip);
-    rowsInPlace(kernel, oneRow, mr, strip, y + top * ldc, w, outW, taps, tapRow, outputRow, offsets, ldc, count);
+    let b = strip, c = y + top * ldc;
+    for (let r = 0; r < count; r++) {
+      call_indirect<void>(kernel, outW, w, <usize>(kH * kW), b, 0, offsets, 0, c, ldc);
+      b += outputRow;
+      c += ldc;
+    }
     top += count;
   }
 }
 
-/** `count` rows of `columns` outputs whose taps all lie in memory from `b` on. */
-function rowsInPlace(
-  kernel: i32, oneRow: i32, mr: i32, b: usize, c: usize, w: usize, columns: i32, taps: i32, tapRow: usize, outputRow: usize,
-  offsets: usize, ldc: usize, count: i32,
-): void {
-  let r = 0;
-  for (; r + mr <= count; r += mr) {
-    call_indirect<void>(kernel, columns, w, <usize>taps, b, tapRow, offsets, outputRow, c, ldc);
-    b += mr * outputRow;
-    c += mr * ldc;
-  }
-  for (; r < count; r++) {
-    call_indirect<void>(oneRow, columns, w, <usize>taps, b, tapRow, offsets, outputRow, c, ldc);
-    b += outputRow;
-    c += ldc;
-  }
-}
-
-/** Columns from..to of one output row whose windows hang over the sides of the image; `x` is the first tap row. */
-function edgeColumns(
-  x: usize, inW: i32, w: usize, kH: i32, kW: i32, dilationH: i32, dilationW: i32, padLeft: i32, from: i32, to: i32, y: usize,
-): void {
-  for (let column = from; column < to; column++) {
-    let sum: f32 = 0, tap = w;
-    for (let kh = 0; kh < kH; kh++) {
-      const row = x + (<usize>(kh * dilationH * inW) << 2);
-      for (let kw = 0; kw < kW; kw++) {
-        const at = column - padLeft + kw * dilationW;
-        // taps in the padding are multiplied too: a weight that is not finite must show
-        sum += load<f32>(tap) * (<u32>at < <u32>inW ? load<f32>(row + (<usize>at << 2)) : 0);
-        tap += 4;
-      }
-    }
-    store<f32>(y + (<usize>column << 2), sum);
-  }
+/** Floats of the zeros that kernels read in place of rows above and below the image. */
+// @ts-ignore: decorator
+@inline
+function zeroRowFloats(outW: i32, stride: i32, size: i32): i32 {
+  return outW * stride + size + 8;
 }
 
 /**
- * Output rows y0, rows of one channel of an NCHW image: the plane at `x` (inH x inW) under the kH x kW filter at `w` to the
- * plane at `y` (rows of outW floats). `kernel` computes `mr` rows at once, `oneRow` those that are left; both are places in
- * the table of functions. `offsets` is their table of byte offsets (assembly/templates/depthwise.ts).
- *
- * Input rows of `stripRows` output rows at a time go through `strip`, in this thread's own space. On wide maps the copy costs
- * as much as the sums, so with `wide` (horizontal stride 1, and a kernel whose table does not know the pitch) the middle of
- * the rows that lie inside is read where it is, and the columns at the sides are summed one by one.
+ * What kernels that read rows in place need beside them, laid into a thread's own space: a row of zeros, then their masks (see
+ * assembly/templates/depthwise.ts). Returns the address of the masks; the table of rows follows them.
  */
-export function depthwisePlane(
-  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
-  kH: i32, kW: i32, strideH: i32, strideW: i32, dilationH: i32, dilationW: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32,
-  offsets: usize, phasePitch: i32, stripRows: i32, strip: usize, wide: bool,
-): void {
-  const span = (kH - 1) * dilationH + 1, taps = kH * kW, end = y0 + rows;
-  // rows from..until see no padding above or below, columns x0..x1 none at the sides
-  const from = wide ? min(end, max(y0, (padTop + strideH - 1) / strideH)) : end;
-  const room = inH + padTop - span;
-  const until = room < 0 ? from : min(end, max(from, room / strideH + 1));
-  rowsByStrip(
-    kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, y0, from,
-    offsets, phasePitch, stripRows, strip,
-  );
-  if (from < until) {
-    const x0 = padLeft, x1 = min(outW, inW + padLeft - (kW - 1) * dilationW);
-    const row = <usize>inW << 2, ldc = <usize>outW << 2, outputRow = row * strideH;
-    const first = x + (from * strideH - padTop) * row, to = y + from * ldc;
-    rowsInPlace(
-      kernel, oneRow, mr, first, to + (<usize>x0 << 2), w, x1 - x0, taps, row * dilationH, outputRow, offsets, ldc, until - from,
-    );
-    for (let r = 0; r < until - from; r++) {
-      edgeColumns(first + r * outputRow, inW, w, kH, kW, dilationH, dilationW, padLeft, 0, x0, to + r * ldc);
-      edgeColumns(first + r * outputRow, inW, w, kH, kW, dilationH, dilationW, padLeft, x1, outW, to + r * ldc);
+export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft: i32, to: usize): usize {
+  const zeros = <usize>zeroRowFloats(outW, stride, size) << 2;
+  memory.fill(to, 0, zeros);
+  const masks = to + zeros;
+  for (let side = 0; side < 2; side++) {
+    for (let kw = 0; kw < size; kw++) {
+      for (let lane = 0; lane < 4; lane++) {
+        const column = (side * (outW - 4) + lane) * stride + kw - padLeft;
+        store<i32>(masks + (<usize>((side * size + kw) * 4 + lane) << 2), <u32>column < <u32>inW ? -1 : 0);
+      }
     }
   }
-  rowsByStrip(
-    kernel, oneRow, mr, x, y, w, inH, inW, outW, taps, span, strideH, strideW, dilationH, padTop, padLeft, until, end,
-    offsets, phasePitch, stripRows, strip,
-  );
+  return masks;
+}
+
+/**
+ * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
+ * left. `zeros` and `masks` are what layInPlace made.
+ */
+export function depthwiseInPlace(
+  kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
+  size: i32, stride: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize,
+): void {
+  const end = y0 + rows, ldc = <usize>outW << 2, pitch = <usize>inW << 2;
+  const table = masks + (<usize>size << 5), first = x - (<usize>padLeft << 2);
+  for (let row = y0; row < end; ) {
+    let use = kernel, count = mr;
+    if (end - row < mr) {
+      // most of a block is left: it goes back over rows that are done; less is done one by one
+      if (rows >= mr && 2 * (end - row) > mr) row = end - mr;
+      else {
+        use = oneRow;
+        count = 1;
+      }
+    }
+    let at = row * stride - padTop;
+    const last = table + (<usize>((count - 1) * stride + size) << 2);
+    for (let p = table; p < last; p += 4) {
+      store<usize>(p, <u32>at < <u32>inH ? first + at * pitch : zeros);
+      at++;
+    }
+    call_indirect<void>(use, outW, w, <usize>0, table, <usize>0, masks, <usize>0, y + row * ldc, ldc);
+    row += count;
+  }
 }
 
 /** Weights [channel][tap] to [tap][channel]: lanes are channels in NHWC. */

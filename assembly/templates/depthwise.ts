@@ -1,20 +1,20 @@
 /**
  * Text templates of the depthwise kernels: output rows of one channel, lanes are neighbouring columns.
  *
- * Contract, `f(k, a, lda, b, ldb, cin, ldcin, c, ldc)`, the signature of the micro-kernels (one type for call_indirect) with
- * its own meaning, strides in bytes:
- *   c[r][x] = sum over (kh, kw) of a[kh][kw] * b[r * ldcin + kh * ldb + cin[kw] + 4 x]   for r < mr, x < k,
- * from +0 with taps in the order (kh, kw). `b` is a strip (assembly/conv/strip.ts), so neighbours read neighbours whatever the
- * stride and the dilation. Fixed kernels have a table `cin` of one byte offset a tap column; the general kernel has `lda` taps
- * and one offset a tap (kh * kW + kw) from b.
- * - A kernel of one row takes any stride and dilation. One of several rows knows its vertical stride, and that ldb is the
- *   distance of strip rows (no dilation): it loads each strip row once for all output rows that need it and ignores ldcin.
- * - Columns beyond the last whole block are done by vectors that lie over columns already done. Only k < 4 reads past the
- *   strip's last column, at most 12 bytes.
+ * Signature `f(k, a, lda, b, ldb, cin, ldcin, c, ldc)` as the micro-kernels' (one type for call_indirect) with its own meaning,
+ * strides in bytes; k columns, taps in the order (kh, kw), sums from +0:
+ * - Kernels of a fixed size read rows of the image where they lie. `b` is a table of the addresses of the input rows of mr output
+ *   rows, each of the column that tap column 0 of output column 0 sees, in the image or not: c[r][x] = sum over (kh, kw) of
+ *   a[kh][kw] * row[r * stride + kh][x * stride + kw]. `cin` holds masks, one vector for each tap column: for the first four
+ *   output columns, then for the last four; what is masked counts as 0. k is at least 4, and ldb 0. They read up to 7 floats past the end of a
+ *   row, and columns next to the last four are written first with sums that may be wrong.
+ *   (XNNPACK's kernels for depthwise convolution of sparse networks are built this way.)
+ * - The general kernel has `lda` taps: c[x] = sum over taps of a[tap] * b[x + cin[tap] / 4]. `b` is a strip
+ *   (assembly/conv/strip.ts), so neighbours read neighbours whatever the stride and the dilation. Only k < 4 reads past the strip's
+ *   last column, at most 12 bytes.
  *
- * V8 puts all loads of a basic block at its top, which spills as soon as there are more than registers. So branches that are
- * never taken (strides are multiples of 4) end a block every few taps. Node 24, one thread, GFLOP/s: 3x3_s1_r4x8__relaxed
- * has 40 with a branch after each tap, 19 with one after each row (rows of 512); 5x5_s1_r4x4__simd 24 with, 19 without.
+ * V8 puts all loads of a basic block at its top, which spills as soon as there are more than registers. So branches that are never
+ * taken (ldb is even) end a block at each tap. Node 24, 28 x 28 x 120, 5x5, r4x4__relaxed: 250 us with, 487 without.
  */
 import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
 
@@ -23,11 +23,8 @@ type Taps = NonNullable<Kernel['taps']>;
 const SIGNATURE =
   '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize): void';
 
-/** So many weights stay in registers (of 15) with their columns' offsets; more are loaded where they are used. */
+/** So many weights stay in registers (of 15); more are loaded where they are used. */
 const HELD_WEIGHTS = 9;
-
-/** Taps from one of the branches to the next in kernels that load weights where they use them. */
-const FENCE_TAPS = 2;
 
 function multiplyAdd(feature: KernelFeature, acc: string, a: string, b: string): string {
   return feature === 'relaxed'
@@ -39,6 +36,10 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
+function isHeld({ size }: Taps): boolean {
+  return size * size <= HELD_WEIGHTS;
+}
+
 /** Text that fills the sums c0_0, c0_1, ... of mr rows x `vectors` vectors of columns, without their stores. */
 type Block = (vectors: number) => string;
 
@@ -46,61 +47,99 @@ function zeroSums(mr: number, vectors: number): string[] {
   return range(mr).flatMap((r) => range(vectors).map((v) => `    let c${r}_${v} = f32x4.splat(0);`));
 }
 
-function isHeld({ kH, kW }: Taps): boolean {
-  return kH * kW <= HELD_WEIGHTS;
+/** Which columns of a row a block has: the first four and the last four may look beyond the image. */
+type Side = 'left' | 'middle' | 'right';
+
+/** Statements that load what tap column kw sees for `vectors` vectors of columns from input row i on, and the vectors' names. */
+function columnLoads({ size, stride }: Taps, side: Side, i: number, kw: number, vectors: number): { lines: string[]; names: string[] } {
+  const half = size >> 1;
+  const masked = (side === 'left' && kw < half) || (side === 'right' && kw > half);
+  const names = range(vectors).map((v) => `d${i}_${kw}_${v}`);
+  const lines = names.map((name, v) => {
+    // with stride 2 tap columns 2j and 2j + 1 are the evens and odds of eight floats
+    const pair = kw >> 1;
+    const odd = kw & 1;
+    const value =
+      stride === 1
+        ? `v128.load(q${i}, ${4 * kw + 16 * v})`
+        : `v128.shuffle<f32>(l${i}_${pair}_${v}, h${i}_${pair}_${v}, ${[0, 2, 4, 6].map((lane) => lane + odd).join(', ')})`;
+    const at = 16 * ((side === 'right' ? size : 0) + kw);
+    return `    const ${name} = ${masked ? `v128.and(${value}, v128.load(cin, ${at}))` : value};`;
+  });
+  if (stride === 1 || kw & 1) return { lines, names };
+  const pairs = range(vectors).flatMap((v) => {
+    const at = 4 * kw + 32 * v;
+    return [
+      `    const l${i}_${kw >> 1}_${v} = v128.load(q${i}, ${at}), h${i}_${kw >> 1}_${v} = v128.load(q${i}, ${at + 16});`,
+    ];
+  });
+  return { lines: [...pairs, ...lines], names };
 }
 
-/** Strip row after strip row; each value loaded goes into every output row that has a tap there. */
-function rowsBlock({ mr, feature }: Kernel, taps: Taps): Block {
-  const { kH, kW, strideH } = taps;
+/** Input row after input row; each value loaded goes into every output row that has a tap there. */
+function rowsBlock({ mr, feature }: Kernel, taps: Taps, side: Side): Block {
+  const { size, stride, fenced } = taps;
   const held = isHeld(taps);
-  const fence = held ? (mr > 1 ? 1 : kW) : FENCE_TAPS;
   const step = (i: number, kw: number, vectors: number): string[] => {
-    const data = range(vectors).map((v) => `d${i}_${kw}_${v}`);
-    const lines = [`    const p${i}_${kw} = q + ${held ? `o${kw}` : `load<usize>(cin, ${4 * kw})`};`];
-    data.forEach((name, v) => {
-      lines.push(`    const ${name} = v128.load(p${i}_${kw}, ${16 * v});`);
-    });
+    const { lines, names } = columnLoads(taps, side, i, kw, vectors);
     for (const r of range(mr)) {
-      const kh = i - r * strideH;
-      if (kh < 0 || kh >= kH) continue;
-      const tap = kh * kW + kw;
+      const kh = i - r * stride;
+      if (kh < 0 || kh >= size) continue;
+      const tap = kh * size + kw;
       const weight = held ? `w${tap}` : `w${r}_${tap}`;
       if (!held) lines.push(`    const ${weight} = v128.load32_splat(a, ${4 * tap});`);
-      data.forEach((name, v) => {
+      names.forEach((name, v) => {
         lines.push(`    c${r}_${v} = ${multiplyAdd(feature, `c${r}_${v}`, weight, name)};`);
       });
     }
-    const steps = i * kW + kw + 1;
-    if (steps % fence === 0) lines.push(`    if (ldb == ${2 * steps + 1}) return;`);
+    const steps = i * size + kw + 1;
+    if (fenced) lines.push(`    if (ldb == ${2 * steps + 1}) return;`);
     return lines;
   };
   return (vectors) => {
-    const rows = range((mr - 1) * strideH + kH).map((i) => range(kW).flatMap((kw) => step(i, kw, vectors)).join('\n'));
-    return [...zeroSums(mr, vectors), '    let q = b;', rows.join('\n    q += ldb;\n')].join('\n');
+    const rows = range(inputRows(mr, taps)).map((i) =>
+      [
+        `    const q${i} = p${i} + ${stride === 1 ? 'x' : `${stride} * x`};`,
+        ...range(size).flatMap((kw) => step(i, kw, vectors)),
+      ].join('\n'),
+    );
+    return [...zeroSums(mr, vectors), ...rows].join('\n');
   };
 }
 
-/** One output row of a larger filter: a loop over tap rows, their columns unrolled (5x5 on Node 20: 27 GFLOP/s, without the
- *  loop 14). */
-function loopBlock({ feature }: Kernel, { kW }: Taps): Block {
-  return (vectors) => {
-    const steps = range(kW).flatMap((kw) => [
-      `      const p${kw} = q + load<usize>(cin, ${4 * kw});`,
-      `      const w${kw} = v128.load32_splat(w, ${4 * kw});`,
-      ...range(vectors).map(
-        (v) => `      c0_${v} = ${multiplyAdd(feature, `c0_${v}`, `w${kw}`, `v128.load(p${kw}, ${16 * v})`)};`,
-      ),
-      ...((kw + 1) % FENCE_TAPS === 0 && kw < kW - 1 ? [`      if (ldb == ${2 * kw + 1}) break;`] : []),
-    ]);
-    return `${zeroSums(1, vectors).join('\n')}
-    let q = b, w = a;
-    do {
-${steps.join('\n')}
-      q += ldb;
-      w += ${4 * kW};
-    } while (w < last);`;
-  };
+function inputRows(mr: number, { size, stride }: Taps): number {
+  return (mr - 1) * stride + size;
+}
+
+function storesAt(mr: number, vectors: number): string {
+  return range(mr)
+    .flatMap((r) => range(vectors).map((v) => `    v128.store(o${r} + x, c${r}_${v}, ${16 * v});`))
+    .join('\n');
+}
+
+/** Rows where they lie: the first four columns, all others, and once more the last four, whatever was there. */
+function inPlaceSource(kernel: Kernel, taps: Taps): string {
+  const { name, mr, nr } = kernel;
+  const { size } = taps;
+  const block = (side: Side, vectors: number) =>
+    `{\n${rowsBlock(kernel, taps, side)(vectors)}\n${storesAt(mr, vectors)}\n  }`;
+  const loop = (vectors: number, condition: string) =>
+    `  while (${condition}) {\n  ${block('middle', vectors)}\n    x += ${16 * vectors};\n  }`;
+  const wide = nr / 4;
+  return `export function ${name}${SIGNATURE} {
+${range(inputRows(mr, taps)).map((i) => `  const p${i} = load<usize>(b, ${4 * i});`).join('\n')}
+${range(mr).map((r) => `  const o${r} = c + ${r} * ldc;`).join('\n')}
+${isHeld(taps) ? range(size * size).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`).join('\n') : ''}
+  const last = <usize>(k - 4) << 2;
+  let x: usize = 0;
+  ${block('left', 1)}
+  x = 16;
+${wide > 1 ? loop(wide, `x + ${16 * wide} <= last`) : ''}
+${loop(1, 'x < last')}
+  x = last;
+  ${block('right', 1)}
+}
+`;
 }
 
 function generalBlock({ feature }: Kernel): Block {
@@ -119,23 +158,13 @@ ${steps.join('\n')}
   };
 }
 
-function stores(mr: number, vectors: number): string {
-  return range(mr)
-    .map((r) => {
-      const to = r === 0 ? 'c' : `t${r}`;
-      const pointer = r === 0 ? '' : `    const ${to} = c + ${r} * ldc;\n`;
-      return pointer + range(vectors).map((v) => `    v128.store(${to}, c${r}_${v}, ${16 * v});`).join('\n');
-    })
-    .join('\n');
+function stores(vectors: number): string {
+  return range(vectors).map((v) => `    v128.store(c, c0_${v}, ${16 * v});`).join('\n');
 }
 
-function laneStores(mr: number): string {
-  return range(mr)
-    .map((r) => {
-      const lane = (i: number) => `v128.store_lane<f32>(c + ${r} * ldc, c${r}_0, ${i}, ${4 * i});`;
-      return `      ${lane(0)}\n      if (k > 1) ${lane(1)}\n      if (k > 2) ${lane(2)}`;
-    })
-    .join('\n');
+function laneStores(): string {
+  const lane = (i: number) => `v128.store_lane<f32>(c, c0_0, ${i}, ${4 * i});`;
+  return `      ${lane(0)}\n      if (k > 1) ${lane(1)}\n      if (k > 2) ${lane(2)}`;
 }
 
 function advance(vectors: number): string {
@@ -147,7 +176,7 @@ function stepBack(columns: number): string {
 }
 
 /** Blocks of two or four vectors while more than half of one is left; the last steps back so that it ends with the row. */
-function wideLoop(mr: number, vectors: number, block: Block): string {
+function wideLoop(vectors: number, block: Block): string {
   const columns = 4 * vectors;
   return `  while (k > ${columns / 2}) {
     if (k < ${columns}) {
@@ -155,40 +184,30 @@ function wideLoop(mr: number, vectors: number, block: Block): string {
       ${stepBack(columns)}
     }
 ${block(vectors)}
-${stores(mr, vectors)}
+${stores(vectors)}
 ${advance(vectors)}
   }`;
 }
 
-/** Ever narrower blocks, then single vectors, and lanes where a row is shorter than a vector. */
-function columnLoops({ mr, nr }: Kernel, block: Block): string {
-  const wide = [4, 2].filter((vectors) => 4 * vectors <= nr).map((vectors) => wideLoop(mr, vectors, block));
-  return `  const width = k;
-${wide.join('\n')}
+/** One row of a strip by any filter: ever narrower blocks, then single vectors, and lanes where a row is shorter than a vector. */
+function stripSource(kernel: Kernel): string {
+  const block = generalBlock(kernel);
+  return `export function ${kernel.name}${SIGNATURE} {
+  const taps = lda << 2;
+  const width = k;
+${[4, 2].map((vectors) => wideLoop(vectors, block)).join('\n')}
   while (k > 0) {
     if (k < 4 && width >= 4) { ${stepBack(4)} }
 ${block(1)}
     if (k < 4) {
-${laneStores(mr)}
+${laneStores()}
       return;
     }
-${stores(mr, 1)}
+${stores(1)}
 ${advance(1)}
-  }`;
-}
-
-/** What a kernel knows before its loops, and its block. */
-function partsOf(kernel: Kernel): { opening: string[]; block: Block } {
-  const { taps, mr } = kernel;
-  if (!taps) return { opening: ['  const taps = lda << 2;'], block: generalBlock(kernel) };
-  const { kH, kW } = taps;
-  if (isHeld(taps)) {
-    const columns = range(kW).map((kw) => `  const o${kw} = load<usize>(cin, ${4 * kw});`);
-    const weights = range(kH * kW).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`);
-    return { opening: [...columns, ...weights], block: rowsBlock(kernel, taps) };
   }
-  if (mr === 1) return { opening: [`  const last = a + ${4 * kH * kW};`], block: loopBlock(kernel, taps) };
-  return { opening: [], block: rowsBlock(kernel, taps) };
+}
+`;
 }
 
 /**
@@ -238,6 +257,5 @@ ${body(1)}
 /** The AssemblyScript of one depthwise row of the kernel table. */
 export function depthwiseSource(kernel: Kernel): string {
   if (kernel.lanes) return lanesSource(kernel);
-  const { opening, block } = partsOf(kernel);
-  return `export function ${kernel.name}${SIGNATURE} {\n${[...opening, columnLoops(kernel, block)].join('\n')}\n}\n`;
+  return kernel.taps ? inPlaceSource(kernel, kernel.taps) : stripSource(kernel);
 }

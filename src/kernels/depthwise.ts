@@ -1,48 +1,53 @@
 /**
- * The depthwise rows of the kernel table. `f32_dw_3x3_s1_r4x8__simd`: 3 x 3 taps, vertical stride 1, four output rows and
- * eight columns (two vectors) at once. Without a stride in its name a kernel takes any, and any vertical dilation.
+ * The depthwise rows of the kernel table. `f32_dw_3x3_s1_r4x8__simd`: 3 x 3 taps, stride 1 in both directions, four output rows
+ * and eight columns (two vectors) at once, read where the image lies. The general kernel takes any filter and stride through
+ * strips, the one with channels in its lanes any on small maps.
  */
 import type { Kernel, KernelFeature } from './kernel.ts';
 
 interface Variant {
   readonly size: number;
-  /** Vertical stride; 0 for any, with any dilation. */
-  readonly strideH: number;
+  readonly stride: number;
   readonly mr: number;
   readonly nr: number;
+  /** Without the branches between taps: V8 11 is faster without them where taps are many, later engines spill (28 x 28 x 120, 5x5,
+   *  r4x4: 345 against 587 us on Node 20, 487 against 250 on Node 24). */
+  readonly open?: true;
 }
 
 /**
- * What won somewhere (112 x 112 x 32, 14 x 14 x 512, 7 x 7 x 960; Node 20 and 24, with and without revectorisation). The first
- * of one row for a size finishes the rows that kernels of several leave over.
+ * What won somewhere (from 7 x 7 x 960 to 1024 x 1024 x 16, Node 20 and 24). Rows whose length is a multiple of a page fall into
+ * one set of the first cache, where fewer at once win. The first of one row for a size and a stride finishes the rows that the others
+ * leave over.
  */
 const VARIANTS: readonly Variant[] = [
-  { size: 3, strideH: 0, mr: 1, nr: 4 },
-  { size: 3, strideH: 0, mr: 1, nr: 16 },
-  { size: 3, strideH: 1, mr: 2, nr: 4 },
-  { size: 3, strideH: 1, mr: 2, nr: 8 },
-  { size: 3, strideH: 1, mr: 3, nr: 8 },
-  { size: 3, strideH: 1, mr: 4, nr: 4 },
-  { size: 3, strideH: 1, mr: 4, nr: 8 },
-  { size: 3, strideH: 2, mr: 2, nr: 4 },
-  { size: 3, strideH: 2, mr: 2, nr: 8 },
-  { size: 3, strideH: 2, mr: 4, nr: 8 },
-  { size: 5, strideH: 0, mr: 1, nr: 16 },
-  { size: 5, strideH: 1, mr: 2, nr: 8 },
-  { size: 5, strideH: 1, mr: 4, nr: 4 },
-  { size: 5, strideH: 2, mr: 2, nr: 8 },
+  { size: 3, stride: 1, mr: 1, nr: 8 },
+  { size: 3, stride: 1, mr: 1, nr: 16 },
+  { size: 3, stride: 1, mr: 2, nr: 8 },
+  { size: 3, stride: 1, mr: 3, nr: 4 },
+  { size: 3, stride: 1, mr: 4, nr: 4 },
+  { size: 3, stride: 1, mr: 4, nr: 8 },
+  { size: 3, stride: 2, mr: 1, nr: 4 },
+  { size: 3, stride: 2, mr: 2, nr: 4 },
+  { size: 3, stride: 2, mr: 2, nr: 8 },
+  { size: 5, stride: 1, mr: 1, nr: 8 },
+  { size: 5, stride: 1, mr: 2, nr: 8 },
+  { size: 5, stride: 1, mr: 4, nr: 4 },
+  { size: 5, stride: 1, mr: 4, nr: 4, open: true },
+  { size: 5, stride: 2, mr: 1, nr: 4 },
+  { size: 5, stride: 2, mr: 2, nr: 4 },
+  { size: 5, stride: 2, mr: 2, nr: 4, open: true },
 ];
 
-function fixedRow({ size, strideH, mr, nr }: Variant, feature: KernelFeature): Kernel {
-  const stride = strideH === 0 ? '' : `_s${strideH}`;
+function fixedRow({ size, stride, mr, nr, open }: Variant, feature: KernelFeature): Kernel {
   return {
-    name: `f32_dw_${size}x${size}${stride}_r${mr}x${nr}__${feature}`,
+    name: `f32_dw_${size}x${size}_s${stride}_r${mr}x${nr}__${feature}${open ? '_open' : ''}`,
     family: 'depthwise',
     feature,
     form: 'plain',
     mr,
     nr,
-    taps: { kH: size, kW: size, strideH },
+    taps: { size, stride, fenced: !open },
     deterministic: feature === 'simd',
   };
 }
@@ -76,7 +81,7 @@ export function depthwiseRows(feature: KernelFeature): Kernel[] {
 
 /** Whether `one` can finish the rows that `kernel` leaves over. */
 export function finishesRowsOf(one: Kernel, kernel: Kernel): boolean {
-  if (kernel.lanes || one.lanes) return one === kernel;
-  if (one.family !== 'depthwise' || one.mr !== 1 || one.feature !== kernel.feature) return false;
-  return one.taps?.kH === kernel.taps?.kH && one.taps?.kW === kernel.taps?.kW;
+  if (!kernel.taps || !one.taps) return one === kernel;
+  if (one.mr !== 1 || one.feature !== kernel.feature) return false;
+  return one.taps.size === kernel.taps.size && one.taps.stride === kernel.taps.stride;
 }

@@ -4,7 +4,7 @@
  * - `packed`, `direct`: fill an mr x nr block from panels, or with A read in place.
  * - `offset`: as `direct`, but each k step finds its row of B through a table of offsets: convolution without patches.
  * - `axpy`, `dot`: the memory-bound vector forms.
- * - `depthwise`: rows of one channel, mr at once, vector lanes along the row (NCHW).
+ * - `depthwise`: rows of one channel, mr at once, vector lanes along the row (NCHW); or four channels in the lanes.
  */
 export type KernelFamily = 'packed' | 'direct' | 'offset' | 'axpy' | 'dot' | 'depthwise';
 
@@ -30,9 +30,9 @@ export interface Kernel {
   readonly form: KernelForm;
   readonly mr: number;
   readonly nr: number;
-  /** Taps that a depthwise kernel has unrolled, and its vertical stride, 0 for any; undefined for one that loops over any
-   *  number of taps. */
-  readonly taps?: { readonly kH: number; readonly kW: number; readonly strideH: number };
+  /** What a depthwise kernel has unrolled: size x size taps at this stride in both directions; undefined for one that loops over
+   *  any number of taps. `fenced`: with branches between taps (assembly/templates/depthwise.ts). */
+  readonly taps?: { readonly size: number; readonly stride: number; readonly fenced: boolean };
   /** What the lanes of a depthwise kernel are, if not neighbouring columns. */
   readonly lanes?: 'channels';
   /** Each element accumulates in k order, multiply then add, starting from C: the same bits in every blocking. */

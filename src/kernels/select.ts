@@ -67,13 +67,26 @@ function isSmall(p: ConvProblem): boolean {
   return rows * columns <= SMALL_PIXELS;
 }
 
+/** Whether kernels that read rows where they lie can serve: the first four and the last four columns may hang over one side each, by
+ *  no more than half a filter. */
+function readsInPlace(p: ConvProblem, size: number, stride: number): boolean {
+  if (p.kH !== size || p.kW !== size || p.strideH !== stride || p.strideW !== stride) return false;
+  if (p.dilationH !== 1 || p.dilationW !== 1) return false;
+  const half = size >> 1;
+  const last = (column: number) => column * stride + size - 1 - p.padLeft;
+  return (
+    p.padLeft <= half &&
+    last(p.outW - 1) - (p.inW - 1) <= half &&
+    (p.outW - 4) * stride >= p.padLeft &&
+    last(3) < p.inW
+  );
+}
+
 /** NHWC has one depthwise routine, which stands in the table as the general kernel. */
 function fitsTaps({ taps, lanes }: Kernel, p: ConvProblem): boolean {
   if (lanes) return p.layout === 'nchw' && p.outC === p.inC && isSmall(p);
   if (!taps) return true;
-  const { kH, kW, strideH } = taps;
-  if (p.layout !== 'nchw' || kH !== p.kH || kW !== p.kW) return false;
-  return strideH === 0 || (strideH === p.strideH && p.dilationH === 1);
+  return p.layout === 'nchw' && readsInPlace(p, taps.size, taps.stride);
 }
 
 /** Sums of integers have the same bits in any order, so every kernel is as good as the deterministic ones. */

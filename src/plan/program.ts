@@ -120,7 +120,7 @@ export const CONSTANT_FIELDS = [
   'stepA',
   'stepB',
   'multiplier', // output channels for each input channel (depthwise), or in each group (folding)
-  'wide', // rows are read in place, but for their ends (depthwise)
+  'inPlace', // rows are read where they lie (depthwise)
   'interleaved', // four channels at once, one a lane (depthwise)
   'stripRows', // output rows whose input rows fit one strip (depthwise, pooling)
   'maximum', // the largest value, not the mean (pooling)

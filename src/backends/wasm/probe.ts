@@ -70,13 +70,16 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
     return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0), flops: 2 * LINES * K };
   if (kernel.family === 'dot')
     return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0), flops: 2 * LINES * K };
-  if (kernel.family === 'depthwise') return depthwiseRun(call, kernel, a, b, c);
+  const words = (address: number, count: number) =>
+    new Int32Array(backend.view(address, count).buffer, address, count);
+  if (kernel.family === 'depthwise') return depthwiseRun(call, kernel, words, a, b, c);
   const { mr, nr } = kernel;
   // the offset kernels' table stands behind the blocks of the result
   const table = c + 32768;
   const rowBytes = kernel.family === 'offset' ? table : 4 * nr;
-  const words = new Int32Array(backend.view(table, K).buffer, table, K);
-  for (let p = 0; p < K; p++) words[p] = 4 * nr * p;
+  words(table, K).forEach((_, p, all) => {
+    all[p] = 4 * nr * p;
+  });
   const blocks = Math.max(1, Math.round(24 / mr));
   const lda = 4 * K;
   const ldc = 4 * nr;
@@ -93,23 +96,33 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
 function depthwiseRun(
   call: MicroKernel,
   { mr, taps, lanes }: Kernel,
+  words: (address: number, count: number) => Int32Array,
   weights: number,
-  strip: number,
+  image: number,
   c: number,
 ): { run: () => void; flops: number } {
-  const [columns, pitch, times] = [112, 128, 8];
-  const { kH, kW, strideH } = taps ?? { kH: 3, kW: 3, strideH: 0 };
-  // weights are ones; the table of tap offsets is all zeros, which is as good as any for time
-  const table = ZEROS_ADDRESS;
-  const row = 4 * pitch;
-  return {
-    run: () => {
-      for (let i = 0; i < times; i++)
-        call(columns, weights, kH * kW, strip, row, table, row * (strideH || 1), c, row);
-    },
-    // every column has a channel in each lane there
-    flops: 2 * times * mr * columns * kH * kW * (lanes ? 4 : 1),
-  };
+  const [columns, times] = [112, 8];
+  const row = 4 * 128;
+  const count = taps ? taps.size ** 2 : 9;
+  // every column has a channel in each lane there
+  const flops = 2 * times * mr * columns * count * (lanes ? 4 : 1);
+  // weights are ones; masks and tables of tap offsets that are all zeros are as good as any for time
+  if (!taps) {
+    const one = () => call(columns, weights, count, image, row, ZEROS_ADDRESS, row, c, row);
+    return { run: () => repeat(times, one), flops };
+  }
+  // the table of rows stands behind the rows of the result
+  const table = c + 32768;
+  const rows = (mr - 1) * taps.stride + taps.size;
+  words(table, rows).forEach((_, i, all) => {
+    all[i] = image + i * row * taps.stride;
+  });
+  const one = () => call(columns, weights, 0, table, 0, ZEROS_ADDRESS, 0, c, row);
+  return { run: () => repeat(times, one), flops };
+}
+
+function repeat(times: number, run: () => void): void {
+  for (let i = 0; i < times; i++) run();
 }
 
 /** The register-only multiply-add ceiling and each kernel's speed on one block in cache. */

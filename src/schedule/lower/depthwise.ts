@@ -14,8 +14,6 @@ import { weightForm } from './weights.ts';
 const STRIP_ELEMENTS = 5 * 1024;
 /** Shorter strips would copy the rows that neighbouring strips share too often. */
 const STRIP_LEAST_ROWS = 16;
-/** From so many columns on, summing the ends of rows one by one is cheaper than copying the rows. */
-const WIDE_COLUMNS = 48;
 
 /** The strip: the input rows of a few output rows, padded and split by phase, in a thread's own space. */
 export function stripOf(
@@ -36,10 +34,10 @@ export function stripOf(
   };
 }
 
-/** Table of the taps' places in a strip: one a column for kernels of a fixed size, one a tap for the general one. */
-export function stripTaps(w: Window, image: Padded, everyTap: boolean): number[] {
+/** Table of the taps' places in a strip. */
+export function stripTaps(w: Window, image: Padded): number[] {
   const offsets: number[] = [];
-  for (let kh = 0; kh < (everyTap ? w.kH : 1); kh++)
+  for (let kh = 0; kh < w.kH; kh++)
     for (let kw = 0; kw < w.kW; kw++) offsets.push(tapOffset(w, image, kh, kw));
   return offsets;
 }
@@ -77,13 +75,6 @@ function depthwiseConstants(p: ConvProblem, image: Padded, stripRows: number): P
   };
 }
 
-/** Whether the middle of rows is read in place: only then do neighbours read neighbours, and only kernels with a table of
- *  columns work at any pitch. */
-function isWide(p: ConvProblem, { taps }: Kernel): boolean {
-  const middle = p.inW - (p.kW - 1) * p.dilationW;
-  return taps !== undefined && p.strideW === 1 && p.padLeft < p.outW && middle >= WIDE_COLUMNS;
-}
-
 /** Whole planes, four channels at once: each thread interleaves them in its own space. */
 function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
   const columns = columnsSpanned(p);
@@ -110,6 +101,12 @@ function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
   };
 }
 
+/** Elements of a thread's own space for kernels that read rows in place: zeros, masks and addresses of rows (assembly/conv/depthwise.ts). */
+function inPlaceElements(p: ConvProblem, { mr }: Kernel): number {
+  const zeros = p.outW * p.strideW + p.kW + 8;
+  return zeros + 8 * p.kW + (mr - 1) * p.strideH + p.kH;
+}
+
 export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
   const kernel = findKernel(plan.kernel)!;
   if (kernel.lanes) return lowerInterleaved(p, plan);
@@ -117,18 +114,19 @@ export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
   const list = new StepList();
   const perImage = { in: p.inC * p.inH * p.inW, out: p.outC * p.outH * p.outW };
   addPlanes(list, 'depthwise', p.batch, p.outC, perImage, p, plan.nc);
+  const inPlace = kernel.taps !== undefined;
   return {
     constants: constantsOf({
       ...depthwiseConstants(p, image, stripRows),
       mr: kernel.mr,
       nr: kernel.nr,
-      wide: isWide(p, kernel) ? 1 : 0,
+      inPlace: inPlace ? 1 : 0,
     }),
-    offsets: stripTaps(p, image, kernel.taps === undefined),
+    offsets: inPlace ? [] : stripTaps(p, image),
     steps: list.steps,
     packedAElements: 0,
     packedBElements: 0,
-    privateElements: elements,
+    privateElements: inPlace ? inPlaceElements(p, kernel) : elements,
   };
 }
 

@@ -31,7 +31,7 @@ export function lowerPool(p: PoolProblem, plan: Plan): Program {
       countPadding: p.countPadding ? 1 : 0,
     }),
     epilogue: { ...NO_EPILOGUE, exact: p.exact },
-    offsets: stripTaps(p, image, true),
+    offsets: stripTaps(p, image),
     steps: list.steps,
     packedAElements: 0,
     packedBElements: 0,
