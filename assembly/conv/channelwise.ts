@@ -13,7 +13,7 @@ import {
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_N0,
 } from '../gen/layout';
 
-/** Output elements after which the last pass follows, so that it finds them in the first cache. */
+/** Output elements, about, after which the last pass follows, so that it finds them in the first cache. */
 const FINISH_ELEMENTS: i32 = 2048;
 
 /** Output rows N0, COLS of channels K0, KS. */
@@ -24,7 +24,8 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
   const k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
   const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
   const multiplier = load<i32>(program, PROGRAM_MULTIPLIER), mr = load<i32>(program, PROGRAM_MR);
-  const kernel = load<i32>(program, PROGRAM_KERNEL), padTop = load<i32>(program, PROGRAM_PAD_TOP), padLeft = load<i32>(program, PROGRAM_PAD_LEFT);
+  const kernel = load<i32>(program, PROGRAM_KERNEL), oneRow = load<i32>(program, PROGRAM_KERNEL_ONE_ROW);
+  const padTop = load<i32>(program, PROGRAM_PAD_TOP), padLeft = load<i32>(program, PROGRAM_PAD_LEFT);
   const strideH = load<i32>(program, PROGRAM_STRIDE_H), strideW = load<i32>(program, PROGRAM_STRIDE_W);
   const planeIn = <usize>(inH * inW) << 2, planeOut = <usize>(outH * outW) << 2;
   const x = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET);
@@ -33,22 +34,28 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
   const own = ownSpace(job, program, scratch);
   const inPlace = load<i32>(program, PROGRAM_IN_PLACE) != 0;
   const masks = inPlace ? layInPlace(outW, inW, kW, strideW, padLeft, own) : 0;
-  const rowsAtOnce = max(1, FINISH_ELEMENTS / outW / mr) * mr;
-  for (let channel = k0; channel < k0 + ks; channel++) {
-    const from = x + (channel / multiplier) * planeIn, to = y + channel * planeOut, filter = w + (channel * kH * kW << 2);
+  // the last pass takes some rows of a large map, or some small maps at once
+  const rowsAtOnce = min(cols, max(1, FINISH_ELEMENTS / outW / mr) * mr);
+  const planesAtOnce = rowsAtOnce < cols ? 1 : max(1, FINISH_ELEMENTS / (cols * outW));
+  for (let channel = k0; channel < k0 + ks; channel += planesAtOnce) {
+    const planes = min(planesAtOnce, k0 + ks - channel);
     for (let row = n0; row < n0 + cols; row += rowsAtOnce) {
       const rows = min(rowsAtOnce, n0 + cols - row);
-      if (inPlace) {
-        depthwiseInPlace(
-          kernel, load<i32>(program, PROGRAM_KERNEL_ONE_ROW), mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks,
-        );
-      } else {
-        depthwiseByStrip(
-          kernel, from, to, filter, inH, inW, outW, kH, kW, strideH, strideW, load<i32>(program, PROGRAM_DILATION_H), padTop, padLeft, row, rows,
-          load<usize>(program, PROGRAM_OFFSETS), load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), own,
-        );
+      for (let c = channel; c < channel + planes; c++) {
+        const from = x + (c / multiplier) * planeIn, to = y + c * planeOut, filter = w + (c * kH * kW << 2);
+        if (inPlace) {
+          depthwiseInPlace(
+            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks,
+          );
+        } else {
+          depthwiseByStrip(
+            kernel, from, to, filter, inH, inW, outW, kH, kW, strideH, strideW, load<i32>(program, PROGRAM_DILATION_H), padTop, padLeft, row, rows,
+            load<usize>(program, PROGRAM_OFFSETS), load<i32>(program, PROGRAM_PHASE_PITCH), load<i32>(program, PROGRAM_STRIP_ROWS), own,
+          );
+        }
       }
-      finishBlock(job, program, record, to + (row * outW << 2), planeOut, channel, 1, row * outW, rows * outW, scratch);
+      const at = row * outW;
+      finishBlock(job, program, record, y + channel * planeOut + (at << 2), planeOut, channel, planes, at, rows * outW, scratch);
     }
   }
 }

@@ -30,13 +30,13 @@ const VARIANTS: readonly Variant[] = [
   { size: 3, stride: 2, mr: 1, nr: 4 },
   { size: 3, stride: 2, mr: 2, nr: 4 },
   { size: 3, stride: 2, mr: 2, nr: 8 },
-  { size: 5, stride: 1, mr: 1, nr: 8 },
+  { size: 5, stride: 1, mr: 1, nr: 16 },
   { size: 5, stride: 1, mr: 2, nr: 8 },
+  { size: 5, stride: 1, mr: 2, nr: 16 },
   { size: 5, stride: 1, mr: 4, nr: 4 },
   { size: 5, stride: 1, mr: 4, nr: 4, open: true },
-  { size: 5, stride: 2, mr: 1, nr: 4 },
-  { size: 5, stride: 2, mr: 2, nr: 4 },
-  { size: 5, stride: 2, mr: 2, nr: 4, open: true },
+  { size: 5, stride: 2, mr: 1, nr: 8 },
+  { size: 5, stride: 2, mr: 2, nr: 8 },
 ];
 
 function fixedRow({ size, stride, mr, nr, open }: Variant, feature: KernelFeature): Kernel {

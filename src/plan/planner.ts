@@ -46,7 +46,10 @@ function promising(p: Problem, kernels: readonly Kernel[], machine: MachineProfi
   }
   const most = p.op === 'conv' ? PROMISING_FOR_IMAGES : PROMISING;
   return [...families.values()].flatMap((family) =>
-    family.sort((a, b) => useful.get(b)! - useful.get(a)!).slice(0, most),
+    // few depthwise kernels serve one filter, and whole blocks say little about them
+    family[0]!.family === 'depthwise'
+      ? family
+      : family.sort((a, b) => useful.get(b)! - useful.get(a)!).slice(0, most),
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import { ceilDiv, roundUp } from '../../core/math.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
-import { type ConvProblem, convFlops, groupChannels, termsOf } from '../../problem/conv.ts';
+import { type ConvProblem, groupChannels, termsOf } from '../../problem/conv.ts';
 import type { MachineProfile } from '../machine.ts';
 import {
   blockGflops,
@@ -32,11 +32,18 @@ const WINOGRAD_OUT_NS = { 2: 0.17, 4: 0.22 } as const;
 /** The same for weights, in cache and where all of them must be written to memory. */
 const WINOGRAD_WEIGHT_NS = 0.35;
 const WINOGRAD_WEIGHT_FAR_NS = 2;
-/** A row of a strip and the call that reads it, and an element on its way into a lane or out of it. */
-const STRIP_ROW_NS = 12;
-const LANES_NS = 0.3;
-/** From about so many columns on, rows are read in place. */
-const WIDE_COLUMNS = 50;
+/** A row of a strip and the call that reads it; a call of a kernel that reads in place, with its table of rows. */
+const STRIP_ROW_NS = 20;
+const IN_PLACE_CALL_NS = 22;
+/** An element on its way into a lane or out of it. */
+const LANES_NS = 0.8;
+/** Rows that lie a multiple of this apart fall into few sets of the first cache: several at once evict one another (1024 columns, 3x3,
+ *  r3x4 over r1x8: 1.5 on Node 20; 1040 columns: 1.0), and far from the caches several streams of results cost, too. */
+const ALIASED_BYTES = 2048;
+const ALIASED_FACTOR = 1.6;
+const STREAMS_FACTOR = 1.2;
+/** A result is read before it is written where it lies beyond the caches. */
+const WRITTEN_READS = 2;
 /** Share of the multiply-add ceiling that depthwise kernels reach in cache. */
 const DEPTHWISE_SHARE = 0.3;
 
@@ -121,20 +128,38 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   };
 }
 
-/** What moves before the sums of a channel: rows into strips, or planes into lanes and back. */
-function depthwiseMovesNs(p: ConvProblem, kernel: Kernel): number {
-  if (kernel.lanes) return (p.inH * p.inW + p.outH * p.outW) * LANES_NS;
-  if (p.strideW === 1 && p.inW >= WIDE_COLUMNS) return 0;
-  return (p.outH * p.strideH + p.kH) * STRIP_ROW_NS;
+/** Columns that the blocks of a kernel that reads in place compute: four at each end, whole vectors between. */
+function inPlaceColumns(columns: number): number {
+  return 8 + 4 * Math.max(0, ceilDiv(columns - 8, 4));
+}
+
+/** Nanoseconds of one channel by a kernel of a fixed size. */
+function inPlaceNs(p: ConvProblem, { mr }: Kernel, gflops: number, far: boolean): number {
+  const left = p.outH % mr;
+  const goesBack = p.outH >= mr && 2 * left > mr;
+  const calls = Math.floor(p.outH / mr) + (goesBack ? 1 : left);
+  // single rows share no loads: they take about as long as one and a half in a block
+  const rows = p.outH - left + (goesBack ? mr : 1.5 * left);
+  const aliased = mr > 1 && (4 * p.inW) % ALIASED_BYTES === 0 ? ALIASED_FACTOR : 1;
+  const streams = mr > 1 && far ? STREAMS_FACTOR : 1;
+  const flops = 2 * p.kH * p.kW * rows * inPlaceColumns(p.outW);
+  return (flops / gflops) * aliased * streams + calls * IN_PLACE_CALL_NS;
+}
+
+/** The same where rows go through strips, or four channels at once through lanes (then of one of them). */
+function copiedNs(p: ConvProblem, { lanes }: Kernel, gflops: number): number {
+  const flops = 2 * p.kH * p.kW * p.outH * roundUp(p.outW, 4);
+  if (lanes) return flops / gflops + (p.inH * p.inW + p.outH * p.outW) * LANES_NS;
+  return flops / gflops + (p.outH * p.strideH + p.kH) * STRIP_ROW_NS;
 }
 
 function depthwiseCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
   const gflops = machine.kernelGflops[kernel.name] ?? machine.peakGflops * DEPTHWISE_SHARE;
-  const padded = roundUp(p.outW, 4) / p.outW;
-  const bytes = 4 * p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW);
-  const moves = (p.batch * p.outC * depthwiseMovesNs(p, kernel)) / 1e6;
+  const bytes = 4 * p.batch * (p.inC * p.inH * p.inW + WRITTEN_READS * p.outC * p.outH * p.outW);
+  const far = bytes > CACHED_BYTES;
+  const channelNs = kernel.taps ? inPlaceNs(p, kernel, gflops, far) : copiedNs(p, kernel, gflops);
   return {
-    work: (convFlops(p) * padded) / gflops / 1e6 + moves + bytes / PAD_GBS / 2 / 1e6,
+    work: (p.batch * p.outC * channelNs) / 1e6,
     tiles: Math.max(1, Math.floor((p.batch * p.outC * p.outH * p.outW) / plan.nc)),
     before: 0,
     phases: 0,
