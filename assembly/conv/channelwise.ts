@@ -1,8 +1,9 @@
 /** Steps that treat each channel by itself: depthwise convolution and pooling. */
-import { depthwiseByStrip, depthwiseInPlace, depthwiseNhwc, layInPlace, repackByTap } from './depthwise';
+import { boundsAfter, depthwiseByStrip, depthwiseInPlace, depthwiseNhwc, layInPlace, repackByTap } from './depthwise';
 import { depthwiseInterleaved } from './interleaved';
 import { ownSpace } from './own';
 import { globalNhwc, globalPlanes, poolNhwc, poolPlane } from './pool';
+import { isBiasAndBounds, layBiasAndBounds } from '../elementwise/epilogue';
 import { finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_B,
@@ -34,8 +35,9 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
   const own = ownSpace(job, program, scratch);
   const inPlace = load<i32>(program, PROGRAM_IN_PLACE) != 0;
   const masks = inPlace ? layInPlace(outW, inW, kW, strideW, padLeft, own) : 0;
-  // the last pass takes some rows of a large map, or some small maps at once
-  const rowsAtOnce = min(cols, max(1, FINISH_ELEMENTS / outW / mr) * mr);
+  const bounded = inPlace && isBiasAndBounds(program);
+  // kernels that read in place apply a bias and bounds themselves; any other last pass takes some rows of a large map, or some small maps at once
+  const rowsAtOnce = bounded ? cols : min(cols, max(1, FINISH_ELEMENTS / outW / mr) * mr);
   const planesAtOnce = rowsAtOnce < cols ? 1 : max(1, FINISH_ELEMENTS / (cols * outW));
   for (let channel = k0; channel < k0 + ks; channel += planesAtOnce) {
     const planes = min(planesAtOnce, k0 + ks - channel);
@@ -44,6 +46,7 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
       for (let c = channel; c < channel + planes; c++) {
         const from = x + (c / multiplier) * planeIn, to = y + c * planeOut, filter = w + (c * kH * kW << 2);
         if (inPlace) {
+          layBiasAndBounds(job, program, c, bounded, boundsAfter(masks, kW));
           depthwiseInPlace(
             kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks,
           );
@@ -55,7 +58,7 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
         }
       }
       const at = row * outW;
-      finishBlock(job, program, record, y + channel * planeOut + (at << 2), planeOut, channel, planes, at, rows * outW, scratch);
+      if (!bounded) finishBlock(job, program, record, y + channel * planeOut + (at << 2), planeOut, channel, planes, at, rows * outW, scratch);
     }
   }
 }

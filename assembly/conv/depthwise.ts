@@ -36,7 +36,7 @@ function zeroRowFloats(outW: i32, stride: i32, size: i32): i32 {
 
 /**
  * What kernels that read rows in place need beside them, laid into a thread's own space: a row of zeros, then their masks (see
- * assembly/templates/depthwise.ts). Returns the address of the masks; the table of rows follows them.
+ * assembly/templates/depthwise.ts). Returns the address of the masks; room for a bias and two bounds and the table of rows follow.
  */
 export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft: i32, to: usize): usize {
   const zeros = <usize>zeroRowFloats(outW, stride, size) << 2;
@@ -53,16 +53,23 @@ export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft:
   return masks;
 }
 
+/** Where the bias and the bounds of a channel are, from the masks on. */
+// @ts-ignore: decorator
+@inline
+export function boundsAfter(masks: usize, size: i32): usize {
+  return masks + (<usize>size << 5);
+}
+
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
- * left. `zeros` and `masks` are what layInPlace made.
+ * left. `zeros` and `masks` are what layInPlace made; the bounds behind them are applied.
  */
 export function depthwiseInPlace(
   kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
   size: i32, stride: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize,
 ): void {
   const end = y0 + rows, ldc = <usize>outW << 2, pitch = <usize>inW << 2;
-  const table = masks + (<usize>size << 5), first = x - (<usize>padLeft << 2);
+  const bounds = boundsAfter(masks, size), table = bounds + 16, first = x - (<usize>padLeft << 2);
   for (let row = y0; row < end; ) {
     let use = kernel, count = mr;
     if (end - row < mr) {
@@ -79,7 +86,7 @@ export function depthwiseInPlace(
       store<usize>(p, <u32>at < <u32>inH ? first + at * pitch : zeros);
       at++;
     }
-    call_indirect<void>(use, outW, w, <usize>0, table, <usize>0, masks, <usize>0, y + row * ldc, ldc);
+    call_indirect<void>(use, outW, w, bounds, table, <usize>0, masks, <usize>0, y + row * ldc, ldc);
     row += count;
   }
 }

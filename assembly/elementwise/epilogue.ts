@@ -192,6 +192,22 @@ function turned(kind: i32): i32 {
   return kind == BIAS_KIND_ROW ? BIAS_KIND_COLUMN : kind == BIAS_KIND_COLUMN ? BIAS_KIND_ROW : BIAS_KIND_NONE;
 }
 
+/** Whether the last pass is no more than a bias for each row and two bounds, which a kernel may apply itself: same operations, same bits. */
+export function isBiasAndBounds(program: usize): bool {
+  const flags = load<i32>(program, PROGRAM_FLAGS);
+  return !(flags & (PROGRAM_FLAG_ACCUMULATE | PROGRAM_FLAG_SCALED | PROGRAM_FLAG_EXACT)) && load<i32>(program, PROGRAM_OUT_KIND) == 0
+    && formOf(load<i32>(program, PROGRAM_ACTIVATION)) == CLAMP && load<i32>(program, PROGRAM_BIAS_KIND) != BIAS_KIND_ROW;
+}
+
+/** Bias and bounds of a row: three floats at `to` that change nothing where there is nothing to do (x + -0 is x, also for -0). */
+export function layBiasAndBounds(job: usize, program: usize, row: i32, apply: bool, to: usize): void {
+  const kind = load<i32>(program, PROGRAM_ACTIVATION);
+  const biased = apply && load<i32>(program, PROGRAM_BIAS_KIND) == BIAS_KIND_COLUMN;
+  store<f32>(to, biased ? load<f32>(load<usize>(job, JOB_BIAS) + (<usize>row << 2)) : -0.0);
+  store<f32>(to, apply ? first(kind, load<f32>(job, JOB_P0), 0) : f32.NEGATIVE_INFINITY, 4);
+  store<f32>(to, apply ? second(kind, load<f32>(job, JOB_P1), 0) : f32.POSITIVE_INFINITY, 8);
+}
+
 /** rows x cols elements at c, `ldc` bytes from row to row; row0 and col0 are their place in the (unbatched) result. */
 export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize): void {
   if (load<i32>(program, PROGRAM_OUT_KIND) && !finishIntegers(job, program, c, ldc, row0, rows, col0, cols, scratch)) return;

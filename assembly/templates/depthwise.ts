@@ -6,7 +6,8 @@
  * - Kernels of a fixed size read rows of the image where they lie. `b` is a table of the addresses of the input rows of mr output
  *   rows, each of the column that tap column 0 of output column 0 sees, in the image or not: c[r][x] = sum over (kh, kw) of
  *   a[kh][kw] * row[r * stride + kh][x * stride + kw]. `cin` holds masks, one vector for each tap column: for the first four
- *   output columns, then for the last four; what is masked counts as 0. k is at least 4, and ldb 0. They read up to 7 floats past the end of a
+ *   output columns, then for the last four; what is masked counts as 0. `lda` holds what follows the sum, for the whole channel: a bias and two
+ *   bounds. k is at least 4, and ldb 0. They read up to 7 floats past the end of a
  *   row, and columns next to the last four are written first with sums that may be wrong.
  *   (XNNPACK's kernels for depthwise convolution of sparse networks are built this way.)
  * - The general kernel has `lda` taps: c[x] = sum over taps of a[tap] * b[x + cin[tap] / 4]. `b` is a strip
@@ -148,10 +149,16 @@ function inputRows(mr: number, { size, stride }: Taps): number {
   return (mr - 1) * stride + size;
 }
 
+/** Bias and bounds on the way out: the operations of a clamp in the last pass (assembly/elementwise/epilogue.ts). */
 function storesAt(mr: number, vectors: number): string {
-  return range(mr)
-    .flatMap((r) => range(vectors).map((v) => `    v128.store(o${r} + x, c${r}_${v}, ${16 * v});`))
-    .join('\n');
+  const clamped = (sum: string) => `f32x4.pmin(f32x4.pmax(f32x4.add(${sum}, bias), low), high)`;
+  const stores = range(mr).flatMap((r) =>
+    range(vectors).map((v) => `    v128.store(o${r} + x, ${clamped(`c${r}_${v}`)}, ${16 * v});`),
+  );
+  return [
+    '    const bias = v128.load32_splat(lda), low = v128.load32_splat(lda, 4), high = v128.load32_splat(lda, 8);',
+    ...stores,
+  ].join('\n');
 }
 
 /** Rows where they lie: the first four columns, all others in ever narrower blocks, and once more the last four, whatever was there. */

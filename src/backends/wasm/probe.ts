@@ -106,7 +106,7 @@ function depthwiseRun(
   const count = taps ? taps.size ** 2 : 9;
   // every column has a channel in each lane there
   const flops = 2 * times * mr * columns * count * (lanes ? 4 : 1);
-  // weights are ones; masks and tables of tap offsets that are all zeros are as good as any for time
+  // weights are ones; masks, bounds and tables of tap offsets that are all zeros are as good as any for time
   if (!taps) {
     const one = () => call(columns, weights, count, image, row, ZEROS_ADDRESS, row, c, row);
     return { run: () => repeat(times, one), flops };
@@ -117,7 +117,7 @@ function depthwiseRun(
   words(table, rows).forEach((_, i, all) => {
     all[i] = image + i * row * taps.stride;
   });
-  const one = () => call(columns, weights, 0, table, 0, ZEROS_ADDRESS, 0, c, row);
+  const one = () => call(columns, weights, ZEROS_ADDRESS, table, 0, ZEROS_ADDRESS, 0, c, row);
   return { run: () => repeat(times, one), flops };
 }
 

@@ -41,7 +41,7 @@ const LANES_NS = 0.8;
  *  r3x4 over r1x8: 1.5 on Node 20; 1040 columns: 1.0), and far from the caches several streams of results cost, too. */
 const ALIASED_BYTES = 2048;
 const ALIASED_FACTOR = 1.6;
-const STREAMS_FACTOR = 1.2;
+const STREAMS_FACTOR = 1.6;
 /** A result is read before it is written where it lies beyond the caches. */
 const WRITTEN_READS = 2;
 /** Share of the multiply-add ceiling that depthwise kernels reach in cache. */

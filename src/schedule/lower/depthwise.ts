@@ -101,10 +101,11 @@ function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
   };
 }
 
-/** Elements of a thread's own space for kernels that read rows in place: zeros, masks and addresses of rows (assembly/conv/depthwise.ts). */
+/** Elements of a thread's own space for kernels that read rows in place: zeros, masks, a bias and bounds, addresses of rows
+ *  (assembly/conv/depthwise.ts). */
 function inPlaceElements(p: ConvProblem, { mr }: Kernel): number {
   const zeros = p.outW * p.strideW + p.kW + 8;
-  return zeros + 8 * p.kW + (mr - 1) * p.strideH + p.kH;
+  return zeros + 8 * p.kW + 4 + (mr - 1) * p.strideH + p.kH;
 }
 
 export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
