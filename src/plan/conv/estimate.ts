@@ -38,12 +38,13 @@ const IN_PLACE_CALL_NS = 22;
 /** An element on its way into a lane or out of it. */
 const LANES_NS = 0.8;
 /** Rows that lie a multiple of this apart fall into few sets of the first cache: several at once evict one another (1024 columns, 3x3,
- *  r3x4 over r1x8: 1.5 on Node 20; 1040 columns: 1.0), and far from the caches several streams of results cost, too. */
+ *  r3x4 over r1x8: 1.5 on Node 20; 1040 columns: 1.0), and far from the caches several streams of results cost, too (320 x 320 x 16,
+ *  r3x4 over r1x16: 1.3 on Node 20, 2 on Node 24). */
 const ALIASED_BYTES = 2048;
 const ALIASED_FACTOR = 1.6;
 const STREAMS_FACTOR = 1.6;
-/** A result is read before it is written where it lies beyond the caches. */
-const WRITTEN_READS = 2;
+/** Images in and out from which on that shows: 112 x 112 x 96 is below, 320 x 320 x 16 above. */
+const STREAMS_BYTES = 2.5 * CACHED_BYTES;
 /** Share of the multiply-add ceiling that depthwise kernels reach in cache. */
 const DEPTHWISE_SHARE = 0.3;
 
@@ -155,8 +156,7 @@ function copiedNs(p: ConvProblem, { lanes }: Kernel, gflops: number): number {
 
 function depthwiseCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
   const gflops = machine.kernelGflops[kernel.name] ?? machine.peakGflops * DEPTHWISE_SHARE;
-  const bytes = 4 * p.batch * (p.inC * p.inH * p.inW + WRITTEN_READS * p.outC * p.outH * p.outW);
-  const far = bytes > CACHED_BYTES;
+  const far = 4 * p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW) > STREAMS_BYTES;
   const channelNs = kernel.taps ? inPlaceNs(p, kernel, gflops, far) : copiedNs(p, kernel, gflops);
   return {
     work: (p.batch * p.outC * channelNs) / 1e6,
