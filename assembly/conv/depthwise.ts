@@ -53,6 +53,11 @@ export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft:
   return masks;
 }
 
+/** Bytes of what kernels that read in place need beside them. */
+export function inPlaceBytes(outW: i32, size: i32, stride: i32, mr: i32): usize {
+  return <usize>(zeroRowFloats(outW, stride, size) + 8 * size + 4 + (mr - 1) * stride + size) << 2;
+}
+
 /** Where the bias and the bounds of a channel are, from the masks on. */
 // @ts-ignore: decorator
 @inline

@@ -38,17 +38,45 @@ function finished(
   return i32x4.sub(f32x4.add(f32x4.pmax(f32x4.pmin(value, high), low), f32x4.splat(ROUNDER)), back);
 }
 
+/** Integers of up to this size are floats; a sum of two such floats is rounded as their integers' sum is on its way to a float. */
+const EXACT: i32 = 1 << 24;
+
+/** Four sums to integers in the range of bytes, with one scale and one bias for all. `floats` is known where this is inlined. */
+// @ts-ignore: decorator
+@inline
+function evenly(floats: bool, at: usize, bias: v128, scale: v128, low: v128, high: v128, back: v128): v128 {
+  const v = v128.load(at);
+  const value = f32x4.mul(floats ? f32x4.add(v, bias) : f32x4.convert_i32x4_s(i32x4.add(v, bias)), scale);
+  return i32x4.sub(f32x4.add(f32x4.pmax(f32x4.pmin(value, high), low), f32x4.splat(ROUNDER)), back);
+}
+
+/** As many sixteens of a row as there are; returns their number of elements. */
+// @ts-ignore: decorator
+@inline
+function sixteens(
+  kind: i32, floats: bool, at: usize, count: i32, to: usize, bias: v128, scale: v128, low: v128, high: v128, back: v128,
+): i32 {
+  const end = to + (count & ~15);
+  for (; to < end; to += 16) {
+    const v0 = evenly(floats, at, bias, scale, low, high, back), v1 = evenly(floats, at + 16, bias, scale, low, high, back);
+    const v2 = evenly(floats, at + 32, bias, scale, low, high, back), v3 = evenly(floats, at + 48, bias, scale, low, high, back);
+    v128.store(to, narrow(kind, i16x8.narrow_i32x4_s(v0, v1), i16x8.narrow_i32x4_s(v2, v3)));
+    at += 64;
+  }
+  return count & ~15;
+}
+
 // @ts-ignore: decorator
 @inline
 function narrow(kind: i32, low: v128, high: v128): v128 {
   return kind == OUT_KIND_I8 ? i8x16.narrow_i16x8_s(low, high) : i8x16.narrow_i16x8_u(low, high);
 }
 
-/** rows x cols sums at c. `kind` is known where this is inlined. */
+/** rows x cols sums at c, bytes of them to `out` (`ldOut` apart). `kind` is known where this is inlined. */
 // @ts-ignore: decorator
 @inline
 function finish(
-  kind: i32, job: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize, floats: bool,
+  kind: i32, job: usize, c: usize, ldc: usize, out: usize, ldOut: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize, floats: bool,
 ): void {
   const q = load<usize>(job, JOB_QUANTIZED);
   const rowStep = load<i32>(q, QUANTIZED_ROW_SCALE_STEP), rowScales = load<usize>(q, QUANTIZED_ROW_SCALE);
@@ -58,15 +86,23 @@ function finish(
   const lowest = kind == OUT_KIND_I8 ? -128 : 0;
   const low = f32x4.splat(<f32>(lowest - outZero)), high = f32x4.splat(<f32>(lowest + 255 - outZero));
   const back = i32x4.splat(ROUNDER_BITS - outZero);
-  const out = load<usize>(job, JOB_OUT), base = load<usize>(job, JOB_C);
   for (let i = 0; i < rows; i++) {
-    let at = c + i * ldc, to = out + ((at - base) >> 2);
+    let at = c + i * ldc, to = out + i * ldOut;
     const rowScale = v128.load32_splat(rowScales + (row0 + i) * rowStep);
     const scale = f32x4.div(f32x4.mul(rowScale, v128.load32_splat(columnScales)), outScale);
     const rowBias = bias && biasByRow ? v128.load32_splat(bias + ((row0 + i) << 2)) : i32x4.splat(0);
     let columns = byColumn ? columnScales + (col0 << 2) : 0, biases = bias && !biasByRow ? bias + (col0 << 2) : 0;
     let rest = cols;
     if (kind != OUT_KIND_F32) {
+      if (!columns && !biases) {
+        const one = i32x4.extract_lane(rowBias, 0);
+        let done = 0;
+        if (!floats) done = sixteens(kind, false, at, cols, to, rowBias, scale, low, high, back);
+        else if (one >= -EXACT && one <= EXACT) done = sixteens(kind, true, at, cols, to, f32x4.splat(<f32>one), scale, low, high, back);
+        at += <usize>done << 2;
+        to += done;
+        rest -= done;
+      }
       for (; rest >= 16; rest -= 16) {
         const v0 = finished(kind, sumsAt(at, floats), rowScale, scale, columns, outScale, rowBias, biases, low, high, back);
         const v1 = finished(kind, sumsAt(at + 16, floats), rowScale, scale, columns ? columns + 16 : 0, outScale, rowBias, biases ? biases + 16 : 0, low, high, back);
@@ -117,15 +153,23 @@ function toIntegers(c: usize, ldc: usize, rows: i32, cols: i32): void {
   }
 }
 
-/** rows x cols sums at c; true where the epilogue of floats follows. */
+/** rows x cols sums at c, in the place of the result; true where the epilogue of floats follows. */
 export function finishIntegers(
   job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize,
 ): bool {
+  const out = load<usize>(job, JOB_OUT) + ((c - load<usize>(job, JOB_C)) >> 2);
+  return finishIntegersTo(job, program, c, ldc, out, ldc >> 2, row0, rows, col0, cols, scratch);
+}
+
+/** The same for sums anywhere: bytes go to `out`, rows `ldOut` apart; sums that stay 32 bits wide stay where they are. */
+export function finishIntegersTo(
+  job: usize, program: usize, c: usize, ldc: usize, out: usize, ldOut: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize,
+): bool {
   const floats = load<i32>(program, PROGRAM_WORD_STEPS) == 1;
   switch (load<i32>(program, PROGRAM_OUT_KIND)) {
-    case OUT_KIND_U8: finish(OUT_KIND_U8, job, c, ldc, row0, rows, col0, cols, scratch, floats); return false;
-    case OUT_KIND_I8: finish(OUT_KIND_I8, job, c, ldc, row0, rows, col0, cols, scratch, floats); return false;
-    case OUT_KIND_F32: finish(OUT_KIND_F32, job, c, ldc, row0, rows, col0, cols, scratch, floats); return true;
+    case OUT_KIND_U8: finish(OUT_KIND_U8, job, c, ldc, out, ldOut, row0, rows, col0, cols, scratch, floats); return false;
+    case OUT_KIND_I8: finish(OUT_KIND_I8, job, c, ldc, out, ldOut, row0, rows, col0, cols, scratch, floats); return false;
+    case OUT_KIND_F32: finish(OUT_KIND_F32, job, c, ldc, out, ldOut, row0, rows, col0, cols, scratch, floats); return true;
     default:
       if (floats) toIntegers(c, ldc, rows, cols);
       return false;

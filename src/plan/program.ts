@@ -17,7 +17,7 @@ import type { Plan } from './plan.ts';
  * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
  * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
  * - `pool`: output rows of some channels.
- * - `integerVector`: as `vector`, with the matrix as 8-bit integers in place.
+ * - `integerVector`: as `vector`, with the matrix as 8-bit integers in place. `integerDepthwise`: as `depthwise`, with such an image.
  * - `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
  * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
  *   filters of a 1x1 convolution (NHWC).
@@ -41,6 +41,7 @@ export type StepOp =
   | 'fold'
   | 'tapFilters'
   | 'integerVector'
+  | 'integerDepthwise'
   | 'widenRowsA'
   | 'widenRowsB'
   | 'widenColumns'

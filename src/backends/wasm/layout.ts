@@ -93,6 +93,7 @@ export const OP = {
   winogradTile: 13,
   pool: 14,
   integerVector: 31,
+  integerDepthwise: 32,
   widenRowsA: 24,
   widenRowsB: 25,
   widenColumns: 26,

@@ -6,7 +6,7 @@ import { convPlanFits, convPlans } from '../conv/candidates.ts';
 import type { Ladders } from '../ladders.ts';
 import { matmulPlanFits, matmulPlans } from '../matmul/candidates.ts';
 import type { Plan } from '../plan.ts';
-import { innerProblem } from './view.ts';
+import { innerProblem, readsByteImage } from './view.ts';
 
 export function quantizedPlans(
   p: QuantizedProblem,
@@ -14,10 +14,10 @@ export function quantizedPlans(
   ladders: Ladders,
   threads: readonly number[],
 ): Plan[] {
-  // kernels that count k alike share a plain problem
+  // kernels that count k and take the image alike share a plain problem
   const kinds = new Map<string, Kernel[]>();
   for (const kernel of kernels) {
-    const kind = `${stepsPerWord(kernel)} ${readsBytes(kernel)}`;
+    const kind = `${stepsPerWord(kernel)} ${readsBytes(kernel)} ${readsByteImage(kernel)}`;
     kinds.set(kind, [...(kinds.get(kind) ?? []), kernel]);
   }
   return [...kinds.values()].flatMap((alike) => {

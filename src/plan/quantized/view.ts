@@ -30,7 +30,15 @@ function convolutionOf(p: QconvProblem, steps: number): ConvProblem {
   };
 }
 
+/** Whether a kernel takes the image as bytes, with its padding to come. */
+export function readsByteImage({ taps }: Kernel): boolean {
+  return taps !== undefined;
+}
+
 export function innerProblem(p: QuantizedProblem, kernel: Kernel): MatmulProblem | ConvProblem {
   const steps = readsBytes(kernel) ? 1 : stepsPerWord(kernel);
-  return p.op === 'qmatmul' ? productOf(p, steps) : convolutionOf(p, steps);
+  if (p.op === 'qmatmul') return productOf(p, steps);
+  return readsByteImage(kernel)
+    ? { ...p.plain, ...BARE, bias: false, residual: false }
+    : convolutionOf(p, steps);
 }

@@ -131,6 +131,16 @@ export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
   };
 }
 
+/** Sums of one go that stay in a first cache with the rows that they come from. */
+const BYTE_SUMS = 2048;
+
+/** Output rows whose input rows become floats together, and the elements for both (assembly/quantized/depthwise.ts). */
+export function byteStrips(p: ConvProblem, { mr }: Kernel): { stripRows: number; elements: number } {
+  const stripRows = Math.max(1, Math.floor(BYTE_SUMS / p.outW / mr)) * mr;
+  const rows = (stripRows - 1) * p.strideH + p.kH;
+  return { stripRows, elements: rows * p.inW + 16 + stripRows * p.outW + 16 };
+}
+
 /** Lanes are channels; taps beyond the image read a row of zeros, which each thread keeps for itself. */
 export function lowerDepthwiseNhwc(p: ConvProblem, plan: Plan): Lowered {
   const form = weightForm(p, plan)!;

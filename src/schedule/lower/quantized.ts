@@ -9,12 +9,13 @@ import { readsBytes, stepsPerWord } from '../../kernels/quantized.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { Constants, Program, Staging, Step } from '../../plan/program.ts';
-import { innerProblem } from '../../plan/quantized/view.ts';
+import { innerProblem, readsByteImage } from '../../plan/quantized/view.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
 import { resultElements } from '../../problem/problem.ts';
 import type { QconvProblem, QmatmulProblem, QuantizedProblem } from '../../problem/quantized.ts';
 import { lowerConv } from './conv.ts';
+import { byteStrips } from './depthwise.ts';
 import { lowerMatmul, lowerPackB } from './gemm.ts';
 import { StepList } from './steps.ts';
 
@@ -67,6 +68,16 @@ function widenVector(p: QmatmulProblem, inner: MatmulProblem): Widening {
     constants: { ...types, depth: k, rawRows: n },
     ...(matrixA ? { a: 0, b: elements } : { a: elements, b: 0 }),
   };
+}
+
+/** The filters only: the image is read as it is stored. */
+function widenFilters(p: QconvProblem): Widening {
+  const { plain } = p;
+  const taps = plain.kH * plain.kW;
+  const list = new StepList();
+  list.addStretches('widenFiltersA', plain.outC, taps, 1, (m0, rows) => ({ m0, rows }));
+  const types = { signedA: p.bType === 'i8' ? 1 : 0, signedB: p.aType === 'i8' ? 1 : 0 };
+  return { steps: list.steps, constants: { ...types, depth: 1, taps }, a: plain.outC * taps, b: 0 };
 }
 
 function widenConvolution(p: QconvProblem, inner: ConvProblem): Widening {
@@ -123,8 +134,8 @@ function innerProgram(p: QuantizedProblem, kernel: Kernel, plan: Plan): Program 
   return lowerConv(p.output === 'f32' ? { ...inner, bias, activation, exact: p.exact } : inner, plan);
 }
 
-/** One piece after the other, each on a cache line of its own. */
-function stagingOf(p: QuantizedProblem, { a, b }: Widening): Staging {
+/** One piece after the other, each on a cache line of its own; sums of images read as bytes stay in the threads' own spaces. */
+function stagingOf(p: QuantizedProblem, { a, b }: Widening, kernel: Kernel): Staging {
   let elements = 0;
   const place = (count: number): number | undefined => {
     if (count === 0) return undefined;
@@ -132,24 +143,29 @@ function stagingOf(p: QuantizedProblem, { a, b }: Widening): Staging {
     elements += roundUp(count + SLACK_ELEMENTS, 16);
     return at;
   };
-  const narrow = p.output === 'u8' || p.output === 'i8';
+  const narrow = (p.output === 'u8' || p.output === 'i8') && !readsByteImage(kernel);
   return { a: place(a), b: place(b), c: place(narrow ? resultElements(p) : 0), elements };
 }
 
 function opOf({ op }: Step, kernel: Kernel): Step['op'] {
-  return op === 'vector' && readsBytes(kernel) ? 'integerVector' : op;
+  if (op === 'vector' && readsBytes(kernel)) return 'integerVector';
+  return op === 'depthwise' && readsByteImage(kernel) ? 'integerDepthwise' : op;
+}
+
+/** The steps that come before those of the plain problem. */
+function wideningOf(p: QuantizedProblem, inner: ConvProblem | MatmulProblem, kernel: Kernel): Widening {
+  if (p.op === 'qmatmul') return (readsBytes(kernel) ? widenVector : widenProduct)(p, inner as MatmulProblem);
+  return readsByteImage(kernel) ? widenFilters(p) : widenConvolution(p, inner as ConvProblem);
 }
 
 export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
   const kernel = findKernel(plan.kernel);
   if (!kernel) throw new Error(`plan names an unknown kernel ${plan.kernel}`);
   const inner = innerProblem(p, kernel);
-  const widening =
-    p.op === 'qmatmul'
-      ? (readsBytes(kernel) ? widenVector : widenProduct)(p, inner as MatmulProblem)
-      : widenConvolution(p, inner as ConvProblem);
+  const widening = wideningOf(p, inner, kernel);
   const program = innerProgram(p, kernel, plan);
   const before = widening.steps.length;
+  const inPlace = readsByteImage(kernel) ? byteStrips(inner as ConvProblem, kernel) : undefined;
   return {
     ...program,
     problem: p,
@@ -158,12 +174,14 @@ export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
       ...widening.constants,
       wordSteps: stepsPerWord(kernel),
       outKind: OUT_KIND[p.output],
+      ...(inPlace ? { stripRows: inPlace.stripRows } : {}),
     },
+    privateElements: program.privateElements + (inPlace?.elements ?? 0),
     steps: [
       ...widening.steps,
       ...program.steps.map((step) => ({ ...step, op: opOf(step, kernel), needs: step.needs + before })),
     ],
-    staging: stagingOf(p, widening),
+    staging: stagingOf(p, widening, kernel),
   };
 }
 

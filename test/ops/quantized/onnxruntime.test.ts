@@ -101,7 +101,10 @@ test(seeded('MatMulInteger and ConvInteger of onnxruntime'), skip, async (t) => 
   for (let i = 0; i < 8; i++) {
     const bType = random.pick(['u8', 'i8'] as const);
     const [m, k, n] = [random.int(1, 20), random.int(1, 90), random.int(1, 30)];
-    const [a, b] = [randomBytes(random, m * k, 'u8', false), randomBytes(random, k * n, bType, false)];
+    const a = randomBytes(random, m * k, 'u8', false);
+    const b = randomBytes(random, k * n, bType, false);
+    // without VNNI onnxruntime adds pairs of u8 x i8 in 16 bits, which saturate: exact for 7-bit weights only
+    if (bType === 'i8') b.set(b.map((value) => value >> 1));
     const [zeroA, zeroB] = [random.int(0, 255), lowest(bType) + random.int(0, 255)];
     const wanted = await runOrt(
       'MatMulInteger',
