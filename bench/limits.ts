@@ -61,7 +61,7 @@ async function depthwiseLane(rt: Runtime, threads: number): Promise<Lane> {
   await rt.tune([{ op: 'conv', input: MAP, weights, ...geometry, prepacked: true }], { budgetMs: 3000 });
   const x = rt.zeros(MAP);
   fillRandom(x.data, 2);
-  const w = rt.prepackConv(rt.tensor(fillRandom(new Float32Array(9 * channels), 3), weights));
+  const w = rt.prepack(rt.tensor(fillRandom(new Float32Array(9 * channels), 3), weights), { op: 'conv' });
   const out = rt.zeros(MAP);
   return lane(`depthwise x${threads}`, 8 * x.size, () => rt.conv2d(x, w, { ...geometry, out }));
 }

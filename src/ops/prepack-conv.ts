@@ -1,21 +1,17 @@
-/** prepackConv: weights checked and copied. */
+/** Weights of a convolution, checked and copied. */
 
 import { TesseraeError } from '../core/errors.ts';
 import { showShape, sizeOf } from '../core/shape.ts';
-import { CONV_ALGORITHMS, type ConvAlgorithm } from '../problem/conv.ts';
+import { CONV_ALGORITHMS } from '../problem/conv.ts';
 import { badArgument, checkOptions } from './arguments.ts';
 import { ConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
 import { readOperand } from './operands.ts';
-import type { PrepackedConv, TensorLike } from './types.ts';
+import type { PrepackConvOptions, PrepackedConv, TensorLike } from './types.ts';
 
-const OPTIONS: ReadonlySet<string> = new Set(['algorithm']);
+const OPTIONS: ReadonlySet<string> = new Set(['op', 'algorithm']);
 
-export function prepackConv(
-  core: Core,
-  w: TensorLike,
-  options: { readonly algorithm?: ConvAlgorithm },
-): PrepackedConv {
+export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptions): PrepackedConv {
   core.checkOpen('prepack');
   checkOptions(options, OPTIONS);
   const { algorithm } = options;

@@ -8,11 +8,11 @@ import type { Plan } from '../plan/plan.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import { NO_OPERANDS } from '../schedule/execute.ts';
 import { lowerPackB } from '../schedule/lower/gemm.ts';
-import { checkFlag, checkOptions } from './arguments.ts';
+import { badArgument, checkFlag, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import { readOperand } from './operands.ts';
 import { Panels } from './tensor.ts';
-import type { Prepacked, TensorLike } from './types.ts';
+import type { Prepacked, PrepackOptions, TensorLike } from './types.ts';
 
 /** Block of k in panels: 256 steps of 16 columns are 16 KiB, half of a common first cache. */
 const PANEL_KC = 256;
@@ -37,7 +37,7 @@ export function panelFor(
   return { nr: best && single ? best.nr : PANEL_NR, kc };
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(['transposeB', 'm']);
+const OPTIONS: ReadonlySet<string> = new Set(['op', 'transposeB', 'm']);
 
 function checkRows(m: number | undefined): void {
   if (m === undefined || (Number.isSafeInteger(m) && m >= 0)) return;
@@ -49,13 +49,11 @@ function checkRows(m: number | undefined): void {
   );
 }
 
-export function prepack(
-  core: Core,
-  b: TensorLike,
-  options: { readonly transposeB?: boolean; readonly m?: number },
-): Prepacked {
+export function prepack(core: Core, b: TensorLike, options: PrepackOptions): Prepacked {
   core.checkOpen('prepack');
   checkOptions(options, OPTIONS);
+  if (options.op !== undefined && options.op !== 'matmul')
+    throw badArgument('op', options.op, "Use 'matmul' or 'conv'.");
   checkRows(options.m);
   const transposeB = checkFlag(options.transposeB, 'transposeB');
   const operand = readOperand(core.heap, b, 'b');

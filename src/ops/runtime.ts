@@ -4,7 +4,6 @@ import { measureTeam, probeMachine } from '../backends/wasm/probe.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { checkShape } from '../core/shape.ts';
-import type { ConvAlgorithm } from '../problem/conv.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import { keyOf } from '../problem/problem.ts';
 import type { Pair } from '../problem/window.ts';
@@ -38,8 +37,10 @@ import type {
   MatmulOptions,
   MemoryReport,
   PoolOptions,
+  PrepackConvOptions,
   Prepacked,
   PrepackedConv,
+  PrepackOptions,
   ProblemSpec,
   Runtime,
   RuntimeInfo,
@@ -184,8 +185,10 @@ class WasmRuntime extends IntegerMethods implements Runtime {
     return matmulSync(this.#core, a, b, options);
   }
 
-  prepack(b: TensorLike, options: { readonly transposeB?: boolean; readonly m?: number } = {}): Prepacked {
-    return prepack(this.#core, b, options);
+  prepack(b: TensorLike, options?: PrepackOptions): Prepacked;
+  prepack(w: TensorLike, options: PrepackConvOptions): PrepackedConv;
+  prepack(x: TensorLike, options: PrepackOptions | PrepackConvOptions = {}): Prepacked | PrepackedConv {
+    return options?.op === 'conv' ? prepackConv(this.#core, x, options) : prepack(this.#core, x, options);
   }
 
   conv2d(
@@ -250,10 +253,6 @@ class WasmRuntime extends IntegerMethods implements Runtime {
 
   globalPool2dSync(x: TensorLike, kind: PoolKind, options: GlobalPoolOptions = {}): Tensor {
     return globalPool2dSync(this.#core, x, kind, options);
-  }
-
-  prepackConv(w: TensorLike, options: { readonly algorithm?: ConvAlgorithm } = {}): PrepackedConv {
-    return prepackConv(this.#core, w, options);
   }
 
   explain(spec: ProblemSpec): Explanation {

@@ -60,6 +60,19 @@ export type RuntimeEvent =
   | { readonly type: 'leak'; readonly bytes: number; readonly shape: readonly number[] }
   | { readonly type: 'planned'; readonly key: string; readonly plan: Plan; readonly effort: Effort };
 
+export interface PrepackOptions {
+  readonly op?: 'matmul';
+  readonly transposeB?: boolean;
+  /** Usual number of rows of the left operand; default: few. */
+  readonly m?: number;
+}
+
+export interface PrepackConvOptions {
+  readonly op: 'conv';
+  /** What calls with these weights use, instead of what is planned. */
+  readonly algorithm?: ConvAlgorithm;
+}
+
 /** A right operand packed once for many calls; made by `rt.prepack`. */
 export interface Prepacked {
   /** Extents of the matrix as multiplied: [k, n]. */
@@ -138,7 +151,7 @@ export interface AveragePoolOptions extends PoolOptions {
   readonly countPadding?: boolean;
 }
 
-/** Weights of a convolution, kept for many calls; made by `rt.prepackConv`. */
+/** Weights of a convolution, kept for many calls; made by `rt.prepack` with `op: 'conv'`. */
 export interface PrepackedConv {
   /** [outC, inC / groups, kH, kW]. */
   readonly shape: readonly number[];
@@ -271,7 +284,18 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
    * const w = rt.prepack(weights, { transposeB: true });
    * for (const x of tokens) rt.matmulSync(x, w, { out });
    */
-  prepack(b: TensorLike, options?: { readonly transposeB?: boolean; readonly m?: number }): Prepacked;
+  prepack(b: TensorLike, options?: PrepackOptions): Prepacked;
+
+  /**
+   * Keeps a convolution's weights for many calls: [outC, inC / groups, kH, kW] ([outC, inC / groups, k] for conv1d). Whatever
+   * form a planned algorithm wants (panels, Winograd's transform) is made at its first use and kept. Calls use the `algorithm`
+   * that is named here, if any. The copy is independent of `w`.
+   * @throws `E_SHAPE`, `E_ARGUMENT`, `E_MEMORY`.
+   * @example
+   * const w = rt.prepack(weights, { op: 'conv' });
+   * for (const frame of frames) rt.conv2dSync(frame, w, { padding: 1, bias, out });
+   */
+  prepack(w: TensorLike, options: PrepackConvOptions): PrepackedConv;
 
   /**
    * Cross-correlation as ONNX Conv defines it: `x` [n, inC, h, w] ([n, h, w, inC] with layout `'nhwc'`), `w` [outC, inC / groups,
@@ -316,17 +340,6 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
   /** Over the whole image: [n, c, h, w] becomes [n, c, 1, 1] ([n, 1, 1, c] with `'nhwc'`). */
   globalPool2d(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions & AsyncOptions): Promise<Tensor>;
   globalPool2dSync(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions): Tensor;
-
-  /**
-   * Keeps a convolution's weights for many calls: [outC, inC / groups, kH, kW] ([outC, inC / groups, k] for conv1d). Whatever
-   * form a planned algorithm wants (panels, Winograd's transform) is made at its first use and kept. Calls use the `algorithm`
-   * that is named here, if any. The copy is independent of `w`.
-   * @throws `E_SHAPE`, `E_ARGUMENT`, `E_MEMORY`.
-   * @example
-   * const w = rt.prepackConv(weights);
-   * for (const frame of frames) rt.conv2dSync(frame, w, { padding: 1, bias, out });
-   */
-  prepackConv(w: TensorLike, options?: { readonly algorithm?: ConvAlgorithm }): PrepackedConv;
 
   /** Which plan a problem gets, where it comes from, and every candidate that was considered. Measures nothing. */
   explain(problem: ProblemSpec): Explanation;

@@ -11,7 +11,6 @@ import {
   type MachineReport,
   type MatmulOptions,
   type Plan,
-  type Prepacked,
   type ProblemSpec,
   type Runtime,
   type RuntimeInfo,
@@ -22,7 +21,6 @@ import {
 } from '../../src/index.ts';
 
 type ConvOptions = NonNullable<Parameters<Runtime['conv2d']>[2]>;
-type PrepackedConv = ReturnType<Runtime['prepackConv']>;
 
 export const PLAN: Plan = {
   backend: 'wasm',
@@ -198,11 +196,14 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     zeros: (shape) => tensor(new Float32Array(shape.reduce((x, y) => x * y, 1)), shape),
     matmul: matmul as Runtime['matmul'],
     matmulSync: unused,
-    prepack: (b) => ({ ...b, bytes: 0, disposed: false, dispose: () => undefined }) as unknown as Prepacked,
+    prepack: ((b: Tensor) => ({
+      ...b,
+      bytes: 0,
+      disposed: false,
+      dispose: () => undefined,
+    })) as unknown as Runtime['prepack'],
     explain,
     conv2d: conv2d as Runtime['conv2d'],
-    prepackConv: (w) =>
-      ({ ...w, bytes: 0, disposed: false, dispose: () => undefined }) as unknown as PrepackedConv,
     ...{ matmulInteger: unused, matmulIntegerSync: unused, qlinearMatmul: unused, qlinearMatmulSync: unused },
     ...{ matmulDynamic: unused, matmulDynamicSync: unused, convInteger: unused, convIntegerSync: unused },
     ...{ qlinearConv: unused, qlinearConvSync: unused, quantizeDynamic: unused, prepackInteger: unused },

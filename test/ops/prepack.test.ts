@@ -111,6 +111,12 @@ test(seeded('prepack: later changes of b do not show; disposal and misuse'), asy
   );
   t.throws(() => rt.matmulSync(array(random, [4, 8]), packed), /E_SHAPE/, 'inner extents are checked');
   t.throws(() => rt.prepack(array(random, [2, 3, 4])), /E_SHAPE/, 'matrices only');
+  t.throws(() => rt.prepack(b, { op: 'pool' as never }), /E_ARGUMENT/, 'for what there is');
+  t.throws(
+    () => rt.prepack(b, { op: 'conv', transposeB: true } as never),
+    /E_ARGUMENT/,
+    'options of the other kind',
+  );
   const running = rt.matmul(a, packed);
   packed.dispose();
   packed.dispose();

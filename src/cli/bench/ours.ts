@@ -159,7 +159,7 @@ function placeConv(runtime: Runtime, { shape, ...operands }: ConvOperands, own: 
   const { outH, outW } = convExtents(shape);
   const x = own(runtime.tensor(operands.x, [batch, inC, inH, inW]));
   const weights = own(runtime.tensor(operands.w, [outC, inC / groups, kH, kW]));
-  const w = own(runtime.prepackConv(weights));
+  const w = own(runtime.prepack(weights, { op: 'conv' }));
   weights.dispose();
   const out: Tensor = own(runtime.zeros([batch, outC, outH, outW]));
   const bias = operands.bias && own(runtime.tensor(operands.bias, [outC]));

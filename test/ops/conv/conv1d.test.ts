@@ -68,7 +68,7 @@ test(seeded('conv1d: residual, prepacked weights, one length of filter after the
   const rt = await makeRuntime({}, 181);
   const random = new Random(2001);
   const w = array(random, [6, 3, 4]);
-  using packed = rt.prepackConv(w);
+  using packed = rt.prepack(w, { op: 'conv' });
   t.deepEqual([...packed.shape], [6, 3, 4], 'the shape that was given');
   for (const length of [4, 9, 30]) {
     const x = array(random, [2, 3, length]);

@@ -236,7 +236,7 @@ test('a closed runtime', async (t) => {
     ...both(loose, 'maxPool2d', 'closed', 'E_CLOSED', x, 2),
     ...both(loose, 'averagePool2d', 'closed', 'E_CLOSED', x, 2),
     ...both(loose, 'globalPool2d', 'closed', 'E_CLOSED', x, 'max'),
-    ['prepackConv', 'E_CLOSED', () => rt.prepackConv(w)],
+    ['prepack of weights', 'E_CLOSED', () => rt.prepack(w, { op: 'conv' })],
   ] satisfies Case[])
     t.equal(flaw(await failure(run), code), undefined, name);
 });
@@ -250,7 +250,7 @@ test('a result for which there is no memory', async (t) => {
     () => rt.conv2dSync(small, w),
     () => rt.conv2d(small, w),
     () => rt.maxPool2d(array([1, 4, 700, 700]), 1),
-    () => rt.prepackConv(array([2048, 2048, 1, 1])),
+    () => rt.prepack(array([2048, 2048, 1, 1]), { op: 'conv' }),
   ])
     t.equal(flaw(await failure(run), 'E_MEMORY'), undefined, 'E_MEMORY');
   t.equal(rt.memory().used, before, 'nothing is kept');
@@ -327,7 +327,7 @@ test(seeded('fuzz: whatever is passed, only TesseraeErrors come out'), async (t)
     'maxPool2d',
     'averagePool2dSync',
     'globalPool2d',
-    'prepackConv',
+    'prepack',
   ] as const;
   const foreign: string[] = [];
   let errors = 0;

@@ -187,7 +187,7 @@ test(
         const slope = array(random, [outC]);
         for (const activation of ['silu', 'gelu', 'hardSwish', { kind: 'prelu', slope }] as const) {
           const { x, w, ...options } = { ...plain, ...more, activation };
-          const packed = rt.prepackConv(w);
+          const packed = rt.prepack(w, { op: 'conv' });
           const name = `${describe(plain)} ${typeof activation === 'string' ? activation : activation.kind}`;
           const found = hashes.get(name) ?? new Set();
           for (const algorithm of algorithmsOf(plain, true)) {

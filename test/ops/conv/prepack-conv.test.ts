@@ -39,12 +39,14 @@ const USES: readonly Options[] = [
 
 for (const { shape, groups } of WEIGHTS) {
   test(
-    seeded(`prepackConv: [${shape}] in ${groups} groups: every image, option and algorithm on one packing`),
+    seeded(
+      `prepack of weights: [${shape}] in ${groups} groups: every image, option and algorithm on one packing`,
+    ),
     async (t) => {
       const rt = await makeRuntime({}, 240);
       const random = new Random(2400 + shape[0]);
       const w = array(random, shape);
-      const packed = rt.prepackConv(w);
+      const packed = rt.prepack(w, { op: 'conv' });
       t.deepEqual([...packed.shape], [...shape], 'the shape that was given');
       t.ok(packed.bytes >= 4 * sizeOf(shape), `${packed.bytes} bytes`);
       const faults: string[] = [];
@@ -89,11 +91,11 @@ for (const { shape, groups } of WEIGHTS) {
   );
 }
 
-test(seeded('prepackConv: forms are made once'), async (t) => {
+test(seeded('prepack of weights: forms are made once'), async (t) => {
   const rt = await makeRuntime({}, 241);
   const random = new Random(2410);
   const w = array(random, [8, 6, 3, 3]);
-  using packed = rt.prepackConv(w);
+  using packed = rt.prepack(w, { op: 'conv' });
   const run = (algorithm: ConvAlgorithm, side: number) => {
     const x = array(random, [1, 6, side, side]);
     rt.conv2dSync(x, packed, { padding: 1, algorithm }).dispose();
@@ -110,12 +112,12 @@ test(seeded('prepackConv: forms are made once'), async (t) => {
   t.end();
 });
 
-test(seeded('prepackConv: an algorithm that is pinned'), async (t) => {
+test(seeded('prepack of weights: an algorithm that is pinned'), async (t) => {
   const rt = await makeRuntime({}, 242);
   const random = new Random(2411);
   const asked = askConv(random, { inC: 5, outC: 7, image: [9, 9], filter: [3, 3] }, { padding: 1 });
   for (const algorithm of algorithmsOf(asked)) {
-    using packed = rt.prepackConv(asked.w, { algorithm });
+    using packed = rt.prepack(asked.w, { op: 'conv', algorithm });
     using plain = rt.conv2dSync(asked.x, asked.w, { padding: 1, algorithm });
     using got = rt.conv2dSync(asked.x, packed, { padding: 1 });
     t.equal(answerFault(convOracle({ ...asked, algorithm }), got), undefined, `${algorithm}: right`);
@@ -124,14 +126,14 @@ test(seeded('prepackConv: an algorithm that is pinned'), async (t) => {
     using named = rt.conv2dSync(asked.x, packed, { padding: 1, algorithm: other });
     t.equal(answerFault(convOracle(asked), named), undefined, 'the option of a call comes first');
   }
-  using winograd = rt.prepackConv(asked.w, { algorithm: 'winograd2' });
+  using winograd = rt.prepack(asked.w, { op: 'conv', algorithm: 'winograd2' });
   t.equal(
     await codeOf(() => rt.conv2dSync(asked.x, winograd, { stride: 2 })),
     'E_ARGUMENT',
     'where it does not apply',
   );
   t.equal(
-    await codeOf(() => rt.prepackConv(asked.w, { algorithm: 'fastest' as never })),
+    await codeOf(() => rt.prepack(asked.w, { op: 'conv', algorithm: 'fastest' as never })),
     'E_ARGUMENT',
     'none of this name',
   );
@@ -139,13 +141,13 @@ test(seeded('prepackConv: an algorithm that is pinned'), async (t) => {
   t.end();
 });
 
-test(seeded('prepackConv: independent of what it was made of, disposed while in use'), async (t) => {
+test(seeded('prepack of weights: independent of what it was made of, disposed while in use'), async (t) => {
   const rt = await makeRuntime({ threads: 2 }, 243);
   const random = new Random(2412);
   const asked = askConv(random, { inC: 16, outC: 24, image: [40, 40], filter: [3, 3] }, { padding: 1 });
   const answer = answersTo(asked)(undefined);
   const w = rt.tensor(asked.w.data, asked.w.shape);
-  const packed: PrepackedConv = rt.prepackConv(w);
+  const packed: PrepackedConv = rt.prepack(w, { op: 'conv' });
   w.data.fill(Number.NaN);
   w.dispose();
   using first = rt.conv2dSync(asked.x, packed, { padding: 1 });
@@ -168,13 +170,13 @@ test(seeded('prepackConv: independent of what it was made of, disposed while in 
   t.end();
 });
 
-test(seeded('prepackConv: what is none, foreign, out of place'), async (t) => {
+test(seeded('prepack of weights: what is none, foreign, out of place'), async (t) => {
   const [rt, other] = [await makeRuntime({}, 244), await makeRuntime({}, 245)];
   const random = new Random(2413);
   const w = array(random, [4, 2, 3, 3]);
   const x = array(random, [1, 2, 5, 5]);
-  using packed = rt.prepackConv(w);
-  const foreign = other.prepackConv(w);
+  using packed = rt.prepack(w, { op: 'conv' });
+  const foreign = other.prepack(w, { op: 'conv' });
   const loose = rt as unknown as Record<string, (...args: readonly unknown[]) => unknown>;
   const before = rt.memory();
   t.equal(await codeOf(() => rt.conv2dSync(x, foreign)), 'E_FOREIGN', 'of another runtime');
@@ -195,19 +197,27 @@ test(seeded('prepackConv: what is none, foreign, out of place'), async (t) => {
     'E_ARGUMENT',
     'weights in a transposed convolution',
   );
-  t.equal(await codeOf(() => loose.prepackConv!(packed)), 'E_ARGUMENT', 'weights packed again');
+  t.equal(await codeOf(() => loose.prepack!(packed, { op: 'conv' })), 'E_ARGUMENT', 'weights packed again');
   for (const shape of [[2], [2, 2], [1, 1, 1, 1, 1]])
-    t.equal(await codeOf(() => rt.prepackConv(array(random, shape))), 'E_SHAPE', `rank ${shape.length}`);
-  t.equal(await codeOf(() => loose.prepackConv!(w, { algo: 'direct' })), 'E_ARGUMENT', 'a misspelt option');
-  t.equal(await codeOf(() => loose.prepackConv!(w, null)), 'E_ARGUMENT', 'options that are none');
+    t.equal(
+      await codeOf(() => rt.prepack(array(random, shape), { op: 'conv' })),
+      'E_SHAPE',
+      `rank ${shape.length}`,
+    );
+  t.equal(
+    await codeOf(() => loose.prepack!(w, { op: 'conv', algo: 'direct' })),
+    'E_ARGUMENT',
+    'a misspelt option',
+  );
+  t.equal(await codeOf(() => loose.prepack!(w, null)), 'E_ARGUMENT', 'options that are none');
   t.deepEqual(rt.memory(), before, 'nothing is allocated');
   await other.close();
   await rt.close();
-  t.equal(await codeOf(() => rt.prepackConv(w)), 'E_CLOSED', 'closed');
+  t.equal(await codeOf(() => rt.prepack(w, { op: 'conv' })), 'E_CLOSED', 'closed');
   t.end();
 });
 
-test(seeded('prepackConv: empty weights'), async (t) => {
+test(seeded('prepack of weights: empty weights'), async (t) => {
   const rt = await makeRuntime({}, 246);
   const random = new Random(2414);
   for (const shape of [
@@ -215,7 +225,7 @@ test(seeded('prepackConv: empty weights'), async (t) => {
     [4, 0, 3, 3],
   ]) {
     const w = array(random, shape);
-    using packed = rt.prepackConv(w);
+    using packed = rt.prepack(w, { op: 'conv' });
     const x = array(random, [1, shape[1]!, 5, 5]);
     using got = rt.conv2dSync(x, packed, { padding: 1 });
     t.equal(answerFault(convOracle({ x, w, padding: 1 }), got), undefined, describe({ x, w }));
