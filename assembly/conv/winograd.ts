@@ -10,6 +10,8 @@
  *   (j * m + r % m) * phaseBytes + (t + tilesX * (r / m)) * 4   (r / m without its fraction).
  * Tiles of one row and the next follow one another, so the pass along y takes them four by four across the ends of rows,
  * and a row that two rows of tiles share is transformed along x once.
+ *
+ * T is f32, or for 8-bit integers i16 (weights and input: words of two channels, one plane) and i32 (output): see winograd_lines.ts.
  */
 import { ZEROS_ADDRESS } from '../gen/layout';
 import {
@@ -52,17 +54,17 @@ export function winogradScratchBytes(m: i32, tilesX: i32): i32 {
  * channel c at ((oc - oc % mr) * ic + c * mr + oc % mr) floats. oc0 is a multiple of mr; lanes of the last panel beyond
  * the last filter become zeros.
  */
-export function winogradWeights(
+export function winogradWeights<T>(
   m: i32, w: usize, ic: i32, oc0: i32, rows: i32, mr: i32, u: usize, uStride: usize,
 ): void {
   for (let r = 0; r < rows; r += mr) {
     const oc = oc0 + r;
-    weightPanel(m, w + oc * ic * FILTER_BYTES, ic, min(mr, rows - r), mr, u + (oc * ic << 2), uStride);
+    weightPanel<T>(m, w + oc * ic * FILTER_BYTES, ic, min(mr, rows - r), mr, u + (oc * ic << 2), uStride);
   }
 }
 
 /** One panel: its floats, channel by channel and filter by filter, in fours whatever mr is. */
-function weightPanel(m: i32, w: usize, ic: i32, valid: i32, mr: i32, u: usize, uStride: usize): void {
+function weightPanel<T>(m: i32, w: usize, ic: i32, valid: i32, mr: i32, u: usize, uStride: usize): void {
   const down: usize = ic * FILTER_BYTES;
   const back: usize = FILTER_BYTES - mr * down;
   let r = 0, c = 0, next = w;
@@ -81,13 +83,13 @@ function weightPanel(m: i32, w: usize, ic: i32, valid: i32, mr: i32, u: usize, u
         next += back;
       }
     }
-    fourFilters(m, p0, p1, p2, p3, u, uStride, left);
+    fourFilters<T>(m, p0, p1, p2, p3, u, uStride, left);
     u += 16;
   }
 }
 
 /** Four filters, one to a lane; `lanes` of them are stored. */
-function fourFilters(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: usize, uStride: usize, lanes: i32): void {
+function fourFilters<T>(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: usize, uStride: usize, lanes: i32): void {
   const a0 = v128.load(p0), a1 = v128.load(p1), a2 = v128.load(p2), a3 = v128.load(p3);
   const lowA01 = low32(a0, a1), lowA23 = low32(a2, a3), highA01 = high32(a0, a1), highA23 = high32(a2, a3);
   const b0 = v128.load(p0, 16), b1 = v128.load(p1, 16), b2 = v128.load(p2, 16), b3 = v128.load(p3, 16);
@@ -98,8 +100,8 @@ function fourFilters(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: usiz
   k8 = v128.load32_lane(p3, k8, 3, 32);
   const k0 = low64(lowA01, lowA23), k1 = high64(lowA01, lowA23), k2 = low64(highA01, highA23), k3 = high64(highA01, highA23);
   const k4 = low64(lowB01, lowB23), k5 = high64(lowB01, lowB23), k6 = low64(highB01, highB23), k7 = high64(highB01, highB23);
-  if (m == 4) filter4(k0, k1, k2, k3, k4, k5, k6, k7, k8, u, uStride, lanes);
-  else filter2(k0, k1, k2, k3, k4, k5, k6, k7, k8, u, uStride, lanes);
+  if (m == 4) filter4<T>(k0, k1, k2, k3, k4, k5, k6, k7, k8, u, uStride, lanes);
+  else filter2<T>(k0, k1, k2, k3, k4, k5, k6, k7, k8, u, uStride, lanes);
 }
 
 /**
@@ -110,14 +112,14 @@ function fourFilters(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: usiz
  * vStride should not be a multiple of 1024 bytes: alpha lines are written at a time, and where they share sets of
  * the cache this took 1.7 times as long (64 channels of 56 x 56). A cache line more than the panels need is enough.
  */
-export function winogradInput(
+export function winogradInput<T>(
   m: i32, x: usize, planeBytes: usize, inH: i32, inW: i32, padTop: i32, padLeft: i32, tilesX: i32, ty0: i32, tileRows: i32,
   c0: i32, channels: i32, ic: i32, nr: i32, v: usize, vStride: usize, scratch: usize,
 ): void {
   const alpha = m + 2;
   // the zeros at both ends of a staged row are the same for all rows, so they are written once
   memory.fill(scratch + POINTS_BYTES + m * alpha * phaseBytes(tilesX), 0, stageBytes(m, tilesX));
-  writePoints(scratch);
+  writePoints<T>(scratch);
   const tiles = tileRows * tilesX;
   // chunks outside: the cache lines of V that two channels share are still near when the second one comes
   for (let r = 0; r < tileRows; r += CHUNK) {
@@ -125,8 +127,8 @@ export function winogradInput(
     const part = min(CHUNK, tileRows - r);
     let plane = x, to = v + (((t - lane) * ic + c0 * nr + lane) << 2);
     for (let c = 0; c < channels; c++) {
-      inputAlongX(m, plane, inH, inW, (ty0 + r) * m - padTop, padLeft, tilesX, part, scratch);
-      inputAlongY(m, tilesX, part, to, vStride, lane, nr, (ic - 1) * nr << 2, scratch);
+      inputAlongX<T>(m, plane, inH, inW, (ty0 + r) * m - padTop, padLeft, tilesX, part, scratch);
+      inputAlongY<T>(m, tilesX, part, to, vStride, lane, nr, (ic - 1) * nr << 2, scratch);
       plane += planeBytes;
       to += nr << 2;
     }
@@ -141,7 +143,7 @@ export function winogradInput(
 }
 
 /** The rows of the image that `tileRows` rows of tiles cover, from `row` on, into scratch. */
-function inputAlongX(
+function inputAlongX<T>(
   m: i32, plane: usize, inH: i32, inW: i32, row: i32, padLeft: i32, tilesX: i32, tileRows: i32, scratch: usize,
 ): void {
   const phase: usize = phaseBytes(tilesX), step = m * phase;
@@ -152,8 +154,8 @@ function inputAlongX(
     const to = group + (k & (m - 1)) * phase;
     if (<u32>row < <u32>inH) {
       stageRow(plane + row * inW * 4, width, padLeft, stage);
-      if (m == 4) inputRow4(stage, tilesX, to, step, scratch);
-      else inputRow2(stage, tilesX, to, step);
+      if (m == 4) inputRow4<T>(stage, tilesX, to, step, scratch);
+      else inputRow2<T>(stage, tilesX, to, step);
     } else clearRow(m, tilesX, to, step);
     if ((k & (m - 1)) == m - 1) group += tilesX << 2;
     row++;
@@ -169,14 +171,14 @@ function clearRow(m: i32, tilesX: i32, to: usize, step: usize): void {
 }
 
 /** From scratch to panels: one place j after the other, so that alpha lines are written at a time. */
-function inputAlongY(
+function inputAlongY<T>(
   m: i32, tilesX: i32, tileRows: i32, to: usize, vStride: usize, lane: i32, nr: i32, gap: usize, scratch: usize,
 ): void {
   const alpha = m + 2, phase: usize = phaseBytes(tilesX), nextRow: usize = tilesX << 2;
   let from = scratch + POINTS_BYTES;
   for (let j = 0; j < alpha; j++) {
-    if (m == 4) inputColumns4(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap, scratch);
-    else inputColumns2(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap);
+    if (m == 4) inputColumns4<T>(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap, scratch);
+    else inputColumns2<T>(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap);
     from += m * phase;
     to += vStride;
   }
@@ -196,18 +198,18 @@ function clearLanes(at: usize, step: usize, places: i32, from: i32, to: i32): vo
  * Products of one output channel to its plane y: the row at mBuf + xi * mStride holds tiles of rows ty0..ty0+tileRows in
  * order, and is read up to a multiple of four floats. Rows ty * m.. of the plane are written, clipped to outH x outW.
  */
-export function winogradOutput(
+export function winogradOutput<T>(
   m: i32, mBuf: usize, mStride: usize, y: usize, outH: i32, outW: i32, tilesX: i32, ty0: i32, tileRows: i32, scratch: usize,
 ): void {
   const alpha = m + 2, phase: usize = phaseBytes(tilesX), step = m * phase;
   const width = min(outW, tilesX * m);
-  writePoints(scratch);
+  writePoints<T>(scratch);
   for (let r = 0; r < tileRows; r += CHUNK) {
     const part = min(CHUNK, tileRows - r);
     let from = mBuf + (r * tilesX << 2), to = scratch + POINTS_BYTES;
     for (let j = 0; j < alpha; j++) {
-      if (m == 4) outputColumns4(from, alpha * mStride, part * tilesX, to, phase, scratch);
-      else outputColumns2(from, alpha * mStride, part * tilesX, to, phase);
+      if (m == 4) outputColumns4<T>(from, alpha * mStride, part * tilesX, to, phase, scratch);
+      else outputColumns2<T>(from, alpha * mStride, part * tilesX, to, phase);
       from += mStride;
       to += step;
     }
@@ -215,8 +217,8 @@ export function winogradOutput(
     let group = scratch + POINTS_BYTES, row = y + row0 * outW * 4;
     for (let k = 0; k < rows; k++) {
       const line = group + (k & (m - 1)) * phase;
-      if (m == 4) outputRow4(line, step, row, width, scratch);
-      else outputRow2(line, step, row, width);
+      if (m == 4) outputRow4<T>(line, step, row, width, scratch);
+      else outputRow2<T>(line, step, row, width);
       if ((k & (m - 1)) == m - 1) group += tilesX << 2;
       row += outW << 2;
     }

@@ -6,14 +6,26 @@ import { bytesOf, finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_A, JOB_PACKED_B,
   PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_K, PROGRAM_MR, PROGRAM_NR, PROGRAM_N_PADDED, PROGRAM_OUT_H, PROGRAM_OUT_W,
-  PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_STEP_A, PROGRAM_STEP_B, PROGRAM_TILES_X, PROGRAM_TILE_SIDE,
+  PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_STEP_A, PROGRAM_STEP_B, PROGRAM_TILES_X, PROGRAM_TILE_SIDE, PROGRAM_WORD_STEPS,
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0,
   RECORD_PACKED_A_OFFSET, RECORD_ROWS,
 } from '../gen/layout';
 
+/** Whether the 32-bit elements are words of two 16-bit integers. */
+// @ts-ignore: decorator
+@inline
+function inWords(program: usize): bool {
+  return load<i32>(program, PROGRAM_WORD_STEPS) == 2;
+}
+
 /** Filters M0, ROWS of a group. */
 export function winogradPanels(job: usize, program: usize, record: usize): void {
-  winogradWeights(
+  if (inWords(program)) panelsOf<i16>(job, program, record);
+  else panelsOf<f32>(job, program, record);
+}
+
+function panelsOf<T>(job: usize, program: usize, record: usize): void {
+  winogradWeights<T>(
     load<i32>(program, PROGRAM_TILE_SIDE), load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET), load<i32>(program, PROGRAM_K),
     load<i32>(record, RECORD_M0), load<i32>(record, RECORD_ROWS), load<i32>(program, PROGRAM_MR),
     load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET), bytesOf(program, PROGRAM_STEP_A),
@@ -22,10 +34,15 @@ export function winogradPanels(job: usize, program: usize, record: usize): void 
 
 /** Channels K0, KS of the slice N0, COLS (rows of tiles). */
 export function winogradTransform(job: usize, program: usize, record: usize, scratch: usize): void {
+  if (inWords(program)) transformOf<i16>(job, program, record, scratch);
+  else transformOf<f32>(job, program, record, scratch);
+}
+
+function transformOf<T>(job: usize, program: usize, record: usize, scratch: usize): void {
   const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W);
   const plane = <usize>(inH * inW) << 2;
   const k0 = load<i32>(record, RECORD_K0);
-  winogradInput(
+  winogradInput<T>(
     load<i32>(program, PROGRAM_TILE_SIDE), load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET) + k0 * plane, plane, inH, inW,
     load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), load<i32>(program, PROGRAM_TILES_X),
     load<i32>(record, RECORD_N0), load<i32>(record, RECORD_COLS), k0, load<i32>(record, RECORD_KS), load<i32>(program, PROGRAM_K),
@@ -35,6 +52,11 @@ export function winogradTransform(job: usize, program: usize, record: usize, scr
 
 /** Output channels M0, ROWS of the slice N0, COLS: one product for each point, then the transform back and the last pass. */
 export function winogradTile(job: usize, program: usize, record: usize, scratch: usize): void {
+  if (inWords(program)) tileOf<i32>(job, program, record, scratch);
+  else tileOf<f32>(job, program, record, scratch);
+}
+
+function tileOf<T>(job: usize, program: usize, record: usize, scratch: usize): void {
   const side = load<i32>(program, PROGRAM_TILE_SIDE), mr = load<i32>(program, PROGRAM_MR), nr = load<i32>(program, PROGRAM_NR);
   const k = load<i32>(program, PROGRAM_K), tilesX = load<i32>(program, PROGRAM_TILES_X);
   const m0 = load<i32>(record, RECORD_M0), rows = load<i32>(record, RECORD_ROWS);
@@ -62,7 +84,7 @@ export function winogradTile(job: usize, program: usize, record: usize, scratch:
   const y0 = ty0 * side, count = min(tileRows * side, outH - y0);
   for (let row = 0; row < rows; row++) {
     const to = c + row * plane;
-    winogradOutput(side, products + row * ld, stepM, to, outH, outW, tilesX, ty0, tileRows, free);
+    winogradOutput<T>(side, products + row * ld, stepM, to, outH, outW, tilesX, ty0, tileRows, free);
     finishBlock(job, program, record, to + (y0 * outW << 2), plane, m0 + row, 1, y0 * outW, count * outW, scratch);
   }
 }

@@ -45,6 +45,8 @@ export interface ConvProblem extends Window {
   /** The one algorithm to use, where the caller named one. */
   readonly algorithm: ConvAlgorithm | undefined;
   readonly exact: boolean;
+  /** Over words of integers, whose sums are exact in any order: no sum is larger (see problem/quantized.ts). */
+  readonly largestSum?: number;
 }
 
 /** What of a problem does not follow from the shapes. */
@@ -92,10 +94,18 @@ function applies(p: ConvProblem, algorithm: ConvAlgorithm): boolean {
       return p.inC === p.groups && (layout === 'nchw' || p.outC === p.inC);
     case 'winograd2':
     case 'winograd4':
-      return layout === 'nchw' && kH === 3 && kW === 3 && dense && !p.exact;
+      return layout === 'nchw' && kH === 3 && kW === 3 && dense && winogradIsTrue(p, algorithm);
     default:
       throw new Error(`unknown algorithm ${algorithm satisfies never}`);
   }
+}
+
+/** Winograd rounds; over words of integers it is exact, as long as no sum reaches a bound: what is left of 32 bits when its factors of
+ *  4 and 576 = 64 x 9 are taken out (assembly/conv/winograd_lines.ts). */
+const WINOGRAD_SUMS = { winograd2: 2 ** 29, winograd4: 2 ** 25 } as const;
+
+function winogradIsTrue({ exact, largestSum }: ConvProblem, algorithm: keyof typeof WINOGRAD_SUMS): boolean {
+  return largestSum === undefined ? !exact : largestSum < WINOGRAD_SUMS[algorithm];
 }
 
 export function convFlops(p: ConvProblem): number {

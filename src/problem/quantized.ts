@@ -23,10 +23,22 @@ export interface QmatmulProblem extends Quantized {
   readonly plain: MatmulProblem;
 }
 
+/** The largest size of a value less its zero point: 128 where that is in the middle of the type's range. */
+export type Most = 128 | 255;
+
 /** `aType` is the image's, `bType` the weights'. */
 export interface QconvProblem extends Quantized {
   readonly op: 'qconv';
   readonly plain: ConvProblem;
+  readonly aMost: Most;
+  readonly bMost: Most;
+}
+
+/** See `Most`; `zeros` are all zero points of an operand. */
+export function mostOf(type: IntegerType, zeros: ArrayLike<number>): Most {
+  const lowest = type === 'u8' ? 0 : -128;
+  const inTheMiddle = Array.from(zeros).every((zero) => Math.max(zero - lowest, lowest + 255 - zero) <= 128);
+  return inTheMiddle ? 128 : 255;
 }
 
 export type QuantizedProblem = QmatmulProblem | QconvProblem;
@@ -36,14 +48,18 @@ export function depthOf(p: QuantizedProblem): number {
   return p.op === 'qmatmul' ? p.plain.k : termsOf(p.plain);
 }
 
-/** A value less its zero point is at most 255 in size, and floats hold all integers up to 2^24: sums of so few terms are exact in
- *  f32, whatever the order. */
-export function fitsFloats(p: QuantizedProblem): boolean {
-  return depthOf(p) * 255 * 255 <= 2 ** 24;
+/** No sum is larger. */
+export function largestSum(p: QuantizedProblem): number {
+  return depthOf(p) * (p.op === 'qconv' ? p.aMost * p.bMost : 255 * 255);
 }
 
-/** Canonical key: `int8 u8xi8 i32 matmul f32 64x32x16 nn`; the f32 is the plain problem's. */
+/** Floats hold all integers up to 2^24: sums that stay below are exact in f32, whatever the order. */
+export function fitsFloats(p: QuantizedProblem): boolean {
+  return largestSum(p) <= 2 ** 24;
+}
+
+/** Canonical key: `int8 u8xi8 i32 matmul f32 64x32x16 nn`, `int8 u8xi8 i32 255x128 conv ...`; the f32 is the plain problem's. */
 export function quantizedKey(p: QuantizedProblem): string {
-  const plain = p.op === 'qmatmul' ? matmulKey(p.plain) : convKey(p.plain);
+  const plain = p.op === 'qmatmul' ? matmulKey(p.plain) : `${p.aMost}x${p.bMost} ${convKey(p.plain)}`;
   return `int8 ${p.aType}x${p.bType} ${p.output} ${plain}`;
 }

@@ -3,7 +3,7 @@ import type { Quantization } from '../../backends/reference/quantized.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { showShape } from '../../core/shape.ts';
 import { imageShape } from '../../problem/conv.ts';
-import type { IntegerOutput, QconvProblem } from '../../problem/quantized.ts';
+import { type IntegerOutput, mostOf, type QconvProblem } from '../../problem/quantized.ts';
 import { checkOptions } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import { type ConvGeometry, convFromShapes } from '../conv.ts';
@@ -54,6 +54,8 @@ function requestOf(
     bType: w.dtype,
     output,
     exact: core.exact,
+    aMost: mostOf(x.dtype, quantization.zeroA),
+    bMost: mostOf(w.dtype, quantization.zeroB),
   };
   const { batch, outC, outH, outW } = plain;
   if (bias && !(bias.shape.length === 1 && bias.shape[0] === outC))

@@ -7,12 +7,14 @@ import {
   depthOf,
   type IntegerOutput,
   type IntegerType,
+  mostOf,
   type QmatmulProblem,
   type QuantizedProblem,
 } from '../../problem/quantized.ts';
 import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import { convFromShapes } from '../conv.ts';
 import type { Core } from '../core.ts';
+import { readZeros } from './operands.ts';
 import { integerPanelFor } from './prepack.ts';
 import type { ConvIntegerSpec, MatmulIntegerSpec } from './types.ts';
 
@@ -28,7 +30,11 @@ const PRODUCT: ReadonlySet<string> = new Set([
   ...TYPES,
 ]);
 const GEOMETRY = ['stride', 'padding', 'dilation', 'groups', 'layout'];
-const CONVOLUTION: ReadonlySet<string> = new Set(['op', 'input', 'weights', ...GEOMETRY, ...TYPES]);
+const CONVOLUTION: ReadonlySet<string> = new Set([
+  ...['op', 'input', 'weights', 'xZeroPoint', 'wZeroPoint'],
+  ...GEOMETRY,
+  ...TYPES,
+]);
 const OUTPUTS: readonly IntegerOutput[] = ['i32', 'u8', 'i8', 'f32'];
 
 function readType(type: IntegerType | undefined, fallback: IntegerType, name: string): IntegerType {
@@ -78,5 +84,8 @@ function convolutionOf(core: Core, spec: ConvIntegerSpec, types: Types): Quantiz
   const { stride, padding, dilation, groups, layout } = spec;
   const geometry = { stride, padding, dilation, groups, layout };
   const plain = convFromShapes(core, input, checkShape(spec.weights, 'weights'), geometry, traits);
-  return { op: 'qconv', plain, ...types };
+  const zeroA = readZeros(spec.xZeroPoint, types.aType, 'xZeroPoint', 1, 'image');
+  const zeroB = readZeros(spec.wZeroPoint, types.bType, 'wZeroPoint', plain.outC, 'channel');
+  const most = { aMost: mostOf(types.aType, zeroA), bMost: mostOf(types.bType, zeroB) };
+  return { op: 'qconv', plain, ...types, ...most };
 }

@@ -47,6 +47,16 @@ function convolutionSum(p: ConvProblem, x: ArrayLike<number>, w: ArrayLike<numbe
   return sumAt(p, x, w, { n, oc, oy: Math.floor(pixel / outW), ox: pixel % outW });
 }
 
+/** Zero points that leave values as large as the problem says that they may be. */
+function zeroOf(p: QuantizedProblem, side: 'a' | 'b'): number {
+  const [type, most] = p.op === 'qconv' ? ([p[`${side}Type`], p[`${side}Most`]] as const) : [undefined, 255];
+  return type === 'u8' && most === 128 ? 128 : 0;
+}
+
+function lessZero(values: ArrayLike<number>, zero: number): ArrayLike<number> {
+  return zero === 0 ? values : Int16Array.from(values, (value) => value - zero);
+}
+
 function operandBytes(p: QuantizedProblem): { first: number; second: number } {
   if (p.op === 'qmatmul') {
     const { plain } = p;
@@ -71,7 +81,12 @@ export function integerTrial(
   const bias = take(p.op === 'qmatmul' ? p.plain.n : p.plain.outC, 4);
   const swapped = p.op === 'qconv' && p.plain.layout === 'nchw';
   const one = [1];
-  const quantization = { zeroA: [0], zeroB: [0], scaleA: one, scaleB: one, scaleY: 1 / SCALE, zeroY: 3 };
+  const zeroA = zeroOf(p, 'a');
+  const zeroB = zeroOf(p, 'b');
+  const quantization = {
+    ...{ zeroA: [zeroA], zeroB: [zeroB], scaleA: one, scaleB: one },
+    ...{ scaleY: 1 / SCALE, zeroY: 3 },
+  };
   const parameters = new Parameters(heap, () => quantization, { swapped });
   const quantized = parameters.place();
   keep({ dispose: () => parameters.done() });
@@ -87,7 +102,8 @@ export function integerTrial(
     if (!checked) return undefined;
     const count = resultElements(p);
     const { output } = p;
-    const [a, b] = [viewOf(heap, p.aType, x, first), viewOf(heap, p.bType, w, second)];
+    const a = lessZero(viewOf(heap, p.aType, x, first), zeroA);
+    const b = lessZero(viewOf(heap, p.bType, w, second), zeroB);
     const got = viewOf(heap, output, c, count);
     const next = randomFrom(11);
     for (let i = 0; i < SPOT_CHECKS; i++) {

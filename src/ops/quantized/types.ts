@@ -98,6 +98,9 @@ export interface ConvIntegerSpec extends Geometry {
   readonly op: 'convInteger';
   readonly input: readonly number[];
   readonly weights: readonly number[];
+  /** Default 0. Where both are in the middle of their types' ranges, sums are smaller and more algorithms exact. */
+  readonly xZeroPoint?: number;
+  readonly wZeroPoint?: Values;
   readonly aType?: 'u8' | 'i8';
   readonly bType?: 'u8' | 'i8';
   readonly output?: 'i32' | 'u8' | 'i8' | 'f32';

@@ -3,9 +3,14 @@ import type { Kernel } from '../../kernels/kernel.ts';
 import { readsBytes, stepsPerWord } from '../../kernels/quantized.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
-import type { QconvProblem, QmatmulProblem, QuantizedProblem } from '../../problem/quantized.ts';
+import {
+  largestSum,
+  type QconvProblem,
+  type QmatmulProblem,
+  type QuantizedProblem,
+} from '../../problem/quantized.ts';
 
-/** What happens to the sums is not the plain kernels' business; `exact` keeps ways that round (Winograd) away from integers. */
+/** What happens to the sums is not the plain kernels' business; `exact` keeps ways that round (Winograd in floats) away from integers. */
 const BARE = { activation: 'none', exact: true } as const;
 
 function productOf(p: QmatmulProblem, steps: number): MatmulProblem {
@@ -27,6 +32,8 @@ function convolutionOf(p: QconvProblem, steps: number): ConvProblem {
     padBottom: 0,
     padLeft: 0,
     padRight: 0,
+    // sums of words wrap around, those of floats must not round
+    ...(steps === 2 ? { largestSum: largestSum(p) } : {}),
   };
 }
 

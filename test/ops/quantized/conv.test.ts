@@ -76,7 +76,7 @@ async function faultOf(rt: Runtime, random: Random): Promise<string | undefined>
   const problem: QconvProblem = {
     op: 'qconv',
     plain: convProblem({ batch, inC, outC }, window, { groups, layout }),
-    ...{ aType, bType, output, exact: false },
+    ...{ aType, bType, output, exact: false, aMost: 255, bMost: 255 },
   };
   const scales = requantised ? { scaleA: [0.02], scaleB, scaleY, zeroY } : NO_SCALES;
   const wanted = exactAnswer(problem, { a: x, b: w, zeroA, zeroB, bias, ...scales }, result.size);
