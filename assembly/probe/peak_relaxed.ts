@@ -1,6 +1,11 @@
 /** The multiply-add ceiling of relaxed SIMD: ten independent fused sums. One turn: 20 multiply-adds of 4 lanes. */
 import { sumLanes } from '../gemm/lanes';
 
+/** One 8-bit dot product: sixteen bytes at a and b to four sums. What it does with a byte of b beyond 127 is the engine's own. */
+export function probe_dot(a: usize, b: usize, to: usize): void {
+  v128.store(to, i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(a), v128.load(b), i32x4.splat(0)));
+}
+
 export function probe_peak_relaxed(turns: i32, at: usize): f32 {
   let s0 = v128.load(at), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0;
   const x = v128.load(at, 16);

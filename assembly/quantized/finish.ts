@@ -11,6 +11,7 @@ import {
   QUANTIZED_BIAS, QUANTIZED_BIAS_BY_ROW, QUANTIZED_COL_SCALE, QUANTIZED_COL_SCALE_STEP, QUANTIZED_OUT_SCALE, QUANTIZED_OUT_ZERO,
   QUANTIZED_ROW_SCALE, QUANTIZED_ROW_SCALE_STEP,
 } from '../gen/layout';
+import { correct } from './bytes';
 
 /** 1.5 * 2^23: added to a float of less than 2^22, it leaves the integer nearest to that (half to even) in the low bits. */
 const ROUNDER: f32 = 12582912;
@@ -166,6 +167,7 @@ export function finishIntegersTo(
   job: usize, program: usize, c: usize, ldc: usize, out: usize, ldOut: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize,
 ): bool {
   const floats = load<i32>(program, PROGRAM_WORD_STEPS) == 1;
+  if (load<i32>(program, PROGRAM_WORD_STEPS) == 4) correct(job, program, c, ldc, row0, rows, col0, cols);
   switch (load<i32>(program, PROGRAM_OUT_KIND)) {
     case OUT_KIND_U8: finish(OUT_KIND_U8, job, c, ldc, out, ldOut, row0, rows, col0, cols, scratch, floats); return false;
     case OUT_KIND_I8: finish(OUT_KIND_I8, job, c, ldc, out, ldOut, row0, rows, col0, cols, scratch, floats); return false;

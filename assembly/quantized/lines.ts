@@ -18,7 +18,7 @@ function extendHigh(v: v128, signed: bool): v128 {
 
 // @ts-ignore: decorator
 @inline
-function byteAt(at: usize, signed: bool): i32 {
+export function byteAt(at: usize, signed: bool): i32 {
   return signed ? <i32>load<i8>(at) : <i32>load<u8>(at);
 }
 

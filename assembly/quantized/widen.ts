@@ -6,6 +6,7 @@ import {
   QUANTIZED_ZERO_A, QUANTIZED_ZERO_A_STEP, QUANTIZED_ZERO_B, QUANTIZED_ZERO_B_STEP,
   RECORD_COLS, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0, RECORD_ROWS,
 } from '../gen/layout';
+import { signedRows } from './bytes';
 import { columnFloats, columnPairs, rowFloats, rowPairs } from './lines';
 
 /** Elements that `depth` steps of k take. */
@@ -38,6 +39,10 @@ function linesTo(pairs: bool, from: usize, pitch: usize, valid: i32, count: i32,
 
 /** Rows M0, ROWS of an operand whose rows run along k; zero points by row, or (B) by row within a matrix. */
 export function widenRows(job: usize, program: usize, record: usize, ofB: bool): void {
+  if (load<i32>(program, PROGRAM_WORD_STEPS) == 4) {
+    signedRows(job, program, record);
+    return;
+  }
   const quantized = load<usize>(job, JOB_QUANTIZED);
   const depth = load<i32>(program, PROGRAM_DEPTH), pairs = inPairs(program);
   const signed = load<i32>(program + (ofB ? PROGRAM_SIGNED_B : PROGRAM_SIGNED_A)) != 0;

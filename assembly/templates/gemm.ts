@@ -16,6 +16,7 @@ const SIGNATURE =
 
 /** acc + a * b in the form that the kernel's type and feature allow. */
 function multiplyAdd({ feature, dtype }: Kernel, acc: string, a: string, b: string): string {
+  if (dtype === 'i8') return `i32x4.relaxed_dot_i8x16_i7x16_add_s(${a}, ${b}, ${acc})`;
   if (dtype === 'i16') return `i32x4.add(${acc}, i32x4.dot_i16x8_s(${a}, ${b}))`;
   return feature === 'relaxed'
     ? `f32x4.relaxed_madd(${a}, ${b}, ${acc})`
@@ -61,7 +62,7 @@ function closeBlock(kernel: Kernel): string {
     const vectors = range(kernel.nr / 4);
     if (kernel.form === 'sum') {
       for (const j of vectors) lines.push(`  const o${i}_${j} = v128.load(from, ${16 * j});`);
-      for (const j of vectors) lines.push(`  c${i}_${j} = ${kernel.dtype === 'i16' ? 'i32x4' : 'f32x4'}.add(o${i}_${j}, c${i}_${j});`);
+      for (const j of vectors) lines.push(`  c${i}_${j} = ${kernel.dtype ? 'i32x4' : 'f32x4'}.add(o${i}_${j}, c${i}_${j});`);
       lines.push('  from += ldcin;');
     }
     for (const j of vectors) lines.push(`  v128.store(to, c${i}_${j}, ${16 * j});`);

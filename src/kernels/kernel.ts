@@ -25,8 +25,9 @@ export interface Kernel {
   readonly name: string;
   readonly family: KernelFamily;
   readonly feature: KernelFeature;
-  /** What the 32-bit elements of the operands hold: a float, or two 16-bit integers (sums are then i32). Default `f32`. */
-  readonly dtype?: 'f32' | 'i16';
+  /** What the 32-bit elements of the operands hold: a float, or two 16-bit or four 8-bit integers (sums are then i32). Default
+   *  `f32`. */
+  readonly dtype?: 'f32' | 'i16' | 'i8';
   readonly form: KernelForm;
   readonly mr: number;
   readonly nr: number;

@@ -92,6 +92,7 @@ function fitsTaps({ taps, lanes }: Kernel, p: ConvProblem): boolean {
 /** Sums of integers have the same bits in any order, so every kernel is as good as the deterministic ones. */
 function servesIntegers(kernel: Kernel, p: QuantizedProblem): boolean {
   if (kernel.dtype === undefined && !fitsFloats(p)) return false;
+  if (kernel.dtype === 'i8') return p.op === 'qmatmul' && p.bytePanels && servesMatmul(kernel, p.plain);
   if (p.op === 'qmatmul')
     return servesMatmul(kernel, p.plain) && !(p.plain.prepackedB && kernel.dtype === undefined);
   const exact = { ...p.plain, exact: true };

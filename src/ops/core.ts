@@ -3,6 +3,7 @@
 import type { Address, Owner } from '../backends/types.ts';
 import type { WasmBackend } from '../backends/wasm/backend.ts';
 import { checkKernel } from '../backends/wasm/check.ts';
+import { type DotRange, dotRange } from '../backends/wasm/dot.ts';
 import type { Host } from '../backends/wasm/host.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
@@ -49,6 +50,7 @@ export class Core {
   readonly #checked = new Set<string>();
   /** Plans whose kernels have all passed. */
   readonly #trusted = new WeakSet<Planned>();
+  #dotRange: { readonly found: DotRange | undefined } | undefined;
   readonly #quarantined = new Map<string, string>();
   readonly #leaks: FinalizationRegistry<{ block: Watched; shape: Shape }>;
   readonly #tuning = new Map<string, Promise<unknown>>();
@@ -127,6 +129,12 @@ export class Core {
       if (!planned || this.#trusted.has(planned)) return planned;
       if (kernelsUsed(planned.plan.kernel).every((name) => this.trust(name))) this.#trusted.add(planned);
     }
+  }
+
+  /** What the engine's 8-bit dot product can do; found at the first question. */
+  get dotRange(): DotRange | undefined {
+    this.#dotRange ??= { found: dotRange(this.backend) };
+    return this.#dotRange.found;
   }
 
   /** Checks a kernel at its first use; one that fails is named, put aside, and planned around. */

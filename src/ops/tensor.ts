@@ -145,11 +145,17 @@ export class Panels implements Held {
   readonly panel: { readonly nr: number; readonly kc: number };
   readonly block: Block;
 
-  constructor(heap: Heap, shape: readonly [number, number], panel: { nr: number; kc: number }) {
+  /** `more` elements follow the panels. */
+  constructor(
+    heap: Heap,
+    shape: readonly [number, number],
+    panel: { readonly nr: number; readonly kc: number },
+    more = 0,
+  ) {
     this.shape = shape;
     this.panel = panel;
     const [k, n] = shape;
-    this.block = new Block(heap, 4 * k * Math.ceil(n / panel.nr) * panel.nr, 'prepacked');
+    this.block = new Block(heap, 4 * (k * Math.ceil(n / panel.nr) * panel.nr + more), 'prepacked');
     heap.watch(this, this.block, shape);
   }
 

@@ -18,7 +18,7 @@ import type { Plan } from './plan.ts';
  * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
  * - `pool`: output rows of some channels.
  * - `integerVector`: as `vector`, with the matrix as 8-bit integers in place. `integerDepthwise`: as `depthwise`, with such an image.
- * - `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
+ * - `packBytes`: 8-bit columns of B into panels of bytes. `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
  * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
  *   filters of a 1x1 convolution (NHWC).
  */
@@ -42,6 +42,7 @@ export type StepOp =
   | 'tapFilters'
   | 'integerVector'
   | 'integerDepthwise'
+  | 'packBytes'
   | 'widenRowsA'
   | 'widenRowsB'
   | 'widenColumns'
@@ -139,6 +140,9 @@ export const CONSTANT_FIELDS = [
   'rawChannels',
   'rawRows', // rows of a padded plane, or of one matrix of B; elements of a padded row
   'rawPitch',
+  'rowSums', // words of four bytes: where A's sums begin, from A on, and B's corrections, from its panels on
+  'columnSums',
+  'byteShift', // what is added to bytes of B in their panels
 ] as const;
 
 export type Constants = Readonly<Record<(typeof CONSTANT_FIELDS)[number], number>>;

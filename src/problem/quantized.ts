@@ -21,6 +21,8 @@ export interface QmatmulProblem extends Quantized {
   readonly op: 'qmatmul';
   /** Extents in elements; `prepackedB` and `panel`: words of 16-bit pairs, kc counted in words. */
   readonly plain: MatmulProblem;
+  /** The prepacked operand has panels of bytes, too: every eighth bit is free, or this engine does without. */
+  readonly bytePanels: boolean;
 }
 
 /** The largest size of a value less its zero point: 128 where that is in the middle of the type's range. */
@@ -60,6 +62,9 @@ export function fitsFloats(p: QuantizedProblem): boolean {
 
 /** Canonical key: `int8 u8xi8 i32 matmul f32 64x32x16 nn`, `int8 u8xi8 i32 255x128 conv ...`; the f32 is the plain problem's. */
 export function quantizedKey(p: QuantizedProblem): string {
-  const plain = p.op === 'qmatmul' ? matmulKey(p.plain) : `${p.aMost}x${p.bMost} ${convKey(p.plain)}`;
+  const plain =
+    p.op === 'qmatmul'
+      ? `${p.bytePanels ? 'bytes ' : ''}${matmulKey(p.plain)}`
+      : `${p.aMost}x${p.bMost} ${convKey(p.plain)}`;
   return `int8 ${p.aType}x${p.bType} ${p.output} ${plain}`;
 }

@@ -1,4 +1,4 @@
-/** Kernels on words of 16-bit pairs: each passes its check on this engine, and a broken one does not. */
+/** Kernels on words of integers: each passes its check on this engine, and a broken one does not. */
 import test from 'tape';
 import { WasmBackend } from '../../src/backends/wasm/backend.ts';
 import { checkKernel } from '../../src/backends/wasm/check.ts';
@@ -24,7 +24,9 @@ function makeBackend(bytes?: Uint8Array<ArrayBuffer>): WasmBackend {
 
 test(seeded('integer kernels: each passes its check, to the last bit'), async (t) => {
   const backend = makeBackend();
-  const faults = QUANTIZED_KERNELS.map(({ name }) => [name, checkKernel(backend, name)] as const);
+  // 8-bit rows are in the module with relaxed SIMD only
+  const present = QUANTIZED_KERNELS.filter(({ name, dtype }) => dtype === 'i16' || backend.kernels.has(name));
+  const faults = present.map(({ name }) => [name, checkKernel(backend, name)] as const);
   t.deepEqual(
     faults.filter(([, fault]) => fault !== undefined),
     [],

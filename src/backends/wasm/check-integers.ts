@@ -1,4 +1,4 @@
-/** The self-check of kernels on words of two 16-bit integers: exact against integers, also with the largest that can occur. */
+/** The self-check of kernels on words of two or four integers: exact against integers, also with the largest that can occur. */
 import { randomFrom } from '../../core/random.ts';
 import type { Kernel } from '../../kernels/table.ts';
 import type { WasmBackend } from './backend.ts';
@@ -10,8 +10,18 @@ const K_VALUES = [1, 2, 3, 4, 5, 8, 9, 37];
 const GUARD = 0x5a5a5a5a;
 const GUARDS = 8;
 const ELEMENTS = 4096;
-/** A value less its zero point is in this range. */
+/** A value of a word of two: a byte less its zero point. */
 const LIMIT = 255;
+
+/** How many integers an operand's word holds, and between what they lie. Bytes of B are what every 8-bit dot product can do. */
+interface Reading {
+  readonly perWord: 2 | 4;
+  readonly a: readonly [low: number, high: number];
+  readonly b: readonly [low: number, high: number];
+}
+
+const PAIRS: Reading = { perWord: 2, a: [-LIMIT, LIMIT], b: [-LIMIT, LIMIT] };
+const BYTES: Reading = { perWord: 4, a: [-128, 127], b: [0, 127] };
 
 interface Buffers {
   readonly a: number;
@@ -19,12 +29,16 @@ interface Buffers {
   readonly c: number;
 }
 
-/** Fills words with values of all sizes, or only with those at the ends of the range. */
-function fill(words: Int32Array, extreme: boolean, seed: number): void {
+/** Fills integers with values of all sizes, or only with those at the ends of the range. */
+function fill(
+  integers: Int16Array | Int8Array,
+  [low, high]: readonly [number, number],
+  extreme: boolean,
+  seed: number,
+): void {
   const next = randomFrom(seed);
-  const halves = new Int16Array(words.buffer, words.byteOffset, 2 * words.length);
-  for (let i = 0; i < halves.length; i++)
-    halves[i] = extreme ? (next() < 0.5 ? -LIMIT : LIMIT) : Math.floor(next() * (2 * LIMIT + 1)) - LIMIT;
+  for (let i = 0; i < integers.length; i++)
+    integers[i] = extreme ? (next() < 0.5 ? low : high) : low + Math.floor(next() * (high - low + 1));
 }
 
 function faultAt(
@@ -38,8 +52,8 @@ function faultAt(
   const direct = kernel.family === 'direct';
   const [lda, ldb, ldc] = [k + 3, direct ? nr + 5 : nr, nr + GUARDS];
   const { buffer } = backend.floats();
-  const a = new Int16Array(buffer, buffers.a, 2 * ELEMENTS);
-  const b = new Int16Array(buffer, buffers.b, 2 * ELEMENTS);
+  const { perWord } = readingOf(kernel);
+  const [a, b] = [integersAt(kernel, buffer, buffers.a), integersAt(kernel, buffer, buffers.b)];
   const c = new Int32Array(buffer, buffers.c, mr * ldc);
   c.fill(GUARD);
   if (accumulate) for (let i = 0; i < mr; i++) c.fill(7, i * ldc, i * ldc + nr);
@@ -55,9 +69,9 @@ function faultAt(
       }
       let sum = accumulate ? 7 : 0;
       for (let p = 0; p < k; p++) {
-        const left = 2 * (direct ? i * lda + p : p * mr + i);
-        const right = 2 * (p * ldb + j);
-        sum += a[left]! * b[right]! + a[left + 1]! * b[right + 1]!;
+        const left = perWord * (direct ? i * lda + p : p * mr + i);
+        const right = perWord * (p * ldb + j);
+        for (let t = 0; t < perWord; t++) sum += a[left + t]! * b[right + t]!;
       }
       if (got !== sum) return `k=${k}: element [${i}, ${j}] is ${got}, not ${sum}`;
     }
@@ -102,7 +116,7 @@ function checkVector(backend: WasmBackend, kernel: Kernel): string | undefined {
   try {
     for (const extreme of [false, true]) {
       const { buffer } = backend.floats();
-      fill(new Int32Array(buffer, buffers.a, ELEMENTS), extreme, 1);
+      fill(new Int16Array(buffer, buffers.a, 2 * ELEMENTS), PAIRS.a, extreme, 1);
       const next = randomFrom(3);
       const bytes = new Uint8Array(buffer, buffers.b, 4 * ELEMENTS);
       for (let i = 0; i < bytes.length; i++) bytes[i] = extreme ? (next() < 0.5 ? 0 : 255) : 256 * next();
@@ -123,6 +137,16 @@ function checkVector(backend: WasmBackend, kernel: Kernel): string | undefined {
   }
 }
 
+function readingOf({ dtype }: Kernel): Reading {
+  return dtype === 'i8' ? BYTES : PAIRS;
+}
+
+function integersAt({ dtype }: Kernel, buffer: ArrayBufferLike, at: number): Int16Array | Int8Array {
+  return dtype === 'i8'
+    ? new Int8Array(buffer, at, BYTES.perWord * ELEMENTS)
+    : new Int16Array(buffer, at, PAIRS.perWord * ELEMENTS);
+}
+
 /** Why a kernel may not be used, or undefined. */
 export function checkIntegers(backend: WasmBackend, kernel: Kernel): string | undefined {
   if (kernel.family === 'axpy' || kernel.family === 'dot') return checkVector(backend, kernel);
@@ -134,8 +158,9 @@ export function checkIntegers(backend: WasmBackend, kernel: Kernel): string | un
   try {
     for (const extreme of [false, true]) {
       const { buffer } = backend.floats();
-      fill(new Int32Array(buffer, a, ELEMENTS), extreme, 1);
-      fill(new Int32Array(buffer, b, ELEMENTS), extreme, 2);
+      const reading = readingOf(kernel);
+      fill(integersAt(kernel, buffer, a), reading.a, extreme, 1);
+      fill(integersAt(kernel, buffer, b), reading.b, extreme, 2);
       for (const k of K_VALUES) {
         const buffers = { a, b, c };
         const fault =

@@ -136,7 +136,7 @@ export function checkKernel(backend: WasmBackend, name: string): string | undefi
   if (!kernel) return 'not in the kernel table';
   if (!backend.kernels.has(name)) return 'not in the loaded module';
   if (kernel.family === 'depthwise') return checkDepthwise(backend, kernel);
-  if (kernel.dtype === 'i16') return checkIntegers(backend, kernel);
+  if (kernel.dtype !== undefined) return checkIntegers(backend, kernel);
   const elements = 4096;
   const buffers = {
     a: backend.allocate(4 * elements, 'scratch'),

@@ -94,6 +94,7 @@ export const OP = {
   pool: 14,
   integerVector: 31,
   integerDepthwise: 32,
+  packBytes: 33,
   widenRowsA: 24,
   widenRowsB: 25,
   widenColumns: 26,

@@ -17,6 +17,7 @@ export interface KernelExports {
   float_range(from: number, count: number, to: number): void;
   quantize_floats(from: number, count: number, scale: number, zero: number, to: number): void;
   probe_peak_simd(turns: number, at: number): number;
+  probe_dot?(a: number, b: number, to: number): void;
   probe_peak_relaxed?(turns: number, at: number): number;
   probe_read(from: number, bytes: number): number;
 }

@@ -127,6 +127,7 @@ function requestOf(
     bType: right.dtype,
     output,
     exact: core.exact,
+    bytePanels: panels?.hasBytes === true && plain.batch === 1,
   };
   const parameters = new Parameters(core.heap, quantization, { swapped: false });
   const result = readOut(core.heap, out, shape, inputs, output);

@@ -1,17 +1,24 @@
-/** Panels of 16-bit words made once for a right operand of 8-bit integers. */
+/** Panels made once for a right operand of 8-bit integers: of 16-bit pairs, and of bytes where the 8-bit dot product takes them. */
 import type { Address } from '../../backends/types.ts';
+import { shiftFor } from '../../backends/wasm/dot.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { roundUp } from '../../core/math.ts';
 import { applicableKernels } from '../../kernels/select.ts';
 import { findKernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
+import type { Program } from '../../plan/program.ts';
 import { matmulFromShapes } from '../../problem/matmul.ts';
 import type { IntegerType, QmatmulProblem } from '../../problem/quantized.ts';
 import { NO_OPERANDS } from '../../schedule/execute.ts';
-import { lowerPackIntegers } from '../../schedule/lower/quantized.ts';
+import {
+  bytePanelElements,
+  lowerPackBytes,
+  lowerPackIntegers,
+  pairPanelElements,
+} from '../../schedule/lower/quantized.ts';
 import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import type { Core } from '../core.ts';
-import { type Heap, type Held, Panels } from '../tensor.ts';
+import { type Heap, type Held, Panels, viewOf } from '../tensor.ts';
 import { Parameters, readBytes, readZeros } from './operands.ts';
 import type { ByteTensorLike, PrepackedInteger, Values } from './types.ts';
 
@@ -21,10 +28,14 @@ const PANEL_KC = 256;
 const PANEL_NR = 16;
 const MANY_ROWS = 24;
 
+type Panel = { readonly nr: number; readonly kc: number };
+
 export class IntegerPanels implements PrepackedInteger, Held {
   readonly shape: readonly [number, number];
   readonly dtype: IntegerType;
   readonly zeros: readonly number[];
+  /** Panels of bytes follow those of 16-bit pairs. */
+  readonly hasBytes: boolean;
   readonly #panels: Panels;
 
   constructor(
@@ -32,7 +43,9 @@ export class IntegerPanels implements PrepackedInteger, Held {
     shape: readonly [number, number],
     dtype: IntegerType,
     zeros: readonly number[],
+    hasBytes: boolean,
   ) {
+    this.hasBytes = hasBytes;
     this.#panels = panels;
     this.shape = shape;
     this.dtype = dtype;
@@ -43,7 +56,7 @@ export class IntegerPanels implements PrepackedInteger, Held {
     return this.#panels.block.heap;
   }
 
-  get panel(): { readonly nr: number; readonly kc: number } {
+  get panel(): Panel {
     return this.#panels.panel;
   }
 
@@ -102,11 +115,7 @@ function widthFor(core: Core, problem: QmatmulProblem, m: number): number {
 }
 
 /** The panels of a right operand that is packed once: a width for the usual number of rows, blocks of words of equal length. */
-export function integerPanelFor(
-  core: Core,
-  problem: QmatmulProblem,
-  m: number,
-): { readonly nr: number; readonly kc: number } {
+export function integerPanelFor(core: Core, problem: QmatmulProblem, m: number): Panel {
   const { k, n } = problem.plain;
   const words = Math.ceil(k / 2);
   const nr = k === 0 || n === 0 ? PANEL_NR : widthFor(core, problem, m);
@@ -145,50 +154,89 @@ export function prepackInteger(
     bType: operand.dtype,
     output: 'i32',
     exact: core.exact,
+    bytePanels: false,
   };
-  const panels = new Panels(core.heap, [Math.ceil(k / 2), n], integerPanelFor(core, problem, m));
+  return withPlaced([operand], ([raw]) => {
+    const panel = integerPanelFor(core, problem, m);
+    const shift = byteShift(core, viewOf(core.heap, operand.dtype, raw!, k * n));
+    const bytes = shift === undefined ? undefined : planFor(core, problem, panel, 'i8');
+    const more = bytes ? bytePanelElements(k, n, panel.nr) : 0;
+    const panels = new Panels(core.heap, [Math.ceil(k / 2), n], panel, more);
+    try {
+      if (k * n > 0) {
+        const pairs = planFor(core, problem, panel, 'i16');
+        if (!pairs) throw untrustedPanels(panel.nr);
+        const { address } = panels.block;
+        fill(core, lowerPackIntegers(problem, pairs), raw!, address, zeros);
+        const behind = address + 4 * pairPanelElements(k, n, panel.nr);
+        if (bytes) fill(core, lowerPackBytes(withBytes(problem, panel), bytes, shift!), raw!, behind, zeros);
+      }
+      return new IntegerPanels(panels, [k, n], operand.dtype, zeros, bytes !== undefined);
+    } catch (error) {
+      panels.dispose();
+      throw error;
+    }
+  });
+}
+
+function withPlaced<T>(operands: readonly Held[], use: (addresses: readonly Address[]) => T): T {
+  const held: Held[] = [];
   try {
-    if (k > 0 && n > 0) fill(core, problem, panels, operand, zeros);
-    return new IntegerPanels(panels, [k, n], operand.dtype, zeros);
-  } catch (error) {
-    panels.dispose();
-    throw error;
+    const addresses = operands.map((operand) => {
+      const address = operand.place();
+      held.push(operand);
+      return address;
+    });
+    return use(addresses);
+  } finally {
+    for (const operand of held) operand.done();
   }
 }
 
-function fill(
-  core: Core,
-  problem: QmatmulProblem,
-  panels: Panels,
-  operand: Held,
-  zeros: readonly number[],
-): void {
-  const { nr, kc } = panels.panel;
-  const kernel = applicableKernels(problem, core.filter).find(
-    ({ dtype, family, nr: width }) => dtype === 'i16' && family === 'packed' && width === nr,
+/** What bytes gain in their panels, or undefined where this engine's 8-bit dot product cannot take them all. */
+function byteShift(core: Core, bytes: ArrayLike<number>): number | undefined {
+  const range = core.dotRange;
+  if (range === undefined || bytes.length === 0) return undefined;
+  let [low, high] = [bytes[0]!, bytes[0]!];
+  for (let i = 1; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte < low) low = byte;
+    else if (byte > high) high = byte;
+  }
+  return shiftFor(range, low, high);
+}
+
+/** The problem as its calls will see it: a prepacked operand with both kinds of panels. */
+function withBytes(problem: QmatmulProblem, panel: Panel): QmatmulProblem {
+  return { ...problem, bytePanels: true, plain: { ...problem.plain, prepackedB: true, panel } };
+}
+
+/** A plan whose kernel reads panels of this width and kind, or undefined where none may be trusted. */
+function planFor(core: Core, problem: QmatmulProblem, panel: Panel, kind: 'i16' | 'i8'): Plan | undefined {
+  const { nr, kc } = panel;
+  const kernel = applicableKernels(withBytes(problem, panel), core.filter).find(
+    ({ dtype, family, nr: width }) => dtype === kind && family === 'packed' && width === nr,
   );
-  if (!kernel)
-    throw new TesseraeError(
-      'E_KERNEL',
-      `no kernel for panels ${nr} wide may be trusted`,
-      { nr },
-      'Pass b as a tensor.',
-    );
+  if (!kernel) return undefined;
+  const fixed = { backend: 'wasm', algorithm: 'gemm', packing: 'ab', order: 'mn' } as const;
+  const words = kind === 'i8' ? kc / 2 : kc;
+  return { ...fixed, kernel: kernel.name, mc: kernel.mr, kc: words, nc: nr, threads: 1 };
+}
+
+function untrustedPanels(nr: number): TesseraeError {
+  return new TesseraeError(
+    'E_KERNEL',
+    `no kernel for panels ${nr} wide may be trusted`,
+    { nr },
+    'Pass b as a tensor.',
+  );
+}
+
+function fill(core: Core, program: Program, raw: Address, packedB: Address, zeros: readonly number[]): void {
   const one = [1];
   const quantization = () => ({ zeroA: [0], zeroB: zeros, scaleA: one, scaleB: one, scaleY: 1, zeroY: 0 });
   const parameters = new Parameters(core.heap, quantization, { swapped: false });
-  const fixed = { backend: 'wasm', algorithm: 'gemm', packing: 'ab', order: 'mn' } as const;
-  const plan: Plan = { ...fixed, kernel: kernel.name, mc: kernel.mr, kc, nc: nr, threads: 1 };
-  const held: Held[] = [];
-  const place = (one: Held) => {
-    const address = one.place();
-    held.push(one);
-    return address;
-  };
-  try {
-    const operands = { ...NO_OPERANDS, b: place(operand), quantized: place(parameters) };
-    core.executor.runOnce(lowerPackIntegers(problem, plan), { ...operands, packedB: panels.block.address });
-  } finally {
-    for (const one of held) one.done();
-  }
+  withPlaced([parameters], ([quantized]) => {
+    core.executor.runOnce(program, { ...NO_OPERANDS, b: raw, packedB, quantized });
+  });
 }

@@ -6,9 +6,11 @@ import {
 } from '../../backends/reference/quantized.ts';
 import { QUANTIZED, QUANTIZED_BYTES } from '../../backends/wasm/layout.ts';
 import type { Shape } from '../../core/shape.ts';
+import { findKernel } from '../../kernels/table.ts';
 import { resultElements } from '../../problem/problem.ts';
 import { depthOf, type QuantizedProblem } from '../../problem/quantized.ts';
 import type { Execution, Operands } from '../../schedule/execute.ts';
+import { pairPanelElements } from '../../schedule/lower/quantized.ts';
 import { type Request, untrusted } from '../call.ts';
 import type { Core } from '../core.ts';
 import { type DenseTensor, type Held, viewOf } from '../tensor.ts';
@@ -68,7 +70,7 @@ export class IntegerRequest implements Request {
     return resultElements(this.problem) === 0 || depthOf(this.problem) === 0;
   }
 
-  operands(_core: Core, _planned: Execution | undefined, at: readonly number[], result: number): Operands {
+  operands(_core: Core, planned: Execution | undefined, at: readonly number[], result: number): Operands {
     const [first, second, quantized, bias, slope, panels] = at as readonly [
       number,
       number,
@@ -80,8 +82,16 @@ export class IntegerRequest implements Request {
     const p = this.problem;
     const swapped = p.op === 'qconv' && p.plain.layout === 'nchw';
     const [a, b] = swapped ? [second, first] : [first, second];
-    const packedB = panels === 0 ? undefined : panels;
+    const packedB = panels === 0 ? undefined : panels + this.#panelsOffset(planned);
     return { a, b, c: result, bias, slope, packedB, quantized, alpha: 1, beta: 0, ...this.#scalars };
+  }
+
+  /** Panels of bytes stand behind those of 16-bit pairs. */
+  #panelsOffset(planned: Execution | undefined): number {
+    const p = this.problem;
+    const bytes = planned && findKernel(planned.plan.kernel)?.dtype === 'i8';
+    if (!bytes || p.op !== 'qmatmul' || !p.plain.panel) return 0;
+    return 4 * pairPanelElements(p.plain.k, p.plain.n, p.plain.panel.nr);
   }
 
   /** Without anything to sum, what becomes of zeros is still to be found: the oracle is exact and there is little to do. */

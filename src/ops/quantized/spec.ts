@@ -15,7 +15,7 @@ import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import { convFromShapes } from '../conv.ts';
 import type { Core } from '../core.ts';
 import { readZeros } from './operands.ts';
-import { integerPanelFor } from './prepack.ts';
+import { type IntegerPanels, integerPanelFor, readIntegerPanels } from './prepack.ts';
 import type { ConvIntegerSpec, MatmulIntegerSpec } from './types.ts';
 
 const TYPES = ['aType', 'bType', 'output'];
@@ -70,12 +70,28 @@ function productOf(core: Core, spec: MatmulIntegerSpec, types: Types): Quantized
   const transposeB = checkFlag(spec.transposeB, 'transposeB');
   const extents = { batch, m, k, n };
   const plain = matmulProblem(extents, { transposeB, exact: core.exact });
-  const problem: QmatmulProblem = { op: 'qmatmul', plain, ...types };
-  if (!checkFlag(spec.prepacked, 'prepacked')) return problem;
+  const problem: QmatmulProblem = { op: 'qmatmul', plain, bytePanels: false, ...types };
+  const panels = readIntegerPanels(core.heap, spec.prepacked);
+  if (panels) return withPanels(problem, panels, extents);
+  if (!checkFlag(spec.prepacked as boolean | undefined, 'prepacked')) return problem;
   // panels are the same however b was stored and whatever the rows are
   const lone: QmatmulProblem = { ...problem, plain: { ...plain, batch: 1, m: 1, transposeB: false } };
   const panel = integerPanelFor(core, lone, m);
-  return { ...problem, plain: matmulProblem(extents, { panel, exact: core.exact }) };
+  // of weights that are not here the worst is expected
+  const bytePanels = batch === 1 && (core.dotRange === 'unsigned' || core.dotRange === 'signed');
+  return { ...problem, bytePanels, plain: matmulProblem(extents, { panel, exact: core.exact }) };
+}
+
+function withPanels(
+  problem: QmatmulProblem,
+  { shape, panel, hasBytes, dtype }: IntegerPanels,
+  extents: { readonly batch: number; readonly m: number; readonly n: number; readonly k: number },
+): QmatmulProblem {
+  const { k, n, batch } = extents;
+  if (shape[0] !== k || shape[1] !== n || dtype !== problem.bType)
+    throw badArgument('prepacked', shape, `It is ${dtype}, [${shape}], not ${problem.bType}, [${k}, ${n}].`);
+  const plain = matmulProblem(extents, { panel, exact: problem.exact });
+  return { ...problem, bytePanels: hasBytes && batch === 1, plain };
 }
 
 function convolutionOf(core: Core, spec: ConvIntegerSpec, types: Types): QuantizedProblem {

@@ -61,7 +61,8 @@ function operandBytes(p: QuantizedProblem): { first: number; second: number } {
   if (p.op === 'qmatmul') {
     const { plain } = p;
     // random panels: their time does not depend on their values
-    const panels = plain.panel ? 2 * roundUp(plain.k, 2) * roundUp(plain.n, plain.panel.nr) : 0;
+    // and those of bytes are smaller, but for what they have of each column
+    const panels = plain.panel ? (2 * roundUp(plain.k, 2) + 16) * roundUp(plain.n, plain.panel.nr) : 0;
     return { first: operandElements(plain, 'a'), second: plain.panel ? panels : operandElements(plain, 'b') };
   }
   const { batch, inC, inH, inW, outC, groups, kH, kW } = p.plain;

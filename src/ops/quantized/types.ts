@@ -85,8 +85,8 @@ export interface MatmulIntegerSpec {
   readonly n: number;
   readonly batch?: number;
   readonly transposeB?: boolean;
-  /** The right operand comes from `prepackInteger`. */
-  readonly prepacked?: boolean;
+  /** The right operand comes from `prepackInteger`; or the very one, whose bytes decide which kernels there are. */
+  readonly prepacked?: boolean | PrepackedInteger;
   readonly aType?: 'u8' | 'i8';
   readonly bType?: 'u8' | 'i8';
   /** `u8` and `i8` are requantised results, `f32` dequantised ones. */

@@ -14,7 +14,10 @@ import {
 const BARE = { activation: 'none', exact: true } as const;
 
 function productOf(p: QmatmulProblem, steps: number): MatmulProblem {
-  return { ...p.plain, ...BARE, bias: 'none', k: Math.ceil(p.plain.k / steps) };
+  const { panel, k } = p.plain;
+  const plain = { ...p.plain, ...BARE, bias: 'none', k: Math.ceil(k / steps) } as const;
+  // panels of bytes have the blocks of those of 16-bit pairs, in half as many words
+  return panel && steps === 4 ? { ...plain, panel: { ...panel, kc: panel.kc / 2 } } : plain;
 }
 
 /** Over an image that has its padding already: whoever makes the words pads, with zero points. */

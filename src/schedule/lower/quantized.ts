@@ -36,7 +36,22 @@ function matricesOf(p: MatmulProblem, side: 'a' | 'b'): number {
   return (side === 'a' ? p.sharedA : p.sharedB) ? 1 : p.batch;
 }
 
-function widenProduct(p: QmatmulProblem, inner: MatmulProblem): Widening {
+/** Elements of panels of bytes before the corrections of their columns: two lists of whole panels' columns. */
+function byteColumnSums({ n, k, panel }: MatmulProblem): number {
+  return roundUp(n, panel!.nr) * k;
+}
+
+/** Elements of panels of 16-bit pairs. */
+export function pairPanelElements(k: number, n: number, nr: number): number {
+  return roundUp(n, nr) * Math.ceil(k / 2);
+}
+
+/** Elements of panels of bytes with what belongs to them. */
+export function bytePanelElements(k: number, n: number, nr: number): number {
+  return roundUp(n, nr) * (Math.ceil(k / 4) + 2);
+}
+
+function widenProduct(p: QmatmulProblem, inner: MatmulProblem, inBytes: boolean): Widening {
   const { n, m, k } = inner;
   const list = new StepList();
   const rows = matricesOf(inner, 'a') * m;
@@ -49,7 +64,9 @@ function widenProduct(p: QmatmulProblem, inner: MatmulProblem): Widening {
       list.addStretches('widenColumns', k, n, 1, (k0, ks) => ({ m0, k0, ks }));
   const types = { signedA: p.aType === 'i8' ? 1 : 0, signedB: p.bType === 'i8' ? 1 : 0 };
   const constants = { ...types, depth: p.plain.k, rawRows: n };
-  return { steps: list.steps, constants, a: rows * k, b: matrices * k * n };
+  if (!inBytes) return { steps: list.steps, constants, a: rows * k, b: matrices * k * n };
+  const sums = { rowSums: rows * k, columnSums: byteColumnSums(inner) };
+  return { steps: list.steps, constants: { ...constants, ...sums }, a: rows * k + rows, b: 0 };
 }
 
 /** The vector only: the matrix is read as it is stored. */
@@ -154,7 +171,10 @@ function opOf({ op }: Step, kernel: Kernel): Step['op'] {
 
 /** The steps that come before those of the plain problem. */
 function wideningOf(p: QuantizedProblem, inner: ConvProblem | MatmulProblem, kernel: Kernel): Widening {
-  if (p.op === 'qmatmul') return (readsBytes(kernel) ? widenVector : widenProduct)(p, inner as MatmulProblem);
+  if (p.op === 'qmatmul') {
+    const product = inner as MatmulProblem;
+    return readsBytes(kernel) ? widenVector(p, product) : widenProduct(p, product, kernel.dtype === 'i8');
+  }
   return readsByteImage(kernel) ? widenFilters(p) : widenConvolution(p, inner as ConvProblem);
 }
 
@@ -189,7 +209,7 @@ export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
 export function lowerPackIntegers(p: QmatmulProblem, plan: Plan): Program {
   const kernel = findKernel(plan.kernel)!;
   const inner = innerProblem(p, kernel) as MatmulProblem;
-  const widening = widenProduct(p, inner);
+  const widening = widenProduct(p, inner, false);
   const steps = widening.steps.filter(({ op }) => op !== 'widenRowsA').map((step) => ({ ...step, needs: 0 }));
   const packing = lowerPackB(inner, plan);
   return {
@@ -199,4 +219,19 @@ export function lowerPackIntegers(p: QmatmulProblem, plan: Plan): Program {
     steps: [...steps, ...packing.steps.map((step) => ({ ...step, needs: step.needs + steps.length }))],
     staging: { a: undefined, b: 0, c: undefined, elements: widening.b + SLACK_ELEMENTS },
   };
+}
+
+/** Only the panels of bytes; `shift` is added to every byte, so that it fits the second operand of the 8-bit dot product. */
+export function lowerPackBytes(p: QmatmulProblem, plan: Plan, shift: number): Program {
+  const kernel = findKernel(plan.kernel)!;
+  const inner = innerProblem(p, kernel) as MatmulProblem;
+  const { n, k, panel, transposeB } = inner;
+  const list = new StepList();
+  list.addStretches('packBytes', n, 4 * k, panel!.nr, (n0, cols) => ({ n0, cols }));
+  const packing = lowerPackB(inner, plan);
+  const bytes = {
+    ...{ signedB: p.bType === 'i8' ? 1 : 0, depth: p.plain.k, rawRows: n, transposeB: transposeB ? 1 : 0 },
+    ...{ columnSums: byteColumnSums(inner), byteShift: shift, wordSteps: stepsPerWord(kernel) },
+  };
+  return { ...packing, problem: p, constants: { ...packing.constants, ...bytes }, steps: list.steps };
 }

@@ -94,7 +94,14 @@ async function faultOf(rt: Runtime, random: Random, c: Case): Promise<string | u
       ? rt.matmulIntegerSync(left, w ?? right, plain)
       : await rt.matmulInteger(left, w ?? right, plain);
   const types = { aType: c.aType, bType: c.bType };
-  const problem: QmatmulProblem = { op: 'qmatmul', plain: c.plain, ...types, output, exact: false };
+  const problem: QmatmulProblem = {
+    op: 'qmatmul',
+    plain: c.plain,
+    bytePanels: false,
+    ...types,
+    output,
+    exact: false,
+  };
   const asked = requantised ? c.asked : { ...c.asked, ...NO_SCALES };
   const wrong = difference(result.data, exactAnswer(problem, asked, size(c.shape)));
   const dtype = result.dtype === output ? undefined : `a tensor of ${result.dtype}`;
