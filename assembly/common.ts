@@ -3,4 +3,4 @@ export { drain, takePart, closeJob, failRecord, awaitJob, awaitSignal } from './
 export { apply_activation } from './elementwise/epilogue';
 export { probe_peak_simd } from './probe/peak';
 export { float_range, quantize_floats } from './quantized/dynamic';
-export { probe_read } from './probe/read';
+export { probe_copy, probe_read } from './probe/read';

@@ -19,6 +19,7 @@ export interface KernelExports {
   probe_peak_simd(turns: number, at: number): number;
   probe_dot?(a: number, b: number, to: number): void;
   probe_peak_relaxed?(turns: number, at: number): number;
+  probe_copy(from: number, to: number, bytes: number): void;
   probe_read(from: number, bytes: number): number;
 }
 

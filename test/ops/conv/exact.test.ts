@@ -6,11 +6,11 @@ import test from 'tape';
 import { findKernel } from '../../../src/kernels/table.ts';
 import type { ConvSpec, Explanation, Runtime } from '../../../src/ops/types.ts';
 import { type Plan, printPlan, samePlan } from '../../../src/plan/plan.ts';
-import { Wisdom } from '../../../src/plan/wisdom.ts';
 import { bitDifference, bytesHash } from '../../support/compare.ts';
 import { type AskedConv, axesOf, convOracle, planesOf } from '../../support/conv-oracle.ts';
 import { algorithmsOf, askConv, describe } from '../../support/conv-problems.ts';
 import { array } from '../../support/oracle.ts';
+import { specOf, usePlan } from '../../support/plans.ts';
 import { makeRuntime } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
@@ -98,17 +98,6 @@ function emulate(asked: AskedConv): Float32Array {
   });
 }
 
-function specOf({ x, w, bias, residual, ...rest }: AskedConv): ConvSpec {
-  return {
-    op: 'conv',
-    input: x.shape,
-    weights: w.shape,
-    ...rest,
-    ...(bias ? { bias: true } : {}),
-    ...(residual ? { residual: true } : {}),
-  };
-}
-
 /** Other blocks and threads than any estimate would take for a problem this small. */
 function cutUp(random: Random, plan: Plan): Plan {
   const threads = random.pick([1, 2]);
@@ -132,12 +121,8 @@ function somePlans(random: Random, { candidates }: Explanation): Plan[] {
   ]);
 }
 
-/** Makes the runtime use a plan for a problem, as if it had been measured. */
 function force(rt: Runtime, spec: ConvSpec, key: string, plan: Plan): boolean {
-  const wisdom = new Wisdom(undefined, rt.info.wisdom.signature);
-  wisdom.put(key, { plan, effort: 'exhaustive', ms: 0.001, at: Date.now() });
-  rt.wisdom.clear();
-  rt.wisdom.import(wisdom.export());
+  usePlan(rt, key, plan);
   return samePlan(rt.explain(spec).plan, plan);
 }
 

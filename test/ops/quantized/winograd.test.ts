@@ -2,7 +2,6 @@
 import test from 'tape';
 import type { Runtime } from '../../../src/ops/types.ts';
 import type { Plan } from '../../../src/plan/plan.ts';
-import { Wisdom } from '../../../src/plan/wisdom.ts';
 import { convProblem } from '../../../src/problem/conv.ts';
 import {
   type IntegerOutput,
@@ -11,6 +10,7 @@ import {
   quantizedKey,
 } from '../../../src/problem/quantized.ts';
 import { windowOf } from '../../../src/problem/window.ts';
+import { usePlan } from '../../support/plans.ts';
 import { makeRuntime } from '../../support/runtime.ts';
 import { Random, SEED, seeded } from '../../support/seed.ts';
 import { BYTE_TYPES, type Bytes, bytesOf, difference, exactAnswer, lowest, randomBytes } from './support.ts';
@@ -65,18 +65,10 @@ function plansFor(rt: Runtime, { problem, zeroA, zeroB, padding }: Asked): Plan[
   return rt.explain(spec).candidates.map(({ plan }) => plan);
 }
 
-/** Makes the runtime use a plan, as if it had been measured. */
-function force(rt: Runtime, key: string, plan: Plan): void {
-  const wisdom = new Wisdom(undefined, rt.info.wisdom.signature);
-  wisdom.put(key, { plan, effort: 'exhaustive', ms: 0.001, at: Date.now() });
-  rt.wisdom.clear();
-  rt.wisdom.import(wisdom.export());
-}
-
 function faultBy(rt: Runtime, asked: Asked, plan: Plan): string | undefined {
   const { problem, x, w, zeroA, zeroB, bias, padding } = asked;
   const { batch, inC, inH, inW, outC, groups } = problem.plain;
-  force(rt, quantizedKey(problem), plan);
+  usePlan(rt, quantizedKey(problem), plan);
   const [image, weights] = [bytesOf(x, [batch, inC, inH, inW]), bytesOf(w, [outC, inC / groups, 3, 3])];
   const requantised = problem.output !== 'i32';
   const result = requantised
