@@ -10,6 +10,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   kernels: () => import('./kernels.bench.ts'),
   story: () => import('./story.bench.ts'),
   regret: () => import('./regret.ts'),
+  integers: () => import('./integers.ts'),
   cold: () => import('./cold.ts'),
   limits: () => import('./limits.ts'),
 };
