@@ -53,7 +53,9 @@ function inPlaceTrial(
   for (let i = 0; i < rows; i++) table[i] = at.image + 4 * (place(i) - half);
   const masks = words(backend, at.masks, 8 * size);
   const column = (x: number, kw: number) => x * stride + kw - half;
-  const [bias, low, high] = [0.25, -1.5, 1.25] as const;
+  const bias = 0.25;
+  // bounds that are often met hide wrong sums, so every other trial has some that never are
+  const [low, high] = columns % 2 === 0 ? ([-64, 64] as const) : ([-1.5, 1.25] as const);
   backend.view(at.bounds, 3).set([bias, low, high]);
   for (let kw = 0; kw < size; kw++) {
     for (let lane = 0; lane < 4; lane++) {
