@@ -1,4 +1,4 @@
-/** What both modules export besides kernels. */
+/** What the first module exports besides kernels. */
 export { drain, takePart, closeJob, failRecord, awaitJob, awaitSignal } from './sync/team';
 export { apply_activation } from './elementwise/epilogue';
 export { probe_peak_simd } from './probe/peak';

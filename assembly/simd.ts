@@ -1,3 +1,3 @@
-/** The module for engines with plain SIMD: every kernel that needs no relaxed instruction, and all that is around them. */
+/** The module that every engine takes: each kernel that needs no relaxed instruction, and all that is around them. */
 export * from './gen/kernels_simd';
 export * from './common';

@@ -44,7 +44,7 @@ export async function openCore({ threads, engineFlags }: CoreOptions): Promise<C
   };
   const options = { initialMemory: 64 * MiB, maximumMemory: 4096 * MiB, workerTimeoutMs: 30_000 };
   const backend = new WasmBackend({ host: nodeHost, ...options, onEvent });
-  const kernels = KERNELS.filter(({ feature }) => feature === backend.moduleName).map(({ name }) => name);
+  const kernels = KERNELS.filter(({ feature }) => feature === backend.feature).map(({ name }) => name);
   const machine = await probeMachine(
     backend,
     {

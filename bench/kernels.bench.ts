@@ -28,7 +28,7 @@ export async function main(args: readonly string[]): Promise<void> {
   if (rows.length === 0)
     throw new Error(`No row of the kernel table that is loaded here contains "${part}".`);
   const stages = rows.map((kernel) => open(core, kernel));
-  const title = `kernels, ${core.backend.moduleName}, one thread`;
+  const title = `kernels, ${core.backend.feature}, one thread`;
   await b.suite(
     title,
     ...stages.map(({ kernel, run }) => b.add(kernel.name, run, CASE)),

@@ -101,14 +101,13 @@ export async function main(args: readonly string[]): Promise<void> {
   const one = await createRuntime({ threads: 1, wisdom: false, engineFlags });
   const two = await createRuntime({ threads: 2, wisdom: false, engineFlags });
   const core = await openCore({ threads: 1, engineFlags: values['engine-flags'] });
-  const { exports } = core.backend;
+  const { exports, relaxed } = core.backend;
   const { exports: apart, memory } = core.backend.instantiateApart(READ_BYTES);
   new Float32Array(memory.buffer).fill(1);
   const ones = core.backend.allocate(128, 'scratch');
   core.backend.view(ones, 32).fill(1);
-  const relaxed = exports.probe_peak_relaxed;
   const peak = relaxed
-    ? lane('multiply-add', TURN_FLOPS.relaxed * TURNS, () => relaxed(TURNS, ones))
+    ? lane('multiply-add', TURN_FLOPS.relaxed * TURNS, () => relaxed.probe_peak_relaxed(TURNS, ones))
     : lane('multiply-add', TURN_FLOPS.simd * TURNS, () => exports.probe_peak_simd(TURNS, ones));
   const read = lane('read', READ_BYTES, () => apart.probe_read(0, READ_BYTES));
   const bytes = new Uint8Array(memory.buffer);

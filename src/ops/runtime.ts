@@ -114,7 +114,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
         {
           name: 'wasm',
           available: true,
-          reason: `${core.backend.moduleName} kernels: ${core.backend.kernels.size}`,
+          reason: `${core.backend.feature} kernels: ${core.backend.kernels.size}`,
         },
         {
           name: 'reference',

@@ -26,7 +26,7 @@ const MiB = 1024 * 1024;
 /** Parts that tests replace; users have no way to pass them. */
 export interface Internals {
   readonly host?: Host;
-  readonly bytes?: Uint8Array<ArrayBuffer>;
+  readonly bytes?: readonly Uint8Array<ArrayBuffer>[];
   /** Skips the probe. */
   readonly machine?: MachineProfile;
 }
@@ -117,7 +117,7 @@ function openWisdom(
     schema: WISDOM_SCHEMA,
     kernelTable: `${wasmDigest}\n${kernelTableText()}`,
     engine: { name: engine.name, version: engine.version, v8: engine.v8, arch: engine.arch },
-    features: [backend.moduleName],
+    features: [backend.feature],
     engineFlags: flags,
     cpu: { model: engine.cpu, cores: engine.cores },
     threadCap: threads,
@@ -150,7 +150,7 @@ export function probedKernels(backend: WasmBackend, exact: boolean): string[] {
   const wanted = exact
     ? fast.filter((kernel) => kernel.deterministic)
     : // kernels on integers have one form for both modules
-      fast.filter((kernel) => kernel.feature === backend.moduleName || kernel.dtype !== undefined);
+      fast.filter((kernel) => kernel.feature === backend.feature || kernel.dtype !== undefined);
   return wanted.map((kernel) => kernel.name);
 }
 

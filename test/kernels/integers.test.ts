@@ -11,7 +11,7 @@ import { seeded } from '../support/seed.ts';
 const RETURN = 0x0f;
 const UNREACHABLE = 0x00;
 
-function makeBackend(bytes?: Uint8Array<ArrayBuffer>): WasmBackend {
+function makeBackend(bytes?: readonly Uint8Array<ArrayBuffer>[]): WasmBackend {
   return new WasmBackend({
     host: nodeHost,
     initialMemory: 4 * 65536,

@@ -103,12 +103,12 @@ test(seeded('kernel table: only plain in-order kernels are deterministic'), (t) 
 
 test(seeded('kernel table: the loaded module has every row of its features'), async (t) => {
   const backend: WasmBackend = makeWasmBackend();
-  const features = backend.moduleName === 'relaxed' ? ['simd', 'relaxed'] : ['simd'];
+  const features = backend.feature === 'relaxed' ? ['simd', 'relaxed'] : ['simd'];
   const wanted = KERNELS.filter((kernel) => features.includes(kernel.feature)).map((kernel) => kernel.name);
   t.deepEqual(
     [...backend.kernels.keys()],
     wanted,
-    `${backend.moduleName} module, ${wanted.length} kernels in table order`,
+    `${backend.feature} module, ${wanted.length} kernels in table order`,
   );
   t.equal(
     new Set(backend.kernels.values()).size,

@@ -30,7 +30,10 @@ interface Watched {
 }
 
 /** A runtime on the same machine as `chosenFor`, so that it would choose the same kernels. */
-async function makeWith(bytes: Uint8Array<ArrayBuffer>, options: RuntimeOptions = {}): Promise<Watched> {
+async function makeWith(
+  bytes: readonly Uint8Array<ArrayBuffer>[],
+  options: RuntimeOptions = {},
+): Promise<Watched> {
   const quarantined: Watched['quarantined'] = [];
   const onEvent = (event: RuntimeEvent) => {
     if (event.type === 'quarantine') quarantined.push(event);

@@ -1,28 +1,31 @@
 /** Modules, hosts and machines with planted faults, and products whose results are known to the last bit. */
 
-import { embeddedModule } from '../../src/backends/wasm/backend.ts';
+import { embeddedModules } from '../../src/backends/wasm/backend.ts';
 import type { Host, WorkerHandle, WorkerStart } from '../../src/backends/wasm/host.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
-import { hasRelaxedSimd } from '../../src/backends/wasm/module.ts';
 import { TesseraeError } from '../../src/core/errors.ts';
 import { KERNELS } from '../../src/kernels/table.ts';
 import type { ArrayWithShape, Runtime, Tensor } from '../../src/ops/types.ts';
 import type { MachineProfile } from '../../src/plan/machine.ts';
 import { prefixBodies } from './wasm-patch.ts';
 
-/** The bytes that a runtime takes on this engine. */
-export function moduleBytes(): Uint8Array<ArrayBuffer> {
-  return embeddedModule(hasRelaxedSimd() ? 'relaxed' : 'simd', nodeHost);
+/** The modules that a runtime takes on this engine. */
+export function moduleBytes(): readonly Uint8Array<ArrayBuffer>[] {
+  return embeddedModules(nodeHost);
 }
 
-/** Names of the kernels that this engine's module has. */
+/** Names of the kernels that they have. */
 export function kernelNames(): string[] {
-  const exported = WebAssembly.Module.exports(new WebAssembly.Module(moduleBytes())).map(({ name }) => name);
-  return KERNELS.map(({ name }) => name).filter((name) => exported.includes(name));
+  const exported = new Set(
+    moduleBytes().flatMap((bytes) =>
+      WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name),
+    ),
+  );
+  return KERNELS.map(({ name }) => name).filter((name) => exported.has(name));
 }
 
-/** This engine's module with code in front of every kernel. */
-export function faultyBytes(code: readonly number[]): Uint8Array<ArrayBuffer> {
+/** This engine's modules with code in front of every kernel. */
+export function faultyBytes(code: readonly number[]): readonly Uint8Array<ArrayBuffer>[] {
   return prefixBodies(moduleBytes(), kernelNames(), code);
 }
 

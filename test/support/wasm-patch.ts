@@ -1,9 +1,11 @@
 /**
- * Plants faults in a WebAssembly module: code in front of an exported function's body, or one instruction of it for
+ * Plants faults in WebAssembly modules: code in front of an exported function's body, or one instruction of it for
  * another. Knows just enough of the binary format (sections, LEB128, the code section) to put the sizes right again.
  */
 
 type Bytes = Uint8Array<ArrayBuffer>;
+/** Those of one runtime. */
+type Modules = readonly Bytes[];
 
 const SECTION = { import: 2, export: 7, code: 10 } as const;
 const FUNCTION = 0;
@@ -141,15 +143,24 @@ function codeStart(body: Uint8Array): number {
   return reader.at;
 }
 
-/** Applies a change to the bodies of the named exports; throws for a name that is not there. */
-function changeBodies(bytes: Bytes, names: readonly string[], change: Change): Bytes {
+/** Applies a change to the bodies of the named exports, each in the module that has it; throws for a name that none has. */
+function changeBodies(modules: Modules, names: readonly string[], change: Change): Modules {
+  const left = new Set(names);
+  const changed = modules.map((bytes) => changeModule(bytes, left, change));
+  if (left.size > 0) throw new Error(`no module exports a function ${[...left][0]}`);
+  return changed;
+}
+
+/** Takes the names that it finds out of the set. */
+function changeModule(bytes: Bytes, names: Set<string>, change: Change): Bytes {
   const sections = sectionsOf(bytes);
   const imported = importedFunctions(bytes, sections);
   const indices = exportedIndices(bytes, sections);
   const wanted = new Map<number, string>();
   for (const name of names) {
     const index = indices.get(name);
-    if (index === undefined) throw new Error(`the module exports no function ${name}`);
+    if (index === undefined) continue;
+    names.delete(name);
     wanted.set(index - imported, name);
   }
   const section = sections.find(({ id }) => id === SECTION.code)!;
@@ -181,8 +192,8 @@ function joined(parts: readonly Uint8Array[]): Bytes {
 }
 
 /** Puts instructions in front of the code of the named exports. */
-export function prefixBodies(bytes: Bytes, names: readonly string[], code: readonly number[]): Bytes {
-  return changeBodies(bytes, names, (body, start) => [
+export function prefixBodies(modules: Modules, names: readonly string[], code: readonly number[]): Modules {
+  return changeBodies(modules, names, (body, start) => [
     ...body.subarray(0, start),
     ...code,
     ...body.subarray(start),
@@ -204,12 +215,12 @@ function sumsIn(body: Uint8Array, start: number): { readonly at: number; readonl
  * `spoiled` names those that have so many.
  */
 export function spoilSums(
-  bytes: Bytes,
+  modules: Modules,
   names: readonly string[],
   nth = -1,
-): { readonly bytes: Bytes; readonly spoiled: readonly string[] } {
+): { readonly bytes: Modules; readonly spoiled: readonly string[] } {
   const spoiled: string[] = [];
-  const changed = changeBodies(bytes, names, (body, start, name) => {
+  const changed = changeBodies(modules, names, (body, start, name) => {
     const sum = sumsIn(body, start).at(nth);
     if (!sum) return body;
     spoiled.push(name);

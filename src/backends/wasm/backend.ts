@@ -8,12 +8,14 @@ import { deflatedWasm } from './gen/wasm-bytes.ts';
 import type { Host } from './host.ts';
 import { ARENA_ADDRESS, JOB_BYTES } from './layout.ts';
 import {
-  compile,
+  compileAll,
   hasRelaxedSimd,
   hasSimd,
   instantiate,
   type KernelExports,
   type ModuleName,
+  type Modules,
+  type RelaxedExports,
 } from './module.ts';
 import { Team, type TeamEvent } from './team.ts';
 
@@ -26,8 +28,8 @@ export interface WasmBackendOptions {
   readonly maximumMemory: number;
   readonly workerTimeoutMs: number;
   readonly onEvent: (event: TeamEvent) => void;
-  /** Instead of the embedded bytes: tests pass modules with a planted fault. */
-  readonly bytes?: Uint8Array<ArrayBuffer>;
+  /** Instead of the embedded modules: tests pass some with a planted fault. */
+  readonly bytes?: readonly Uint8Array<ArrayBuffer>[];
 }
 
 interface PreparedWasm extends Prepared {
@@ -39,6 +41,12 @@ export function embeddedModule(name: ModuleName, host: Pick<Host, 'inflate'>): U
   return host.inflate(decodeBase64(deflatedWasm[name]!));
 }
 
+/** What a runtime takes on this engine. */
+export function embeddedModules(host: Pick<Host, 'inflate'>): readonly Uint8Array<ArrayBuffer>[] {
+  const names: readonly ModuleName[] = hasRelaxedSimd() ? ['simd', 'relaxed'] : ['simd'];
+  return names.map((name) => embeddedModule(name, host));
+}
+
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
@@ -48,12 +56,14 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
 
 export class WasmBackend implements Backend {
   readonly name = 'wasm';
-  readonly moduleName: ModuleName;
+  /** The most that the engine's vectors can do. */
+  readonly feature: ModuleName;
   readonly kernels: KernelIndex;
   readonly exports: KernelExports;
+  readonly relaxed: RelaxedExports | undefined;
   readonly team: Team;
   readonly #memory: WebAssembly.Memory;
-  readonly #module: WebAssembly.Module;
+  readonly #modules: Modules;
   readonly #arena: Arena;
   readonly #idleJobs: Address[] = [];
   /** What waits for the team to be calm. */
@@ -74,20 +84,21 @@ export class WasmBackend implements Backend {
         'Node 20 or later is needed; --jitless turns WebAssembly off.',
       );
     }
-    this.moduleName = hasRelaxedSimd() ? 'relaxed' : 'simd';
     const initial = Math.max(2, Math.ceil(options.initialMemory / PAGE));
     const maximum = Math.max(initial, Math.floor(options.maximumMemory / PAGE));
     this.#memory = makeMemory(initial, maximum);
-    const module = compile(options.bytes ?? embeddedModule(this.moduleName, options.host));
-    this.#module = module;
-    const { exports, kernels } = instantiate(module, this.#memory);
+    const modules = compileAll(options.bytes ?? embeddedModules(options.host));
+    this.#modules = modules;
+    const { exports, relaxed, kernels } = instantiate(modules, this.#memory);
     this.exports = exports;
+    this.relaxed = relaxed;
     this.kernels = kernels;
+    this.feature = relaxed ? 'relaxed' : 'simd';
     this.#arena = new Arena(this.#memory, ARENA_ADDRESS, maximum * PAGE, () => this.#renewViews());
     this.#renewViews();
     this.team = new Team({
       host: options.host,
-      module,
+      modules,
       memory: this.#memory,
       words: () => this.#ints,
       exports,
@@ -100,7 +111,7 @@ export class WasmBackend implements Backend {
   /** The same code over a memory of its own, for measurements that need much of it for a moment. */
   instantiateApart(bytes: number): { exports: KernelExports; memory: WebAssembly.Memory } {
     const memory = makeMemory(Math.ceil(bytes / PAGE), Math.ceil(bytes / PAGE));
-    return { exports: instantiate(this.#module, memory).exports, memory };
+    return { exports: instantiate(this.#modules, memory).exports, memory };
   }
 
   allocate(bytes: number, owner: Owner): Address {

@@ -24,8 +24,8 @@ const signed = (byte: number) => (byte << 24) >> 24;
 
 /** Undefined where there is none, or where even what is promised is wrong. */
 export function dotRange(backend: WasmBackend): DotRange | undefined {
-  const { probe_dot: dot } = backend.exports;
-  if (!dot) return undefined;
+  if (!backend.relaxed) return undefined;
+  const { probe_dot: dot } = backend.relaxed;
   const at = backend.allocate(48, 'scratch');
   try {
     const { buffer } = backend.floats();

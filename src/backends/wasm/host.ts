@@ -1,7 +1,8 @@
 /** What the WebAssembly backend asks of the place it runs in. Node's answer is in host-node.ts; others may follow. */
+import type { Modules } from './module.ts';
 
 export interface WorkerStart {
-  readonly module: WebAssembly.Module;
+  readonly modules: Modules;
   readonly memory: WebAssembly.Memory;
   readonly index: number;
 }

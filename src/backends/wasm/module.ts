@@ -1,10 +1,13 @@
-/** The WebAssembly bytes: which of the two modules this engine takes, compiled once, instantiated once per thread. */
+/**
+ * The WebAssembly modules: one that every engine takes, and one with the kernels that need relaxed SIMD. Each is compiled once
+ * and instantiated once per thread, over one memory; kernels of both are called through the first one's function table.
+ */
 import { TesseraeError } from '../../core/errors.ts';
 import { KERNELS } from '../../kernels/table.ts';
 
 export type ModuleName = 'simd' | 'relaxed';
 
-/** The exports that both modules have besides kernels. */
+/** What the first module exports besides kernels. */
 export interface KernelExports {
   readonly table: WebAssembly.Table;
   drain(job: number, worker: number, scratch: number, patience: number): number;
@@ -17,10 +20,24 @@ export interface KernelExports {
   float_range(from: number, count: number, to: number): void;
   quantize_floats(from: number, count: number, scale: number, zero: number, to: number): void;
   probe_peak_simd(turns: number, at: number): number;
-  probe_dot?(a: number, b: number, to: number): void;
-  probe_peak_relaxed?(turns: number, at: number): number;
   probe_copy(from: number, to: number, bytes: number): void;
   probe_read(from: number, bytes: number): number;
+}
+
+/** What the second one does. */
+export interface RelaxedExports {
+  probe_dot(a: number, b: number, to: number): void;
+  probe_peak_relaxed(turns: number, at: number): number;
+}
+
+/** The modules of one runtime: the one of plain SIMD first, then that of relaxed SIMD where the engine takes it. */
+export type Modules = readonly [simd: WebAssembly.Module, relaxed?: WebAssembly.Module];
+
+export interface Instances {
+  readonly exports: KernelExports;
+  readonly relaxed: RelaxedExports | undefined;
+  /** Places in the function table. */
+  readonly kernels: ReadonlyMap<string, number>;
 }
 
 export type MicroKernel = (
@@ -126,25 +143,29 @@ export function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(RELAXED_PROBE);
 }
 
-/** Instantiates a compiled module and puts every kernel of the table into its function table, in table order. */
-export function instantiate(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-): { exports: KernelExports; kernels: ReadonlyMap<string, number> } {
-  const instance = new WebAssembly.Instance(module, { env: { memory } });
-  const exports = instance.exports as unknown as KernelExports;
-  const present = KERNELS.filter((kernel) => typeof instance.exports[kernel.name] === 'function');
-  const base = exports.table.grow(present.length);
+/** Instantiates the modules and puts every kernel that they have into the function table, in the order of the kernel table. */
+export function instantiate([simd, relaxed]: Modules, memory: WebAssembly.Memory): Instances {
+  const imports = { env: { memory } };
+  const base = new WebAssembly.Instance(simd, imports).exports;
+  const more = relaxed && new WebAssembly.Instance(relaxed, imports).exports;
+  const exports = base as unknown as KernelExports;
+  const codeOf = (name: string) => base[name] ?? more?.[name];
+  const present = KERNELS.filter(({ name }) => typeof codeOf(name) === 'function');
+  const first = exports.table.grow(present.length);
   const kernels = new Map<string, number>();
-  present.forEach((kernel, index) => {
-    exports.table.set(base + index, instance.exports[kernel.name]);
-    kernels.set(kernel.name, base + index);
-  });
-  return { exports, kernels };
+  for (const [index, { name }] of present.entries()) {
+    exports.table.set(first + index, codeOf(name));
+    kernels.set(name, first + index);
+  }
+  return { exports, relaxed: more as unknown as RelaxedExports | undefined, kernels };
 }
 
-/** Compiles the embedded bytes of one module. */
-export function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+/** Compiles a module for each of the bytes: see Modules. */
+export function compileAll(bytes: readonly Uint8Array<ArrayBuffer>[]): Modules {
+  return bytes.map(compile) as unknown as Modules;
+}
+
+function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   try {
     return new WebAssembly.Module(bytes);
   } catch (cause) {

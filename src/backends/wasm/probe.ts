@@ -142,10 +142,10 @@ async function probeKernels(
         best: Infinity,
         flops: PEAK_FLOPS.simd * turns,
       },
-      ...(backend.exports.probe_peak_relaxed
+      ...(backend.relaxed
         ? [
             {
-              run: () => void backend.exports.probe_peak_relaxed!(turns, at),
+              run: () => void backend.relaxed!.probe_peak_relaxed(turns, at),
               best: Infinity,
               flops: PEAK_FLOPS.relaxed * turns,
             },

@@ -19,7 +19,7 @@ import {
   WORKER_BYTES,
   WORKERS_ADDRESS,
 } from './layout.ts';
-import type { KernelExports } from './module.ts';
+import type { KernelExports, Modules } from './module.ts';
 
 /** A worker is lost: it died, got stuck, or never came up. */
 export interface TeamEvent {
@@ -53,7 +53,7 @@ interface Member {
 
 export interface TeamOptions {
   readonly host: Host;
-  readonly module: WebAssembly.Module;
+  readonly modules: Modules;
   readonly memory: WebAssembly.Memory;
   /** All words of the memory, as they are now: the memory may have grown. */
   readonly words: () => Int32Array;
@@ -273,11 +273,11 @@ export class Team {
   }
 
   #startMember(index: number): void {
-    const { host, module, memory } = this.#options;
+    const { host, modules, memory } = this.#options;
     Atomics.store(this.#words, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >> 2, 0);
     let handle: WorkerHandle;
     try {
-      handle = host.startWorker({ module, memory, index });
+      handle = host.startWorker({ modules, memory, index });
     } catch (cause) {
       this.#retryAt[index] = Date.now() + RETRY_MS;
       this.#tell(index, `it could not be started: ${cause instanceof Error ? cause.message : String(cause)}`);

@@ -20,8 +20,8 @@ import { instantiate } from './module.ts';
  *  while an idle team costs nothing. */
 const SPINS = 20_000;
 
-const { module, memory, index } = workerData as WorkerStart;
-const { exports } = instantiate(module, memory);
+const { modules, memory, index } = workerData as WorkerStart;
+const { exports } = instantiate(modules, memory);
 const own = WORKERS_ADDRESS + index * WORKER_BYTES;
 const scratch = SCRATCH_ADDRESS + index * SCRATCH_BYTES;
 const send = (message: WorkerMessage) => parentPort?.postMessage(message);

@@ -1,6 +1,7 @@
 /** What can go wrong in a thread, made to go wrong: every caller hears of it, and the next call is right. */
 import test from 'tape';
 import type { Host } from '../../../src/backends/wasm/host.ts';
+import { compileAll } from '../../../src/backends/wasm/module.ts';
 import { TesseraeError } from '../../../src/core/errors.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../../src/ops/types.ts';
@@ -25,8 +26,8 @@ const good = wholeProduct(130, 64, 70);
 const small = wholeProduct(9, 12, 17);
 const bad = wholeProduct(520, BAD_K, 520);
 
-const trapping = new WebAssembly.Module(faultyBytes(trapWhenK(BAD_K)));
-const hanging = new WebAssembly.Module(faultyBytes(hangWhenK(BAD_K)));
+const trapping = compileAll(faultyBytes(trapWhenK(BAD_K)));
+const hanging = compileAll(faultyBytes(hangWhenK(BAD_K)));
 
 interface Team {
   readonly rt: Runtime;
@@ -56,7 +57,7 @@ async function faultAfterwards(rt: Runtime): Promise<string | undefined> {
 }
 
 test('a kernel that traps in a worker', async (t) => {
-  const { rt, lost } = await makeTeam(watchedHost((start) => ({ ...start, module: trapping })));
+  const { rt, lost } = await makeTeam(watchedHost((start) => ({ ...start, modules: trapping })));
   await rt.prepare(['130x64x70']);
   await rt.matmul(good.a, good.b);
   for (const turn of [1, 2, 3]) {
@@ -72,7 +73,7 @@ test('a kernel that traps in a worker', async (t) => {
 });
 
 test('overlapping calls, every other one of which traps', async (t) => {
-  const { rt } = await makeTeam(watchedHost((start) => ({ ...start, module: trapping })));
+  const { rt } = await makeTeam(watchedHost((start) => ({ ...start, modules: trapping })));
   const calls = Array.from({ length: 40 }, (_, i) =>
     i % 2 ? codeOf(rt.matmul(bad.a, bad.b)) : wrongAsync(rt, i % 4 ? good : small),
   );
@@ -99,7 +100,7 @@ test('a kernel that traps on the calling thread', async (t) => {
 });
 
 test('a kernel that traps in a helper of a sync call', async (t) => {
-  const { rt } = await makeTeam(watchedHost((start) => ({ ...start, module: trapping })));
+  const { rt } = await makeTeam(watchedHost((start) => ({ ...start, modules: trapping })));
   await rt.prepare(['520x77x520']);
   const outcomes = new Set<string>();
   // a helper that wakes late may find nothing left to do
@@ -114,7 +115,7 @@ test('a kernel that traps in a helper of a sync call', async (t) => {
 });
 
 test('a worker that is terminated in the middle of a call', async (t) => {
-  const host = watchedHost((start, nth) => (nth === 0 ? { ...start, module: hanging } : start));
+  const host = watchedHost((start, nth) => (nth === 0 ? { ...start, modules: hanging } : start));
   const { rt, lost } = await makeTeam(host);
   await rt.prepare(['520x77x520']);
   const used = rt.memory().used;
@@ -145,7 +146,7 @@ test('a worker that is terminated while it has nothing to do', async (t) => {
 });
 
 test('workers that get stuck in the middle of a call', async (t) => {
-  const host = watchedHost((start, nth) => (nth < 2 ? { ...start, module: hanging } : start));
+  const host = watchedHost((start, nth) => (nth < 2 ? { ...start, modules: hanging } : start));
   const { rt, lost } = await makeTeam(host, { workerTimeoutMs: 400 });
   await rt.prepare(['520x77x520']);
   const queued = [bad, good].map((product) => wrongAsync(rt, product));
@@ -161,7 +162,7 @@ test('workers that get stuck in the middle of a call', async (t) => {
 });
 
 test('a call that is aborted while its workers are stuck', async (t) => {
-  const host = watchedHost((start, nth) => (nth < 2 ? { ...start, module: hanging } : start));
+  const host = watchedHost((start, nth) => (nth < 2 ? { ...start, modules: hanging } : start));
   const { rt } = await makeTeam(host, { workerTimeoutMs: 300 });
   await rt.prepare(['520x77x520']);
   const abort = new AbortController();
@@ -175,7 +176,7 @@ test('a call that is aborted while its workers are stuck', async (t) => {
 });
 
 test('a helper that gets stuck in a sync call', async (t) => {
-  const host = watchedHost((start, nth) => (nth === 0 ? { ...start, module: hanging } : start));
+  const host = watchedHost((start, nth) => (nth === 0 ? { ...start, modules: hanging } : start));
   const { rt } = await makeTeam(host, { workerTimeoutMs: 200 });
   await rt.prepare(['520x77x520']);
   let code = 'none';

@@ -47,7 +47,7 @@ function backendWith(dot: Dot | undefined): WasmBackend {
     }
   };
   return {
-    exports: dot ? { probe_dot: probe } : {},
+    relaxed: dot && { probe_dot: probe },
     allocate: () => 0,
     free: () => undefined,
     floats: () => new Float32Array(memory),
