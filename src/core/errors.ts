@@ -17,6 +17,10 @@ export const ERROR_CODES = {
   E_WORKER_DIED: 'a worker thread ended while it was computing; the runtime replaced it',
   E_WORKER_TIMEOUT: 'a worker thread made no progress in time; the runtime replaced it',
   E_WISDOM: 'stored plans are corrupt, stale or made on another machine; nothing was imported',
+  E_GPU: 'there is no GPU to use, or the device refused what it was given',
+  E_GPU_LOST: 'the GPU went away; what lay only on it is gone, the runtime works on',
+  E_GPU_MEMORY: 'the GPU has too little memory, or binds less in one buffer than the call needs',
+  E_LOCATION: 'the bytes of a tensor lie on the GPU only; await tensor.read() first',
   E_ENGINE: 'the JavaScript engine lacks something that the library cannot do without',
 } as const;
 

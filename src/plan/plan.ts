@@ -13,7 +13,7 @@ export type TileOrder = 'mn' | 'nm';
 export type Algorithm = ConvAlgorithm | 'pool';
 
 export interface Plan {
-  readonly backend: 'wasm' | 'reference' | 'null';
+  readonly backend: 'wasm' | 'webgpu' | 'reference' | 'null';
   /** Name of a row in the kernel table. */
   readonly kernel: string;
   readonly algorithm: Algorithm;
@@ -32,6 +32,8 @@ export interface Candidate {
   readonly plan: Plan;
   readonly estimateMs: number;
   readonly measuredMs?: number;
+  /** What of the time is moving values to a GPU and back, all of them lying in memory and the result wanted there. */
+  readonly transfer?: { readonly bytes: number; readonly ms: number };
   readonly rejected?: string;
 }
 

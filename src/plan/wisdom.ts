@@ -73,7 +73,7 @@ function isName(value: unknown): boolean {
 
 // One check per field, by the compiler's own list: a new field of Plan does not compile until it is checked here.
 const PLAN_FIELDS: FieldChecks<Plan> = {
-  backend: isOneOf('wasm', 'reference', 'null'),
+  backend: isOneOf('wasm', 'webgpu', 'reference', 'null'),
   kernel: isName,
   algorithm: isOneOf(...CONV_ALGORITHMS, 'pool'),
   packing: isOneOf('ab', 'b', 'none'),

@@ -1,0 +1,216 @@
+/**
+ * The WebGPU backend: one device, its memory and its pipelines. Calls are recorded; they are submitted together when a result is
+ * read, when many have gathered, or at the end of the turn of the event loop.
+ */
+import { TesseraeError } from '../../core/errors.ts';
+import type { GpuBuffer, GpuCommandEncoder, GpuDevice, GpuError, GpuPipeline } from './api.ts';
+import { MAP_READ } from './api.ts';
+import { Buffers, type GpuBlock } from './buffers.ts';
+import type { Launch, Scalars } from './lower.ts';
+import type { AdapterReport, OpenedGpu } from './open.ts';
+import { Pipelines } from './pipelines.ts';
+import { BINDINGS, type Binding } from './wgsl/gemm.ts';
+import { encodeParams } from './wgsl/params.ts';
+
+/** Dispatches that are gathered before they are submitted, so that the device does not wait for a long chain to be written down. */
+const GATHERED_MOST = 32;
+
+export type Blocks = Partial<Readonly<Record<Exclude<Binding, 'params' | 'table'>, GpuBlock>>>;
+
+export function deviceLost(reason: string): TesseraeError {
+  return new TesseraeError(
+    'E_GPU_LOST',
+    `the GPU was lost: ${reason}`,
+    { reason },
+    'What lay only on the GPU is gone; make it again. The runtime opens the GPU anew at the next call.',
+  );
+}
+
+export class WebGpuBackend {
+  readonly name = 'webgpu';
+  readonly report: AdapterReport;
+  readonly device: GpuDevice;
+  readonly buffers: Buffers;
+  readonly #pipelines: Pipelines;
+  readonly #owned: boolean;
+  /** Rejects when the device is lost. */
+  readonly #gone: Promise<never>;
+  #lost: string | undefined;
+  #closed = false;
+  #encoder: GpuCommandEncoder | undefined;
+  #gathered = 0;
+  #flushing = false;
+  readonly #busy = new Set<Promise<unknown>>();
+
+  constructor({ device, report, owned }: OpenedGpu, onLost: (reason: string) => void) {
+    this.device = device;
+    this.report = report;
+    this.buffers = new Buffers(device);
+    this.#pipelines = new Pipelines(device);
+    this.#owned = owned;
+    this.#gone = device.lost.then(({ reason, message }) => {
+      this.#lost = message || reason;
+      if (!this.#closed) onLost(this.#lost);
+      throw deviceLost(this.#lost);
+    });
+    this.#gone.catch(() => undefined);
+  }
+
+  get lost(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  get pipelines(): number {
+    return this.#pipelines.size;
+  }
+
+  pipeline(launch: Launch): GpuPipeline | Promise<GpuPipeline> {
+    this.#check();
+    const pipeline = this.#pipelines.get(launch);
+    return pipeline instanceof Promise ? this.#orLost(pipeline) : pipeline;
+  }
+
+  /** Records a call. Its blocks may be given back at once: whoever takes them next is recorded behind it. */
+  record(launch: Launch, pipeline: GpuPipeline, blocks: Blocks, scalars: Scalars): void {
+    this.#check();
+    this.#encoder ??= this.device.createCommandEncoder();
+    const most = this.device.limits.maxComputeWorkgroupsPerDimension;
+    const table = launch.table && this.buffers.once(launch.table.buffer, 'storage');
+    const layout = pipeline.getBindGroupLayout(0);
+    for (let first = 0; first < launch.products; first += most) {
+      const words = encodeParams({ ...launch.params, ...scalars, firstProduct: first });
+      const params = this.buffers.once(words, 'uniform');
+      const entries = launch.bindings.map((name) => ({
+        binding: BINDINGS.indexOf(name),
+        resource: { buffer: bufferOf(name, params, table, blocks) },
+      }));
+      const pass = this.#encoder.beginComputePass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, this.device.createBindGroup({ layout, entries }));
+      pass.dispatchWorkgroups(...launch.groups, Math.min(most, launch.products - first));
+      pass.end();
+    }
+    this.#gathered++;
+    if (this.#gathered >= GATHERED_MOST) this.flush();
+    else this.#flushSoon();
+  }
+
+  /** Records a copy of a block's values to another of its size. */
+  copy(from: GpuBlock, to: GpuBlock): void {
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(from.buffer, 0, to.buffer, 0, 4 * Math.ceil(from.bytes / 4));
+  }
+
+  /** Submits what was recorded. */
+  flush(): void {
+    if (!this.#encoder) return;
+    this.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = undefined;
+    this.#gathered = 0;
+    this.buffers.submitted();
+  }
+
+  /**
+   * Watches the device while `work` allocates, records and submits, and throws what it found wrong: E_GPU_MEMORY where there was
+   * too little memory, else E_GPU.
+   */
+  async watched<T>(what: string, work: () => T): Promise<T> {
+    const { device } = this;
+    this.#check();
+    device.pushErrorScope('out-of-memory');
+    device.pushErrorScope('validation');
+    let result: T;
+    let scopes: readonly Promise<GpuError | null>[];
+    try {
+      result = work();
+    } finally {
+      scopes = [device.popErrorScope(), device.popErrorScope()];
+    }
+    const [invalid, memory] = await this.#orLost(Promise.all(scopes));
+    if (memory) {
+      throw new TesseraeError(
+        'E_GPU_MEMORY',
+        `${what}: the GPU has too little memory: ${memory.message}`,
+        { what },
+        'Dispose tensors that are no longer needed, or use backend wasm.',
+      );
+    }
+    if (invalid) {
+      throw new TesseraeError(
+        'E_GPU',
+        `${what}: the device refused: ${invalid.message}`,
+        { what },
+        'Please report this with the name of the GPU.',
+      );
+    }
+    return result;
+  }
+
+  /** Copies a block's values into a view, after everything recorded so far; the view is asked for when they have come. */
+  download(block: GpuBlock, into: () => Float32Array): Promise<void> {
+    this.#check();
+    const { bytes } = block;
+    if (bytes === 0) return Promise.resolve();
+    const readback = this.buffers.takeReadback(bytes);
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(block.buffer, 0, readback, 0, bytes);
+    this.flush();
+    const reading = this.#orLost(readback.mapAsync(MAP_READ, 0, bytes)).then(() => {
+      into().set(new Float32Array(readback.getMappedRange(0, bytes)));
+      readback.unmap();
+      this.buffers.giveBackReadback(readback);
+    });
+    return this.#track(reading);
+  }
+
+  /** Resolves when all that was recorded has run. */
+  settle(): Promise<void> {
+    this.#check();
+    this.flush();
+    return this.#track(this.#orLost(this.device.queue.onSubmittedWorkDone()).then(() => undefined));
+  }
+
+  /** Lets work in flight end first: a process that ends with a map pending crashes. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (!this.lost) {
+      this.flush();
+      await Promise.allSettled([...this.#busy, this.device.queue.onSubmittedWorkDone()]);
+    }
+    this.#closed = true;
+    if (this.#owned) this.device.destroy();
+  }
+
+  #check(): void {
+    if (this.#lost !== undefined) throw deviceLost(this.#lost);
+    if (this.#closed) throw deviceLost('it was closed');
+  }
+
+  /** In a turn of its own: calls that are awaited one after the other still make one submit. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    const timer: { unref?(): void } = setTimeout(() => {
+      this.#flushing = false;
+      if (!this.lost && !this.#closed) this.flush();
+    }, 0) as never;
+    timer.unref?.();
+  }
+
+  #orLost<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.#gone]);
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.catch(() => undefined);
+    this.#busy.add(settled);
+    settled.finally(() => this.#busy.delete(settled));
+    return work;
+  }
+}
+
+function bufferOf(name: Binding, params: GpuBuffer, table: GpuBuffer | undefined, blocks: Blocks): GpuBuffer {
+  const buffer = name === 'params' ? params : name === 'table' ? table : blocks[name]?.buffer;
+  if (!buffer) throw new Error(`nothing is bound to ${name}`);
+  return buffer;
+}

@@ -1,0 +1,99 @@
+/** Getting at a GPU: an object that the caller has, the browser's, or Dawn's through the npm package `webgpu` in Node. */
+import { TesseraeError } from '../../core/errors.ts';
+import { type Gpu, type GpuAdapter, type GpuDevice, LIMITS } from './api.ts';
+
+/** What of a GPU a caller chooses. */
+export interface GpuRequest {
+  /** A device of the caller's, which is never destroyed here. */
+  readonly device?: GpuDevice;
+  /** What `navigator.gpu` is in browsers. */
+  readonly gpu?: Gpu;
+  readonly powerPreference?: 'low-power' | 'high-performance';
+}
+
+export interface AdapterReport {
+  /** The adapter's own words: vendor, architecture, device, description. */
+  readonly name: string;
+  /** Whether it computes on the CPU (SwiftShader, llvmpipe): right answers, no GPU. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+}
+
+export interface OpenedGpu {
+  readonly device: GpuDevice;
+  readonly report: AdapterReport;
+  /** Whether closing destroys the device. */
+  readonly owned: boolean;
+}
+
+/** Dawn's instances crash the process when they are collected while a device is in use, so they are kept for good. */
+const pinned: Gpu[] = [];
+
+/** Features that kernels use where they are there. */
+const WANTED = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
+
+export function noGpu(reason: string, cause?: unknown): TesseraeError {
+  return new TesseraeError(
+    'E_GPU',
+    `there is no GPU to use: ${reason}`,
+    { reason },
+    "Install the package webgpu (npm install webgpu) and a driver, pass { gpu: { device } }, or use backend 'wasm'.",
+    cause,
+  );
+}
+
+/** Dawn, where the package is installed. The name is no literal, so that bundlers leave it alone. */
+async function dawn(flags: readonly string[]): Promise<Gpu> {
+  const name = 'webgpu';
+  let module: { create(flags: readonly string[]): Gpu };
+  try {
+    module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
+  } catch (cause) {
+    throw noGpu('the package webgpu is not installed', cause);
+  }
+  const gpu = module.create(flags);
+  pinned.push(gpu);
+  return gpu;
+}
+
+function browserGpu(): Gpu | undefined {
+  const { navigator } = globalThis as { navigator?: { gpu?: Gpu } };
+  return navigator?.gpu;
+}
+
+function reportOf({ info, features }: GpuAdapter): AdapterReport {
+  const words = info ? [info.vendor, info.architecture, info.device, info.description] : [];
+  const name = words.filter((word) => word !== '').join(' ') || 'an adapter that does not tell its name';
+  return {
+    name,
+    software: info?.isFallbackAdapter === true || SOFTWARE.test(name),
+    features: WANTED.filter((feature) => features.has(feature)),
+  };
+}
+
+/** Opens a device with all that the adapter has of what kernels can use. @throws `E_GPU`. */
+export async function openGpu(request: GpuRequest, flags: readonly string[] = []): Promise<OpenedGpu> {
+  const { device, powerPreference = 'high-performance' } = request;
+  if (device) {
+    const report = {
+      name: "the caller's device",
+      software: false,
+      features: WANTED.filter((feature) => device.features.has(feature)),
+    };
+    return { device, report, owned: false };
+  }
+  const gpu = request.gpu ?? browserGpu() ?? (await dawn(flags));
+  const adapter = await gpu.requestAdapter({ powerPreference });
+  if (!adapter) throw noGpu('no adapter was found (is there a Vulkan, Metal or D3D12 driver?)');
+  const report = reportOf(adapter);
+  const requiredLimits = Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]]));
+  try {
+    // an adapter gives one device: asking again takes another adapter
+    const opened = await adapter.requestDevice({ requiredFeatures: report.features, requiredLimits });
+    return { device: opened, report, owned: true };
+  } catch (cause) {
+    throw noGpu(`${report.name} gives no device: ${cause instanceof Error ? cause.message : cause}`, cause);
+  }
+}

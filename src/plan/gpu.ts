@@ -1,0 +1,149 @@
+/**
+ * Plans on a GPU and where a problem is worth being computed: what computing takes, and what moving takes of that which is not
+ * there yet or is wanted back. Arithmetic only; the numbers come from a probe and from the tuner.
+ */
+import { ceilDiv } from '../core/math.ts';
+import { GPU_KERNELS, type GpuGemm, type GpuKernel, gpuServes } from '../kernels/gpu.ts';
+import { termsOf } from '../problem/conv.ts';
+import { flopsOf, type Problem, resultElements } from '../problem/problem.ts';
+import type { Candidate, Plan } from './plan.ts';
+
+/** What the probe of a GPU found. */
+export interface GpuProfile {
+  /** Milliseconds from a call to its end on the device, for next to no work: recording, submitting, waiting. */
+  readonly launchMs: number;
+  /** Milliseconds that reading a few bytes back takes beyond that, and GB/s of large moves. */
+  readonly readbackMs: number;
+  readonly uploadGBs: number;
+  readonly downloadGBs: number;
+  /** GFLOP/s of each row that was tried on a large product that lies on the device. */
+  readonly kernelGflops: Readonly<Record<string, number>>;
+  /** Workgroups that the large product had: with fewer, part of the machine idles. */
+  readonly fullGroups: number;
+}
+
+/** Bytes to move for a call, and whether anything is read back. */
+export interface Moves {
+  readonly upload: number;
+  readonly download: number;
+}
+
+export interface GpuPlan {
+  readonly plan: Plan;
+  /** Milliseconds on the device, the call's own cost included, moving not. */
+  readonly computeMs: number;
+  readonly isMeasured?: boolean;
+}
+
+/** Extents of the products that a problem is. */
+export interface ProductExtents {
+  readonly products: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** Undefined for what the GPU has no kernel for. */
+export function productOf(p: Problem): ProductExtents | undefined {
+  if (p.op === 'matmul') return p.panel ? undefined : { products: p.batch, m: p.m, n: p.n, k: p.k };
+  if (p.op !== 'conv') return undefined;
+  const pixels = p.outH * p.outW;
+  const k = termsOf(p);
+  return p.layout === 'nchw'
+    ? { products: p.batch * p.groups, m: p.outC / p.groups, n: pixels, k }
+    : { products: p.batch, m: pixels, n: p.outC, k };
+}
+
+function gpuPlan(kernel: GpuKernel): Plan {
+  const isGemm = kernel.family === 'gpu-gemm';
+  const { tileM, tileN, tileK } = isGemm ? kernel : { tileM: 1, tileN: 4, tileK: 1 };
+  return {
+    backend: 'webgpu',
+    kernel: kernel.name,
+    algorithm: isGemm ? 'gemm' : 'depthwise',
+    packing: 'none',
+    mc: tileM,
+    kc: tileK,
+    nc: tileN,
+    order: 'nm',
+    threads: 1,
+  };
+}
+
+/** Milliseconds of the arithmetic alone; padding up to whole tiles is computed too. */
+function gemmMs(e: ProductExtents, kernel: GpuGemm, gflops: number, fullGroups: number): number {
+  const { tileM, tileN, tileK } = kernel;
+  const groups = e.products * ceilDiv(e.m, tileM) * ceilDiv(e.n, tileN);
+  const flops = 2 * groups * tileM * tileN * ceilDiv(e.k, tileK) * tileK;
+  const idle = Math.max(1, fullGroups / groups);
+  return (flops / gflops / 1e6) * idle;
+}
+
+/** What a depthwise kernel reaches of the best product's rate, until it is measured: it multiplies each value that it loads once. */
+const DEPTHWISE_SHARE = 0.1;
+
+function computeMs(p: Problem, kernel: GpuKernel, profile: GpuProfile): number | undefined {
+  const extents = productOf(p);
+  if (!extents || !gpuServes(p, kernel)) return undefined;
+  if (kernel.family === 'gpu-depthwise') {
+    const rate = DEPTHWISE_SHARE * Math.max(...Object.values(profile.kernelGflops));
+    return flopsOf(p) / rate / 1e6;
+  }
+  const gflops = profile.kernelGflops[kernel.name];
+  return gflops === undefined ? undefined : gemmMs(extents, kernel, gflops, profile.fullGroups);
+}
+
+/** Rows that serve a problem, best guess first, with what they take beside moving. */
+export function gpuPlans(p: Problem, profile: GpuProfile): GpuPlan[] {
+  if ('exact' in p && p.exact) return [];
+  const plans = GPU_KERNELS.flatMap((kernel): GpuPlan[] => {
+    const ms = computeMs(p, kernel, profile);
+    return ms === undefined ? [] : [{ plan: gpuPlan(kernel), computeMs: ms + profile.launchMs }];
+  });
+  return plans.sort((a, b) => a.computeMs - b.computeMs);
+}
+
+/** Milliseconds that moving takes. */
+export function movingMs({ upload, download }: Moves, profile: GpuProfile): number {
+  const up = upload / profile.uploadGBs / 1e6;
+  const down = download > 0 ? profile.readbackMs + download / profile.downloadGBs / 1e6 : 0;
+  return up + down;
+}
+
+/** Bytes that a call from memory to memory moves: every operand there, the result back. */
+export function allMoves(p: Problem): Moves {
+  const download = 4 * resultElements(p);
+  const e = productOf(p);
+  if (!e) return { upload: 0, download };
+  if (p.op === 'conv') {
+    const image = p.batch * p.inC * p.inH * p.inW;
+    const more = (p.bias ? p.outC : 0) + (p.residual ? resultElements(p) : 0);
+    return { upload: 4 * (image + p.outC * e.k + more), download };
+  }
+  return { upload: 4 * (e.products * e.k * (e.m + e.n)), download };
+}
+
+/** Where a call is computed: the cheaper place, moving included; `hereMs` is what memory's own backend takes. */
+export function placeCall(
+  hereMs: number,
+  there: GpuPlan | undefined,
+  moves: { readonly here: Moves; readonly there: Moves },
+  profile: GpuProfile,
+): 'here' | 'there' {
+  if (!there) return 'here';
+  const here = hereMs + movingMs(moves.here, profile);
+  return there.computeMs + movingMs(moves.there, profile) < here ? 'there' : 'here';
+}
+
+/** Candidates of a call from memory to memory, as `explain` lists them. */
+export function gpuCandidates(p: Problem, plans: readonly GpuPlan[], profile: GpuProfile): Candidate[] {
+  const moves = allMoves(p);
+  const ms = movingMs(moves, profile);
+  const estimates = new Map(gpuPlans(p, profile).map(({ plan, computeMs: own }) => [plan.kernel, own]));
+  return plans.map(({ plan, computeMs: own, isMeasured }) => ({
+    plan,
+    estimateMs: (estimates.get(plan.kernel) ?? own) + ms,
+    ...(isMeasured ? { measuredMs: own + ms } : {}),
+    transfer: { bytes: moves.upload + moves.download, ms },
+  }));
+}

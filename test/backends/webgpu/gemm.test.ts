@@ -1,0 +1,57 @@
+/** Products on a GPU (SwiftShader where there is no other) against the float64 reference: the exam of the other backends. */
+import test from 'tape';
+import { GPU_KERNELS, type GpuGemm } from '../../../src/kernels/gpu.ts';
+import { matmulProblem } from '../../../src/problem/matmul.ts';
+import { faultOf } from '../../support/compare.ts';
+import { openBackend, productOn, workingGpu } from '../../support/gpu.ts';
+import { randomProblem, randomValues } from '../../support/problems.ts';
+import { Random, seeded } from '../../support/seed.ts';
+
+const ROWS = GPU_KERNELS.filter((kernel): kernel is GpuGemm => kernel.family === 'gpu-gemm');
+/** A software adapter takes a second for a pipeline: all rows are met with few texts, and one row with many. */
+const FUZZED = ROWS[0]!;
+const FUZZ_CASES = 30;
+
+test(seeded('gpu gemm: extents around the tiles of every row'), async (t) => {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const backend = await openBackend(gpu);
+  const random = new Random(41);
+  for (const kernel of ROWS) {
+    const { tileM, tileN, tileK } = kernel;
+    for (const [m, n, k] of [
+      [tileM, tileN, tileK],
+      [tileM + 4, tileN - 4, tileK + 4],
+      [tileM - 1, tileN + 1, tileK + 1],
+      [1, 1, 1],
+      [3, 2 * tileN + 3, 2 * tileK - 1],
+    ] as const) {
+      const p = matmulProblem({ m, n, k });
+      const values = randomValues(p, random);
+      t.equal(
+        faultOf(p, values, await productOn(backend, kernel, p, values)),
+        undefined,
+        `${kernel.name} ${m}x${k}x${n}`,
+      );
+    }
+  }
+  await backend.close();
+});
+
+test(seeded('gpu gemm: random problems with every epilogue, batches and transposes'), async (t) => {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const backend = await openBackend(gpu);
+  const random = new Random(42);
+  for (let i = 0; i < FUZZ_CASES; i++) {
+    const p = randomProblem(random, { batches: true, epilogues: true });
+    const values = randomValues(p, random);
+    t.equal(
+      faultOf(p, values, await productOn(backend, FUZZED, p, values)),
+      undefined,
+      `case ${i}: ${JSON.stringify(p)}`,
+    );
+  }
+  t.comment(`${backend.pipelines} pipelines on ${backend.report.name}`);
+  await backend.close();
+});

@@ -1,0 +1,95 @@
+/** Where a call goes, from numbers alone: no device is needed to test it. */
+import test from 'tape';
+import { GPU_KERNELS } from '../../src/kernels/gpu.ts';
+import {
+  allMoves,
+  type GpuProfile,
+  gpuCandidates,
+  gpuPlans,
+  movingMs,
+  placeCall,
+} from '../../src/plan/gpu.ts';
+import { convProblem } from '../../src/problem/conv.ts';
+import { matmulProblem } from '../../src/problem/matmul.ts';
+import { windowOf } from '../../src/problem/window.ts';
+
+/** A fast GPU behind a slow road: 5 ms until a call is through, 10 TFLOP/s. */
+const FAR: GpuProfile = {
+  launchMs: 5,
+  readbackMs: 1,
+  uploadGBs: 10,
+  downloadGBs: 5,
+  kernelGflops: Object.fromEntries(GPU_KERNELS.map(({ name }) => [name, 10_000])),
+  fullGroups: 64,
+};
+const CPU_GFLOPS = 100;
+
+function placed(n: number, profile = FAR): 'here' | 'there' {
+  const p = matmulProblem({ m: n, n, k: n });
+  const hereMs = (2 * n ** 3) / CPU_GFLOPS / 1e6;
+  const none = { upload: 0, download: 0 };
+  return placeCall(hereMs, gpuPlans(p, profile)[0], { here: none, there: allMoves(p) }, profile);
+}
+
+test('placement: a 5 ms GPU is not chosen for 64 cubed and is for 2048 cubed', (t) => {
+  t.equal(placed(64), 'here');
+  t.equal(placed(2048), 'there');
+  t.equal(
+    placed(2048, { ...FAR, uploadGBs: 0.1 }),
+    'here',
+    'not through a road that takes longer than the work',
+  );
+  t.equal(placed(2048, { ...FAR, kernelGflops: {} }), 'here', 'nor where no row has been measured');
+  t.end();
+});
+
+test('placement: what is already there is not moved', (t) => {
+  const p = matmulProblem({ m: 512, n: 512, k: 512 });
+  const [best] = gpuPlans(p, FAR);
+  const all = allMoves(p);
+  t.equal(all.upload, 2 * 4 * 512 * 512, 'both operands');
+  t.equal(all.download, 4 * 512 * 512, 'the result');
+  const slow = { ...FAR, launchMs: 0, uploadGBs: 0.5, downloadGBs: 0.5 };
+  const none = { upload: 0, download: 0 };
+  const hereMs = 2.7;
+  t.equal(placeCall(hereMs, best && { ...best, computeMs: 0.1 }, { here: none, there: all }, slow), 'here');
+  t.equal(placeCall(hereMs, best && { ...best, computeMs: 0.1 }, { here: none, there: none }, slow), 'there');
+  const away = { upload: 0, download: all.upload };
+  t.ok(movingMs(away, slow) > movingMs(none, slow), 'reading back counts');
+  t.equal(
+    placeCall(0.01, best && { ...best, computeMs: 1 }, { here: away, there: none }, slow),
+    'there',
+    'also for the other side',
+  );
+  t.end();
+});
+
+test('placement: candidates say what is moving and what is computing', (t) => {
+  const p = matmulProblem({ m: 256, n: 256, k: 256 });
+  const plans = gpuPlans(p, FAR);
+  t.ok(
+    plans.every(({ computeMs }, i) => i === 0 || computeMs >= plans[i - 1]!.computeMs),
+    'best first',
+  );
+  for (const { estimateMs, transfer, plan } of gpuCandidates(p, plans, FAR)) {
+    const own = plans.find((other) => other.plan.kernel === plan.kernel)!.computeMs;
+    t.ok(
+      transfer && Math.abs(estimateMs - transfer.ms - own) < 1e-9,
+      `${plan.kernel}: ${estimateMs} ms, ${transfer?.bytes} bytes`,
+    );
+  }
+  t.deepEqual(gpuPlans({ ...p, exact: true }, FAR), [], 'none is exact');
+  t.end();
+});
+
+test('placement: depthwise layers have a row of their own', (t) => {
+  const window = windowOf({ height: 56, width: 56 }, { kH: 3, kW: 3 }, { padding: 1 });
+  const plans = gpuPlans(convProblem({ batch: 1, inC: 64, outC: 64 }, window, { groups: 64 }), FAR);
+  t.equal(plans[0]?.plan.algorithm, 'depthwise');
+  const grouped = gpuPlans(
+    convProblem({ batch: 1, inC: 64, outC: 64 }, window, { groups: 2, layout: 'nhwc' }),
+    FAR,
+  );
+  t.deepEqual(grouped, [], 'grouped channels side by side have none');
+  t.end();
+});
