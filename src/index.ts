@@ -1,5 +1,7 @@
 /** The public names of tesserae, nothing else. */
 
+export type { GpuBuffer, GpuDevice } from './backends/webgpu/api.ts';
+export type { AdapterReport, GpuRequest } from './backends/webgpu/open.ts';
 export { ERROR_CODES, type ErrorCode, TesseraeError } from './core/errors.ts';
 export type {
   ByteTensor,
@@ -21,6 +23,7 @@ export type {
   ArrayWithShape,
   AsyncOptions,
   AveragePoolOptions,
+  BackendChoice,
   Conv1dOptions,
   ConvOptions,
   ConvSpec,
@@ -29,11 +32,14 @@ export type {
   Explanation,
   FeatureReport,
   GlobalPoolOptions,
+  GpuReport,
+  Location,
   MachineReport,
   MatmulOptions,
   MatmulSpec,
   MemoryReport,
   Numerics,
+  PlacedOptions,
   Policy,
   PoolOptions,
   PrepackConvOptions,
@@ -52,6 +58,7 @@ export type {
   TuneReport,
   WisdomAccess,
 } from './ops/types.ts';
+export type { GpuProfile } from './plan/gpu.ts';
 export type { MachineProfile } from './plan/machine.ts';
 export {
   type Algorithm,

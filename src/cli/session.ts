@@ -1,7 +1,7 @@
 /** What the commands share: their common options, a runtime that is always closed, and output as table or JSON. */
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { Runtime, RuntimeEvent, RuntimeOptions } from '../index.ts';
+import type { BackendChoice, Runtime, RuntimeEvent, RuntimeOptions } from '../index.ts';
 import { type Colors, colorsFor } from './colors.ts';
 import { UsageError } from './errors.ts';
 import type { Host } from './host.ts';
@@ -11,6 +11,8 @@ export interface CommonOptions {
   readonly threads?: number;
   readonly engineFlags?: boolean;
   readonly exact?: boolean;
+  readonly gpu?: boolean;
+  readonly backend?: BackendChoice;
   readonly wisdom?: string | false;
   readonly json?: boolean | string;
   readonly verbose?: boolean;
@@ -35,6 +37,14 @@ export function addRuntimeOptions(command: Command): Command {
   return command
     .addOption(new Option('--threads <n>', 'threads that compute (default: all cores)').argParser(parseCount))
     .option('--engine-flags', 'let the library set V8 flags in this process (relaxed SIMD, 256-bit vectors)')
+    .option('--gpu', 'compute on the GPU as well, where that is cheaper (Node: needs the package webgpu)')
+    .addOption(
+      new Option('--backend <name>', 'send every call there that has a kernel for it').choices([
+        'auto',
+        'wasm',
+        'webgpu',
+      ]),
+    )
     .option('--exact', 'bit-exact arithmetic: the same bytes on any machine')
     .option('--wisdom <file>', "keep measured plans in this file (default: the user's cache folder)")
     .option('--no-wisdom', 'neither read nor keep measured plans');
@@ -75,11 +85,13 @@ export class Session {
   /** Gives `use` a runtime made from the common options, and closes it whatever happens. */
   async withRuntime<T>(use: (runtime: Runtime) => Promise<T>, extra: RuntimeOptions = {}): Promise<T> {
     this.signal.throwIfAborted();
-    const { threads, engineFlags, exact, wisdom } = this.#options;
+    const { threads, engineFlags, exact, wisdom, gpu, backend } = this.#options;
     const runtime = await this.host.createRuntime({
       ...(threads !== undefined && { threads }),
       ...(engineFlags && { engineFlags: 'allow' }),
       ...(exact && { numerics: 'exact' }),
+      ...(gpu && { gpu: true }),
+      ...(backend !== undefined && { backend }),
       ...(wisdom !== undefined && { wisdom: wisdom && resolve(this.host.cwd, wisdom) }),
       onEvent: (event) => this.#hear(event),
       ...extra,
@@ -107,6 +119,8 @@ function warningOf(event: RuntimeEvent): string | undefined {
       return `wisdom from ${event.source} was refused: ${event.reason}`;
     case 'worker-lost':
       return `worker ${event.worker} was lost: ${event.reason}`;
+    case 'gpu-lost':
+      return `the GPU was lost: ${event.reason}`;
     default:
       return undefined;
   }

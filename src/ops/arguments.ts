@@ -1,7 +1,7 @@
 /** Checks of what methods take besides operands: a misspelt option must not be an option silently left out. */
 import { TesseraeError } from '../core/errors.ts';
 import { show } from '../core/show.ts';
-import type { AsyncOptions, ProblemSpec } from './types.ts';
+import type { PlacedOptions, ProblemSpec } from './types.ts';
 
 export function badArgument(name: string, value: unknown, hint: string): TesseraeError {
   return new TesseraeError('E_ARGUMENT', `${name} is ${show(value)}`, { [name]: value }, hint);
@@ -19,13 +19,15 @@ export function checkOptions(options: object, known: ReadonlySet<string>): void 
   }
 }
 
-export function checkAsync({ signal, onProgress }: AsyncOptions): void {
+export function checkAsync({ signal, onProgress, result }: PlacedOptions): void {
   if (signal !== undefined && (typeof signal !== 'object' || !(signal instanceof AbortSignal))) {
     throw badArgument('signal', signal, 'The signal of an AbortController.');
   }
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw badArgument('onProgress', onProgress, 'A function.');
   }
+  if (result !== undefined && result !== 'wasm' && result !== 'gpu')
+    throw badArgument('result', result, "Use 'wasm' or 'gpu'.");
 }
 
 export function checkFlag(value: boolean | undefined, name: string): boolean {

@@ -1,35 +1,13 @@
 /** The way of every call: a checked request -> operands in memory -> plan -> execution -> result. */
 import { TesseraeError } from '../core/errors.ts';
-import type { Shape } from '../core/shape.ts';
-import type { Problem } from '../problem/problem.ts';
-import type { Execution, Operands } from '../schedule/execute.ts';
+import type { Execution } from '../schedule/execute.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
-import { DenseTensor, type Held } from './tensor.ts';
-import type { AsyncOptions, DType, Tensor } from './types.ts';
-
-/** A call whose arguments have been checked: nothing can be wrong with it any more but memory and threads. */
-export interface Request {
-  readonly problem: Problem;
-  readonly shape: Shape;
-  /** Of the result; floats unless given. Callers know the type that they asked for. */
-  readonly dtype?: DType;
-  readonly inputs: readonly (Held | undefined)[];
-  readonly out: DenseTensor | undefined;
-  /** Whether an extent is 0, which no kernel takes. */
-  readonly empty: boolean;
-  /** The plan, where the planner is not asked. */
-  plan?(core: Core): Execution;
-  /** Addresses and scalars for a plan; `at` are the inputs' addresses in their order. */
-  operands(core: Core, planned: Execution | undefined, at: readonly number[], result: number): Operands;
-  /** The result where an extent is 0. */
-  runEmpty(core: Core, at: readonly number[], out: DenseTensor): void;
-  /** The result by the oracle, where no kernel may be trusted. */
-  runReference(core: Core, at: readonly number[], out: DenseTensor): void;
-}
-
-/** What of a request lies in memory. */
-export type Placed = Pick<Request, 'inputs' | 'shape' | 'dtype' | 'out'>;
+import type { GpuPlace } from './gpu/place.ts';
+import { runOnGpu } from './gpu/run.ts';
+import { type Placed, type Request, readsOut } from './request.ts';
+import { DenseTensor, type Held, type Source } from './tensor.ts';
+import type { DType, PlacedOptions, Tensor } from './types.ts';
 
 /** A call's memory: inputs in place, the result made. `release` gives back whatever was taken, after a failure also a
  *  result that nobody will see. */
@@ -46,7 +24,7 @@ export class Placement {
       if (!request.out)
         this.#made = new DenseTensor<DType>(core.heap, request.shape, request.dtype) as DenseTensor;
       const result = request.out ?? this.#made!;
-      result.block.hold();
+      result.overwrite().hold();
       this.#out = result;
     } catch (error) {
       this.release(true);
@@ -101,7 +79,7 @@ export function callSync(core: Core, request: Request): Tensor {
 /** Starts at once; a call that is short enough is finished when this returns. `read` checks the arguments. */
 export function call(
   core: Core,
-  options: AsyncOptions,
+  options: PlacedOptions,
   known: ReadonlySet<string>,
   read: () => Request,
 ): Promise<Tensor> {
@@ -111,6 +89,8 @@ export function call(
     checkAsync(options);
     options.signal?.throwIfAborted();
     const request = read();
+    if (options.result === 'gpu') core.needGpu();
+    if (core.gpu) return callAnywhere(core, core.gpu, request, options);
     placed = new Placement(core, request);
     const pending = start(core, request, placed, options);
     if (pending) return finish(pending, placed);
@@ -122,11 +102,48 @@ export function call(
   }
 }
 
+/** Where there is a GPU: the call goes where it is cheaper, and in memory if the GPU was lost on the way. */
+async function callAnywhere(
+  core: Core,
+  gpu: GpuPlace,
+  request: Request,
+  options: PlacedOptions,
+): Promise<Tensor> {
+  const hereMs = () => core.plan(request.problem)?.ms ?? Number.POSITIVE_INFINITY;
+  const there = gpu.claim(request, request.gpu?.(), options, hereMs);
+  if (there) {
+    const done = await runOnGpu(core, gpu, request, there, options);
+    if (done) return done;
+  }
+  await fetchAll(request);
+  options.signal?.throwIfAborted();
+  core.checkOpen('compute');
+  const placed = new Placement(core, request);
+  const tensor = await finish(startSafely(core, request, placed, options), placed);
+  return options.result === 'gpu' ? tensor.to('gpu') : tensor;
+}
+
+/** Brings what lies on the GPU only to memory. */
+async function fetchAll(request: Request): Promise<void> {
+  const { out, inputs } = request;
+  if (out && readsOut(request)) await out.read();
+  for (const input of inputs) if (input && 'fetch' in input) await (input as Held & Source).fetch();
+}
+
+async function startSafely(
+  core: Core,
+  request: Request,
+  placed: Placement,
+  options: PlacedOptions,
+): Promise<void> {
+  await start(core, request, placed, options);
+}
+
 function start(
   core: Core,
   request: Request,
   placed: Placement,
-  { signal, onProgress }: AsyncOptions,
+  { signal, onProgress }: PlacedOptions,
 ): void | Promise<void> {
   const { problem } = request;
   if (request.empty) return request.runEmpty(core, placed.at, placed.out);

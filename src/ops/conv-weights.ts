@@ -7,7 +7,7 @@ import type { ConvAlgorithm, ConvProblem, Layout } from '../problem/conv.ts';
 import { type Executor, NO_OPERANDS } from '../schedule/execute.ts';
 import { lowerWeights } from '../schedule/lower/conv.ts';
 import { weightForm } from '../schedule/lower/weights.ts';
-import { Block, type Heap, type Held, type Watched } from './tensor.ts';
+import { Block, type Heap, type Held, type Remote, type Source, type Watched } from './tensor.ts';
 import type { PrepackedConv, TensorLike } from './types.ts';
 
 /** The memory behind `ConvWeights`, which outlives it while calls use it or until a leak is noticed. */
@@ -16,6 +16,7 @@ class WeightStore implements Watched {
   readonly heap: Heap;
   readonly raw: Block;
   readonly forms = new Map<string, Block>();
+  remote: Remote | undefined;
   #uses = 0;
   #disposed = false;
 
@@ -49,6 +50,7 @@ class WeightStore implements Watched {
 
   #free(): void {
     this.raw.dispose();
+    this.remote?.dispose();
     for (const form of this.forms.values()) form.dispose();
     this.forms.clear();
   }
@@ -60,7 +62,7 @@ export interface FormMaker {
   readonly executor: Executor;
 }
 
-export class ConvWeights implements PrepackedConv, Held {
+export class ConvWeights implements PrepackedConv, Held, Source {
   readonly shape: Shape;
   readonly algorithm: ConvAlgorithm | undefined;
   readonly #store: WeightStore;
@@ -97,6 +99,33 @@ export class ConvWeights implements PrepackedConv, Held {
 
   done(): void {
     this.#store.release();
+  }
+
+  /** The copy on the GPU, once there is one: weights that are kept never change. */
+  get remote(): Remote | undefined {
+    return this.#store.remote;
+  }
+
+  get elements(): number {
+    return sizeOf(this.shape);
+  }
+
+  get isAway(): boolean {
+    return false;
+  }
+
+  fetch(): undefined {
+    return undefined;
+  }
+
+  values(): Float32Array {
+    const first = this.#store.raw.address >> 2;
+    return this.heap.floats().subarray(first, first + this.elements);
+  }
+
+  /** Keeps a copy on the GPU for further calls. */
+  keep(remote: Remote): void {
+    this.#store.remote = remote;
   }
 
   /** Address of the form that a plan reads, made now if no plan has asked for it before; undefined if it reads them as given. */

@@ -19,12 +19,21 @@ import { resultElements } from '../problem/problem.ts';
 import { type Padding, type Pair, windowOf } from '../problem/window.ts';
 import type { Execution, Operands } from '../schedule/execute.ts';
 import { badArgument, checkOptions } from './arguments.ts';
-import { call, callSync, type Request, untrusted } from './call.ts';
+import { call, callSync, untrusted } from './call.ts';
 import { ConvWeights, readConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
+import type { GpuForm } from './gpu/form.ts';
 import { CopyOf, type Operand, readOperand, readOut, readSlope } from './operands.ts';
-import { Block, type DenseTensor, type Held } from './tensor.ts';
-import type { AsyncOptions, Conv1dOptions, ConvOptions, PrepackedConv, Tensor, TensorLike } from './types.ts';
+import type { Request } from './request.ts';
+import { Block, type DenseTensor, type Held, type Source } from './tensor.ts';
+import type {
+  Conv1dOptions,
+  ConvOptions,
+  PlacedOptions,
+  PrepackedConv,
+  Tensor,
+  TensorLike,
+} from './types.ts';
 
 const ONE_OPTIONS = [
   'stride',
@@ -38,9 +47,9 @@ const ONE_OPTIONS = [
   'out',
 ];
 const SYNC_1D: ReadonlySet<string> = new Set<string>(ONE_OPTIONS);
-const ASYNC_1D: ReadonlySet<string> = new Set([...ONE_OPTIONS, 'signal', 'onProgress']);
+const ASYNC_1D: ReadonlySet<string> = new Set([...ONE_OPTIONS, 'signal', 'onProgress', 'result']);
 const SYNC_2D: ReadonlySet<string> = new Set([...ONE_OPTIONS, 'layout']);
-const ASYNC_2D: ReadonlySet<string> = new Set([...SYNC_2D, 'signal', 'onProgress']);
+const ASYNC_2D: ReadonlySet<string> = new Set([...SYNC_2D, 'signal', 'onProgress', 'result']);
 
 /** What the geometry of a convolution is read from. */
 export interface ConvGeometry {
@@ -139,7 +148,7 @@ export function readResidual(
   residual: TensorLike | undefined,
   shape: Shape,
   out: Tensor | undefined,
-): Held | undefined {
+): (Held & Source) | undefined {
   if (residual === undefined) return undefined;
   const operand = readOperand(core.heap, residual, 'residual');
   if (operand.shape.length !== shape.length || operand.shape.some((extent, axis) => extent !== shape[axis])) {
@@ -154,7 +163,8 @@ export function readResidual(
 }
 
 /** x, weights, bias, slope, residual. */
-type Inputs = readonly [Held, Held, Held | undefined, Held | undefined, Held | undefined];
+type Input = Held & Source;
+type Inputs = readonly [Input, Input, Input | undefined, Input | undefined, Input | undefined];
 
 /** Operands for the oracle, which stands in where no kernel may be trusted: not in exact mode, for it is not bit-exact. */
 export function referenceOperands(
@@ -211,6 +221,12 @@ class ConvRequest implements Request {
     return p.layout === 'nchw'
       ? { a: weights, b: x, packedA: form, ...rest }
       : { a: x, b: weights, packedB: form, ...rest };
+  }
+
+  gpu(): GpuForm {
+    const [x, w, bias, slope, residual] = this.inputs;
+    const [a, b] = this.problem.layout === 'nchw' ? [w, x] : [x, w];
+    return { a, b, bias, slope, residual, scalars: { alpha: 1, beta: 1, ...this.#scalars } };
   }
 
   /** Without channels to sum over, bias, residual and activation still apply: a 1x1 filter of zeros over zeros, so that the bits
@@ -316,7 +332,7 @@ export function conv2d(
   core: Core,
   x: TensorLike,
   w: TensorLike | PrepackedConv,
-  options: ConvOptions & AsyncOptions,
+  options: ConvOptions & PlacedOptions,
 ): Promise<Tensor> {
   return call(core, options, ASYNC_2D, () => readRequest(core, x, w, options, false));
 }
@@ -335,7 +351,7 @@ export function conv1d(
   core: Core,
   x: TensorLike,
   w: TensorLike | PrepackedConv,
-  options: Conv1dOptions & AsyncOptions,
+  options: Conv1dOptions & PlacedOptions,
 ): Promise<Tensor> {
   return call(core, options, ASYNC_1D, () => readRequest(core, x, w, flatOptions(options), true));
 }

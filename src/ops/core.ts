@@ -5,6 +5,7 @@ import type { WasmBackend } from '../backends/wasm/backend.ts';
 import { checkKernel } from '../backends/wasm/check.ts';
 import { type DotRange, dotRange } from '../backends/wasm/dot.ts';
 import type { Host } from '../backends/wasm/host.ts';
+import { noGpu } from '../backends/webgpu/open.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
@@ -16,6 +17,7 @@ import { type Planned, Planner } from '../plan/planner.ts';
 import type { Wisdom } from '../plan/wisdom.ts';
 import type { Problem } from '../problem/problem.ts';
 import { Executor } from '../schedule/execute.ts';
+import type { GpuPlace } from './gpu/place.ts';
 import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
 import type { Policy, RuntimeEvent } from './types.ts';
@@ -29,6 +31,8 @@ export interface CoreParts {
   readonly policy: Policy;
   readonly effort: Effort;
   readonly onEvent: (event: RuntimeEvent) => void;
+  /** Where one was asked for and found. */
+  readonly gpu?: GpuPlace | undefined;
 }
 
 /** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
@@ -44,6 +48,7 @@ export class Core {
   readonly exact: boolean;
   readonly effort: Effort;
   readonly heap: Heap;
+  readonly gpu: GpuPlace | undefined;
   readonly filter: KernelFilter;
   readonly onEvent: (event: RuntimeEvent) => void;
   readonly #policy: Policy;
@@ -68,6 +73,7 @@ export class Core {
     this.exact = parts.exact;
     this.effort = parts.effort;
     this.onEvent = parts.onEvent;
+    this.gpu = parts.gpu;
     this.#policy = parts.policy;
     this.#machine = machine;
     this.filter = { present: new Set(this.backend.kernels.keys()), quarantined: this.#quarantined };
@@ -113,6 +119,12 @@ export class Core {
         {},
         'Create another with createRuntime().',
       );
+  }
+
+  /** @throws `E_GPU` where there is none. */
+  needGpu(): GpuPlace {
+    if (this.gpu) return this.gpu;
+    throw noGpu('this runtime was made without one; createRuntime({ gpu: true }) asks for it');
   }
 
   setMachine(machine: MachineProfile): void {
@@ -199,7 +211,7 @@ export class Core {
     if (!this.#closing) {
       this.save();
       this.#closed = true;
-      this.#closing = this.backend.close();
+      this.#closing = Promise.all([this.backend.close(), this.gpu?.close()]).then(() => undefined);
     }
     return this.#closing;
   }
@@ -230,6 +242,7 @@ export class Core {
         if (!core.#closed) core.backend.free(address);
       },
       floats: () => core.backend.floats(),
+      send: (values) => core.needGpu().send(values),
       watch(owner, block, shape) {
         if (block.owner === 'tensors') core.#tensors++;
         core.#leaks.register(owner, { block, shape }, block);

@@ -7,11 +7,13 @@ import { readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import type { Execution, Operands } from '../schedule/execute.ts';
 import { checkFlag, checkNumber, checkOptions } from './arguments.ts';
-import { call, callSync, type Request, untrusted } from './call.ts';
+import { call, callSync, untrusted } from './call.ts';
 import type { Core } from './core.ts';
+import type { GpuForm } from './gpu/form.ts';
 import { biasKind, type Operand, readOperand, readOut, readPrepacked, readSlope } from './operands.ts';
-import { Block, type DenseTensor, type Held, type Panels } from './tensor.ts';
-import type { AsyncOptions, MatmulOptions, Prepacked, Tensor, TensorLike } from './types.ts';
+import type { Request } from './request.ts';
+import { Block, type DenseTensor, type Held, type Panels, type Source } from './tensor.ts';
+import type { MatmulOptions, PlacedOptions, Prepacked, Tensor, TensorLike } from './types.ts';
 
 const SYNC_OPTIONS: ReadonlySet<string> = new Set<keyof MatmulOptions>([
   'transposeA',
@@ -22,7 +24,7 @@ const SYNC_OPTIONS: ReadonlySet<string> = new Set<keyof MatmulOptions>([
   'beta',
   'out',
 ]);
-const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, 'signal', 'onProgress']);
+const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, 'signal', 'onProgress', 'result']);
 
 function rowsOf(shape: Shape, transpose: boolean): number {
   return shape[shape.length - (transpose ? 1 : 2)] ?? 1;
@@ -85,12 +87,20 @@ interface Scalars {
   readonly p1: number;
 }
 
+/** a, b, bias, slope, panels. */
+type MatmulInputs = readonly [
+  Operand,
+  Operand | undefined,
+  Operand | undefined,
+  (Held & Source) | undefined,
+  Panels | undefined,
+];
+
 /** A class, not an object of closures: a product of small matrices takes about as long as making a few objects. */
 class MatmulRequest implements Request {
   readonly problem: MatmulProblem;
   readonly shape: Shape;
-  /** a, b, bias, slope, panels. */
-  readonly inputs: readonly (Held | undefined)[];
+  readonly inputs: MatmulInputs;
   readonly out: DenseTensor | undefined;
   readonly #scalars: Scalars;
 
@@ -101,7 +111,7 @@ class MatmulRequest implements Request {
     b: Operand | undefined,
     panels: Panels | undefined,
     bias: Operand | undefined,
-    slope: Held | undefined,
+    slope: (Held & Source) | undefined,
     out: DenseTensor | undefined,
     scalars: Scalars,
   ) {
@@ -122,6 +132,12 @@ class MatmulRequest implements Request {
     const { alpha, beta, p0, p1 } = this.#scalars;
     const packedB = panels === 0 ? undefined : panels;
     return { a, b, c: result, bias, slope, packedB, alpha, beta, p0, p1 };
+  }
+
+  gpu(): GpuForm | undefined {
+    const [a, b, bias, slope, panels] = this.inputs;
+    if (panels || !b) return undefined;
+    return { a, b, bias, slope, residual: undefined, scalars: this.#scalars };
   }
 
   /** Where only k is zero, every sum is zero but bias, beta and activation still apply: one step of zeros through the kernels,
@@ -175,7 +191,7 @@ export function matmul(
   core: Core,
   a: TensorLike,
   b: TensorLike | Prepacked,
-  options: MatmulOptions & AsyncOptions,
+  options: MatmulOptions & PlacedOptions,
 ): Promise<Tensor> {
   return call(core, options, ASYNC_OPTIONS, () => readRequest(core, a, b, options));
 }

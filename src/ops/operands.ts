@@ -3,38 +3,67 @@ import { TesseraeError } from '../core/errors.ts';
 import { checkShape, type Shape, showShape, sizeOf } from '../core/shape.ts';
 import { show } from '../core/show.ts';
 import type { BiasKind } from '../problem/epilogue.ts';
-import { Block, DenseTensor, type Heap, type Held, Panels } from './tensor.ts';
+import { Block, DenseTensor, type Heap, type Held, Panels, type Remote, type Source } from './tensor.ts';
 import type { DType, Prepacked, Tensor, TensorLike } from './types.ts';
 
 const TENSOR_HINT = 'Pass a tensor of this runtime, or { data: Float32Array, shape: [..] }.';
 
 /** A checked operand. One class and no closures: a call on small matrices takes about as long as making a few objects. */
-export class Operand implements Held {
+export class Operand implements Held, Source {
   readonly shape: Shape;
   readonly #heap: Heap;
+  readonly #tensor: DenseTensor | undefined;
   readonly #data: Float32Array | undefined;
   #block: Block | undefined;
 
-  constructor(heap: Heap, shape: Shape, block: Block | undefined, data: Float32Array | undefined) {
+  /** Of a tensor or of a plain array. */
+  constructor(heap: Heap, shape: Shape, tensor: DenseTensor | undefined, data: Float32Array | undefined) {
     this.#heap = heap;
     this.shape = shape;
-    this.#block = block;
+    this.#tensor = tensor;
     this.#data = data;
   }
 
   /** Address of the elements, held until `done`; a plain array is copied into memory first. */
   place(): number {
     if (this.#data) {
-      this.#block = new Block(this.#heap, 4 * this.#data.length, 'scratch');
-      this.#heap.floats().set(this.#data, this.#block.address >> 2);
-    } else this.#block!.hold();
-    return this.#block!.address;
+      const block = new Block(this.#heap, 4 * this.#data.length, 'scratch');
+      this.#heap.floats().set(this.#data, block.address >> 2);
+      this.#block = block;
+      return block.address;
+    }
+    const { block } = this.#tensor!;
+    block.hold();
+    this.#block = block;
+    return block.address;
   }
 
   /** Lets go of what `place` took. */
   done(): void {
     if (this.#data) this.#block?.dispose();
     else this.#block!.release();
+  }
+
+  get remote(): Remote | undefined {
+    return this.#tensor?.remote;
+  }
+
+  get elements(): number {
+    return sizeOf(this.shape);
+  }
+
+  get isAway(): boolean {
+    return this.#tensor?.location === 'gpu';
+  }
+
+  fetch(): Promise<unknown> | undefined {
+    return this.isAway ? this.#tensor!.read() : undefined;
+  }
+
+  values(): Float32Array {
+    if (this.#data) return this.#data;
+    const { address } = this.#tensor!.block;
+    return this.#heap.floats().subarray(address >> 2, (address >> 2) + this.elements);
   }
 }
 
@@ -43,7 +72,7 @@ export function readOperand(heap: Heap, value: TensorLike, name: string): Operan
   if (value instanceof DenseTensor) {
     checkTensor(heap, value, name);
     checkDType(value, name, 'f32');
-    return new Operand(heap, value.shape, value.block, undefined);
+    return new Operand(heap, value.shape, value, undefined);
   }
   const { data, shape } = checkArray(value, name);
   return new Operand(heap, shape, undefined, data);
@@ -60,7 +89,7 @@ function checkDType(tensor: DenseTensor<DType>, name: string, wanted: DType): vo
 }
 
 export function checkTensor(heap: Heap, tensor: DenseTensor<DType>, name: string): void {
-  if (tensor.block.heap !== heap) {
+  if (tensor.heap !== heap) {
     throw new TesseraeError(
       'E_FOREIGN',
       `${name} belongs to another runtime`,
@@ -167,7 +196,7 @@ export function biasKind(shape: Shape, m: number, n: number): BiasKind {
 }
 
 /** The values of an operand that the call will overwrite. */
-export class CopyOf implements Held {
+export class CopyOf implements Held, Source {
   readonly #heap: Heap;
   readonly #operand: Operand;
   #block: Block | undefined;
@@ -192,10 +221,30 @@ export class CopyOf implements Held {
   done(): void {
     this.#block?.dispose();
   }
+
+  get remote(): Remote | undefined {
+    return this.#operand.remote;
+  }
+
+  get elements(): number {
+    return this.#operand.elements;
+  }
+
+  get isAway(): boolean {
+    return this.#operand.isAway;
+  }
+
+  fetch(): Promise<unknown> | undefined {
+    return this.#operand.fetch();
+  }
+
+  values(): Float32Array {
+    return this.#operand.values();
+  }
 }
 
 /** One slope for all channels, copied out to each of them for the call. */
-class SharedSlope implements Held {
+class SharedSlope implements Held, Source {
   readonly #heap: Heap;
   readonly #operand: Operand;
   readonly #channels: number;
@@ -223,10 +272,31 @@ class SharedSlope implements Held {
   done(): void {
     this.#block?.dispose();
   }
+
+  /** One value is no tensor of slopes: it goes to the GPU as often as there are channels. */
+  get remote(): undefined {
+    return undefined;
+  }
+
+  get elements(): number {
+    return this.#channels;
+  }
+
+  get isAway(): boolean {
+    return this.#operand.isAway;
+  }
+
+  fetch(): Promise<unknown> | undefined {
+    return this.#operand.fetch();
+  }
+
+  values(): Float32Array {
+    return new Float32Array(this.#channels).fill(this.#operand.values()[0]!);
+  }
 }
 
 /** The slope of prelu: one value for each channel, or one for all. */
-export function readSlope(heap: Heap, value: unknown, channels: number): Held {
+export function readSlope(heap: Heap, value: unknown, channels: number): Held & Source {
   const operand = readOperand(heap, value as TensorLike, 'slope');
   const size = sizeOf(operand.shape);
   if (size === channels) return operand;

@@ -1,4 +1,6 @@
 /** Runtime options, checked and completed. */
+
+import type { GpuRequest } from '../backends/webgpu/open.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { show } from '../core/show.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
@@ -8,7 +10,9 @@ const MiB = 1024 * 1024;
 /** A team larger than this gains nothing on one memory, and its words have a fixed place. */
 const MAX_THREADS = 63;
 
-export type Settings = Required<Omit<RuntimeOptions, 'threads' | 'wisdom' | 'memory'>> & {
+export type Settings = Required<Omit<RuntimeOptions, 'threads' | 'wisdom' | 'memory' | 'gpu'>> & {
+  /** Undefined where none was asked for. */
+  readonly gpu: GpuRequest | undefined;
   readonly threads: number | undefined;
   readonly wisdom: string | WisdomStore | false | undefined;
   readonly memory: { readonly initial: number; readonly maximum: number };
@@ -45,9 +49,27 @@ const KNOWN: readonly (keyof RuntimeOptions)[] = [
   'wisdom',
   'memory',
   'engineFlags',
+  'gpu',
+  'backend',
   'workerTimeoutMs',
   'onEvent',
 ];
+
+const GPU_FIELDS: readonly (keyof GpuRequest)[] = ['device', 'gpu', 'powerPreference'];
+
+function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
+  if (gpu === undefined || gpu === false) return backend === 'webgpu' ? {} : undefined;
+  if (gpu === true) return {};
+  const hint = 'Use true, false, or { device }, { gpu } or { powerPreference }.';
+  if (typeof gpu !== 'object' || gpu === null) throw bad('gpu', gpu, hint);
+  const unknown = Object.keys(gpu).find((name) => !(GPU_FIELDS as readonly string[]).includes(name));
+  if (unknown !== undefined) throw bad(`gpu.${unknown}`, (gpu as Record<string, unknown>)[unknown], hint);
+  if (gpu.device !== undefined && typeof gpu.device?.createBuffer !== 'function')
+    throw bad('gpu.device', gpu.device, 'A GPUDevice.');
+  if (gpu.gpu !== undefined && typeof gpu.gpu?.requestAdapter !== 'function')
+    throw bad('gpu.gpu', gpu.gpu, 'A GPU, as navigator.gpu is.');
+  return gpu;
+}
 
 export function readOptions(options: RuntimeOptions): Settings {
   if (typeof options !== 'object' || options === null)
@@ -97,6 +119,8 @@ export function readOptions(options: RuntimeOptions): Settings {
     numerics: oneOf('numerics', options.numerics, ['fast', 'exact']),
     policy: oneOf('policy', options.policy, ['auto', 'strict']),
     effort: oneOf('effort', options.effort, ['estimate', 'measure', 'exhaustive']),
+    gpu: readGpu(options),
+    backend: oneOf('backend', options.backend, ['auto', 'wasm', 'webgpu']),
     engineFlags: oneOf('engineFlags', options.engineFlags, ['off', 'allow']),
     workerTimeoutMs: inRange(
       'workerTimeoutMs',

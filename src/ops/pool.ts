@@ -8,10 +8,11 @@ import { resultElements } from '../problem/problem.ts';
 import { type Pair, readPair, type Window, windowOf } from '../problem/window.ts';
 import { NO_OPERANDS, type Operands } from '../schedule/execute.ts';
 import { badArgument, checkFlag, checkOptions } from './arguments.ts';
-import { call, callSync, type Request } from './call.ts';
+import { call, callSync } from './call.ts';
 import { checkRank, readLayout } from './conv.ts';
 import type { Core } from './core.ts';
 import { type Operand, readOperand, readOut } from './operands.ts';
+import type { Request } from './request.ts';
 import type { DenseTensor } from './tensor.ts';
 import type {
   AsyncOptions,

@@ -1,6 +1,7 @@
 /** createRuntime and the runtime that it returns: the whole public surface, each method a line or two into its own file. */
 
 import { measureTeam, probeMachine } from '../backends/wasm/probe.ts';
+import type { GpuBuffer, GpuDevice } from '../backends/webgpu/api.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { checkShape } from '../core/shape.ts';
@@ -11,6 +12,10 @@ import { badArgument, checkAsync, checkOptions, checkProblems } from './argument
 import { conv1d, conv1dSync, conv2d, conv2dSync } from './conv.ts';
 import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
 import type { Core } from './core.ts';
+import { explained } from './explained.ts';
+import { fromGpu } from './gpu/from-gpu.ts';
+import { gpuReason, gpuReport } from './gpu/info.ts';
+import { prepareOnGpu, tuneOnGpu } from './gpu/tune.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
 import { matmul, matmulSync } from './matmul.ts';
 import { checkData, checkNumbers } from './operands.ts';
@@ -20,7 +25,7 @@ import { prepack } from './prepack.ts';
 import { prepackConv } from './prepack-conv.ts';
 import { IntegerMethods } from './quantized/methods.ts';
 import { integerTensor, isIntegers } from './quantized/operands.ts';
-import { type Internals, probedKernels, setUp } from './setup.ts';
+import { type Internals, probedKernels, type Setup, setUp } from './setup.ts';
 import { readSpec } from './spec.ts';
 import { DenseTensor } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
@@ -36,6 +41,7 @@ import type {
   MachineReport,
   MatmulOptions,
   MemoryReport,
+  PlacedOptions,
   PoolOptions,
   PrepackConvOptions,
   Prepacked,
@@ -73,8 +79,7 @@ export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
 }
 
 export async function createRuntimeWith(options: RuntimeOptions, internals: Internals): Promise<Runtime> {
-  const { core, settings, features, threads } = await setUp(options, internals);
-  return new WasmRuntime(core, settings, features, threads);
+  return new WasmRuntime(await setUp(options, internals));
 }
 
 class WasmRuntime extends IntegerMethods implements Runtime {
@@ -83,17 +88,15 @@ class WasmRuntime extends IntegerMethods implements Runtime {
   readonly #features: FeatureFacts;
   readonly #threads: { readonly requested: number; readonly actual: number };
 
-  constructor(
-    core: Core,
-    settings: Settings,
-    features: FeatureFacts,
-    threads: { requested: number; actual: number },
-  ) {
+  readonly #noGpu: string;
+
+  constructor({ core, settings, features, threads, noGpu }: Setup) {
     super(core);
     this.#core = core;
     this.#settings = settings;
     this.#features = features;
     this.#threads = threads;
+    this.#noGpu = noGpu;
   }
 
   get info(): RuntimeInfo {
@@ -116,6 +119,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
           available: true,
           reason: `${core.backend.feature} kernels: ${core.backend.kernels.size}`,
         },
+        { name: 'webgpu', available: core.gpu !== undefined, reason: gpuReason(core, this.#noGpu) },
         {
           name: 'reference',
           available: true,
@@ -123,6 +127,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
         },
       ],
       engineFlags: this.#features.flagsSet,
+      gpu: gpuReport(core),
       machine: core.machine,
       wisdom: { source: core.wisdom.source, entries: core.wisdom.size, signature: core.wisdom.signature },
       closed: core.closed,
@@ -173,10 +178,19 @@ class WasmRuntime extends IntegerMethods implements Runtime {
     return tensor;
   }
 
+  fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor {
+    return fromGpu(this.#core, buffer, shape);
+  }
+
+  get gpuDevice(): GpuDevice {
+    this.#core.checkOpen('use the GPU');
+    return this.#core.needGpu().backend.device;
+  }
+
   matmul(
     a: TensorLike,
     b: TensorLike | Prepacked,
-    options: MatmulOptions & AsyncOptions = {},
+    options: MatmulOptions & PlacedOptions = {},
   ): Promise<Tensor> {
     return matmul(this.#core, a, b, options);
   }
@@ -194,7 +208,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
   conv2d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options: ConvOptions & AsyncOptions = {},
+    options: ConvOptions & PlacedOptions = {},
   ): Promise<Tensor> {
     return conv2d(this.#core, x, w, options);
   }
@@ -206,7 +220,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
   conv1d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options: Conv1dOptions & AsyncOptions = {},
+    options: Conv1dOptions & PlacedOptions = {},
   ): Promise<Tensor> {
     return conv1d(this.#core, x, w, options);
   }
@@ -267,16 +281,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
         { quarantined: core.quarantined },
         'Calls use the slow reference; please report this.',
       );
-    const { key, plan, source, effort } = planned;
-    return {
-      key,
-      problem,
-      plan,
-      source,
-      effort,
-      candidates: core.planner.measured(key) ?? core.planner.candidates(problem),
-      quarantined: core.quarantined,
-    };
+    return explained(core, planned);
   }
 
   async prepare(problems: readonly ProblemSpec[], options: AsyncOptions = {}): Promise<void> {
@@ -294,6 +299,7 @@ class WasmRuntime extends IntegerMethods implements Runtime {
         core.executor.prepare(planned);
         threads = Math.max(threads, planned.plan.threads);
       }
+      if (core.gpu) await prepareOnGpu(core, core.gpu, problem);
       options.onProgress?.({ phase: 'prepare', done: ++done, total: specs.length });
       await core.host.yieldToEvents();
       core.checkOpen('prepare');
@@ -327,6 +333,8 @@ class WasmRuntime extends IntegerMethods implements Runtime {
         budgetMs: Math.max(1, share),
         ...(signal ? { signal } : {}),
       });
+      if (core.gpu?.isWelcome)
+        await tuneOnGpu(core, core.gpu, problem, { effort, budgetMs: share / 4, signal });
       if (tuned) {
         const { plan, ms, defaultMs, measured, candidates } = tuned;
         reports.push({

@@ -7,14 +7,17 @@ import { hasRelaxedSimd } from '../backends/wasm/module.ts';
 import { probeMachine } from '../backends/wasm/probe.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
+import { findGpuKernel, gpuTableText } from '../kernels/gpu.ts';
 import { findKernel, KERNELS, kernelTableText } from '../kernels/table.ts';
 import { signature } from '../plan/fingerprint.ts';
+import type { GpuProfile } from '../plan/gpu.ts';
 import type { MachineProfile } from '../plan/machine.ts';
 import { memoryStore } from '../plan/stores/memory.ts';
 import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import { WISDOM_SCHEMA, Wisdom } from '../plan/wisdom.ts';
 import { Core } from './core.ts';
+import { GpuPlace, type GpuSettings } from './gpu/place.ts';
 import { type FeatureFacts, hasWideVectors } from './info.ts';
 import { readOptions, type Settings } from './options.ts';
 import type { RuntimeOptions } from './types.ts';
@@ -29,6 +32,8 @@ export interface Internals {
   readonly bytes?: readonly Uint8Array<ArrayBuffer>[];
   /** Skips the probe. */
   readonly machine?: MachineProfile;
+  readonly openGpu?: GpuSettings['open'];
+  readonly gpuProfile?: GpuProfile;
 }
 
 export interface Setup {
@@ -36,6 +41,8 @@ export interface Setup {
   readonly settings: Settings;
   readonly features: FeatureFacts;
   readonly threads: { readonly requested: number; readonly actual: number };
+  /** Why there is no GPU. */
+  readonly noGpu: string;
 }
 
 export async function setUp(options: RuntimeOptions, internals: Internals): Promise<Setup> {
@@ -57,7 +64,9 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
     ...(internals.bytes ? { bytes: internals.bytes } : {}),
   });
   const wisdom = openWisdom(settings, backend, engine, features.flagsSet, threads);
+  const gpu = await openPlace(settings, internals, wisdom);
   const parts = {
+    gpu: gpu.place,
     host,
     backend,
     wisdom,
@@ -70,7 +79,32 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
   const known = internals.machine ?? knownMachine(wisdom, backend, parts.exact);
   const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact, features)));
   if (!known) core.setMachine(core.machine);
-  return { core, settings, features, threads: { requested, actual: threads } };
+  return { core, settings, features, threads: { requested, actual: threads }, noGpu: gpu.reason };
+}
+
+/** A GPU that is only welcome may be absent; one that was asked for by name, or by a strict caller, may not. */
+async function openPlace(
+  settings: Settings,
+  { openGpu, gpuProfile }: Internals,
+  wisdom: Wisdom,
+): Promise<{ readonly place: GpuPlace | undefined; readonly reason: string }> {
+  const { gpu: request, backend, policy, onEvent } = settings;
+  if (!request) return { place: undefined, reason: 'not asked for: gpu is false' };
+  try {
+    const place = await GpuPlace.open({
+      request,
+      backend,
+      policy,
+      onEvent,
+      wisdom,
+      ...(openGpu ? { open: openGpu } : {}),
+      ...(gpuProfile ? { profile: gpuProfile } : {}),
+    });
+    return { place, reason: '' };
+  } catch (error) {
+    if (backend === 'webgpu' || policy === 'strict') throw error;
+    return { place: undefined, reason: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 function readFeatures(host: Host, settings: Settings): FeatureFacts {
@@ -115,7 +149,7 @@ function openWisdom(
 ): Wisdom {
   const sign = signature({
     schema: WISDOM_SCHEMA,
-    kernelTable: `${wasmDigest}\n${kernelTableText()}`,
+    kernelTable: `${wasmDigest}\n${kernelTableText()}\n${gpuTableText()}`,
     engine: { name: engine.name, version: engine.version, v8: engine.v8, arch: engine.arch },
     features: [backend.feature],
     engineFlags: flags,
@@ -123,7 +157,7 @@ function openWisdom(
     threadCap: threads,
   });
   const isPlanValid = (plan: { kernel: string; threads: number }) => {
-    if (!findKernel(plan.kernel)) return `there is no kernel ${plan.kernel}`;
+    if (!findKernel(plan.kernel) && !findGpuKernel(plan.kernel)) return `there is no kernel ${plan.kernel}`;
     return plan.threads > threads ? `it wants ${plan.threads} threads, there are ${threads}` : undefined;
   };
   const wisdom = new Wisdom(

@@ -10,6 +10,8 @@ export interface TypedArrays {
 
 export type DType = keyof TypedArrays;
 
+export type Location = 'wasm' | 'gpu' | 'both';
+
 /** A dense row-major array that lives in the runtime's memory; of floats unless said otherwise. */
 export interface Tensor<D extends DType = 'f32'> {
   readonly dtype: D;
@@ -18,6 +20,16 @@ export interface Tensor<D extends DType = 'f32'> {
   readonly size: number;
   /** A live view of the bytes, no copy. Do not keep it over a call that allocates: ask again instead. */
   readonly data: TypedArrays[D];
+  /** Where the values are: in the runtime's memory, on the GPU, or in both places alike. */
+  readonly location: Location;
+  /**
+   * The values, brought to memory first if they lie on the GPU: a live view like `data`, to be read only. `data` is there for
+   * writing too, so using it makes the copy in memory the only one.
+   * @throws `E_GPU_LOST` where they went away with the GPU.
+   */
+  read(): Promise<TypedArrays[D]>;
+  /** Copies the values to the GPU, or moves them to memory; calls find them there. @throws `E_GPU` where there is no GPU. */
+  to(where: 'gpu' | 'wasm'): Promise<this>;
   readonly disposed: boolean;
   /** Gives the memory back; using the tensor afterwards throws `E_DISPOSED`. Disposing twice is harmless. */
   dispose(): void;
@@ -42,4 +54,10 @@ export interface AsyncOptions {
   readonly signal?: AbortSignal;
   /** Called between tiles at most every 50 ms, with done rising to total. */
   readonly onProgress?: (progress: Progress) => void;
+}
+
+/** Options of calls that a GPU may compute. */
+export interface PlacedOptions extends AsyncOptions {
+  /** Where the result is wanted. Default: on the GPU if an operand lies there, else in the runtime's memory. */
+  readonly result?: 'wasm' | 'gpu';
 }

@@ -3,7 +3,8 @@
 import type { Address, Owner } from '../backends/types.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../core/shape.ts';
-import type { DType, Tensor, TypedArrays } from './types.ts';
+import { show } from '../core/show.ts';
+import type { DType, Location, Tensor, TypedArrays } from './types.ts';
 
 /** What a block of memory needs of its runtime. */
 export interface Heap {
@@ -15,6 +16,15 @@ export interface Heap {
   /** Reports and frees the block if `owner` is collected without having been disposed. */
   watch(owner: object, block: Watched, shape: Shape): void;
   unwatch(block: Watched): void;
+  /** Copies values to the GPU. @throws `E_GPU` where there is none. */
+  send(values: Float32Array): Remote;
+}
+
+/** A tensor's values on a GPU. */
+export interface Remote {
+  /** Copies them into memory; `into` is asked for when they have come, for memory may grow meanwhile. */
+  fetch(into: () => Float32Array): Promise<void>;
+  dispose(): void;
 }
 
 /** Memory that is freed, and reported, if whoever owns it is collected. */
@@ -30,6 +40,19 @@ export interface Held {
   /** Its address, held until `done`. */
   place(): Address;
   done(): void;
+}
+
+/** Where a GPU gets an operand's values from. */
+export interface Source {
+  readonly elements: number;
+  /** The values on the GPU, if they are there. */
+  readonly remote: Remote | undefined;
+  /** Whether the values lie on the GPU only. */
+  readonly isAway: boolean;
+  /** Brings values to memory that are on the GPU only; undefined if there is nothing to do. */
+  fetch(): Promise<unknown> | undefined;
+  /** The values in memory. @throws `E_LOCATION`. */
+  values(): Float32Array;
 }
 
 /** A block of memory that calls in flight keep alive: freed when disposed and no longer in use. */
@@ -81,36 +104,169 @@ export function viewOf<D extends DType>(
   return new ARRAYS[dtype](buffer, address, count) as TypedArrays[D];
 }
 
+/** Where a tensor's values are: in memory, on a GPU, or in both places alike. */
+class Home implements Watched {
+  readonly owner = 'tensors';
+  readonly heap: Heap;
+  readonly bytes: number;
+  block: Block | undefined;
+  remote: Remote | undefined;
+  /** Whether what lies in the block is what the tensor holds. */
+  isHere: boolean;
+  #disposed = false;
+
+  constructor(heap: Heap, bytes: number, remote: Remote | undefined) {
+    this.heap = heap;
+    this.bytes = bytes;
+    this.remote = remote;
+    this.isHere = remote === undefined;
+    if (!remote) this.block = new Block(heap, bytes, 'tensors');
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.block?.dispose();
+    this.remote?.dispose();
+  }
+}
+
 export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
   readonly dtype: D;
   readonly shape: Shape;
   readonly size: number;
-  readonly block: Block;
+  readonly #home: Home;
   #view: TypedArrays[D] | undefined;
 
-  constructor(heap: Heap, shape: Shape, dtype: D = 'f32' as D) {
+  /** With values in memory, which are made here, or with those that lie on a GPU. */
+  constructor(heap: Heap, shape: Shape, dtype: D = 'f32' as D, remote?: Remote) {
     this.dtype = dtype;
     this.shape = shape;
     this.size = sizeOf(shape);
-    this.block = new Block(heap, ARRAYS[dtype].BYTES_PER_ELEMENT * this.size, 'tensors');
-    heap.watch(this, this.block, shape);
+    this.#home = new Home(heap, ARRAYS[dtype].BYTES_PER_ELEMENT * this.size, remote);
+    heap.watch(this, this.#home, shape);
+  }
+
+  get heap(): Heap {
+    return this.#home.heap;
   }
 
   get disposed(): boolean {
-    return this.block.disposed;
+    return this.#home.disposed;
+  }
+
+  get location(): Location {
+    if (!this.#home.isHere) return 'gpu';
+    return this.#home.remote ? 'both' : 'wasm';
+  }
+
+  /** The values on a GPU, if they are there. */
+  get remote(): Remote | undefined {
+    return this.#home.remote;
+  }
+
+  /** The values in memory. @throws `E_LOCATION` where they lie on a GPU only. */
+  get block(): Block {
+    const { block, isHere } = this.#home;
+    if (block && isHere) return block;
+    throw new TesseraeError(
+      'E_LOCATION',
+      `the values of a tensor of shape ${showShape(this.shape)} lie on the GPU only`,
+      { shape: this.shape, location: 'gpu' },
+      'Use await tensor.read(), or await calls instead of the ...Sync ones.',
+    );
   }
 
   get data(): TypedArrays[D] {
     this.check('read');
-    const { heap, address } = this.block;
-    if (this.#view?.buffer !== heap.floats().buffer)
-      this.#view = viewOf(heap, this.dtype, address, this.size);
-    return this.#view!;
+    const { block } = this;
+    this.changedHere();
+    return this.#viewOf(block);
+  }
+
+  async read(): Promise<TypedArrays[D]> {
+    this.check('read');
+    const home = this.#home;
+    if (!home.isHere) {
+      const { remote } = home;
+      const block = this.ensureBlock();
+      block.hold();
+      try {
+        await remote!.fetch(() => viewOf(home.heap, 'f32', block.address, this.size));
+      } finally {
+        block.release();
+      }
+      this.check('read');
+      // a call that wrote here meanwhile is newer
+      if (home.remote === remote) home.isHere = true;
+    }
+    return this.#viewOf(this.block);
+  }
+
+  async to(where: 'gpu' | 'wasm'): Promise<this> {
+    this.check('move');
+    if (where === 'wasm') {
+      await this.read();
+      this.changedHere();
+    } else if (where !== 'gpu') {
+      throw new TesseraeError(
+        'E_ARGUMENT',
+        `there is no place ${show(where)}`,
+        { where },
+        "Use 'gpu' or 'wasm'.",
+      );
+    } else if (!this.#home.remote) {
+      if (this.dtype !== 'f32')
+        throw new TesseraeError(
+          'E_DTYPE',
+          `tensors of ${this.dtype} do not go to the GPU`,
+          { dtype: this.dtype },
+          'Only f32 does, so far.',
+        );
+      const values = this.#viewOf(this.block) as Float32Array;
+      this.#home.remote = this.heap.send(values);
+    }
+    return this;
+  }
+
+  /** Memory for the values, whatever lies there now. */
+  ensureBlock(): Block {
+    const home = this.#home;
+    home.block ??= new Block(home.heap, home.bytes, 'tensors');
+    return home.block;
+  }
+
+  /** Memory for values that are about to be written. */
+  overwrite(): Block {
+    const block = this.ensureBlock();
+    this.changedHere();
+    return block;
+  }
+
+  /** What lies in memory is the newest: a copy elsewhere is none any more. */
+  changedHere(): void {
+    const home = this.#home;
+    home.isHere = true;
+    if (!home.remote) return;
+    home.remote.dispose();
+    home.remote = undefined;
+  }
+
+  /** The values are now those that lie on a GPU. */
+  changedThere(remote: Remote): void {
+    const home = this.#home;
+    home.remote?.dispose();
+    home.remote = remote;
+    home.isHere = false;
   }
 
   /** Throws if the tensor may not be used any more. */
   check(what: string): void {
-    if (this.block.heap.closed) {
+    if (this.heap.closed) {
       throw new TesseraeError(
         'E_CLOSED',
         `cannot ${what} a tensor of a closed runtime`,
@@ -130,12 +286,18 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
 
   dispose(): void {
     if (this.disposed) return;
-    this.block.heap.unwatch(this.block);
-    this.block.dispose();
+    this.heap.unwatch(this.#home);
+    this.#home.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #viewOf({ address }: Block): TypedArrays[D] {
+    if (this.#view?.buffer !== this.heap.floats().buffer || this.#view.byteOffset !== address)
+      this.#view = viewOf(this.heap, this.dtype, address, this.size);
+    return this.#view!;
   }
 }
 

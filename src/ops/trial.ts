@@ -26,6 +26,8 @@ export interface Trial {
   /** Operands for a plan: some read weights in a form of their own. */
   operands(plan: Plan): Operands;
   readonly result: () => Float32Array;
+  /** The values that are multiplied, as they were given: those of the kernels' left side first. */
+  readonly sides: readonly [Float32Array, Float32Array];
   /** Why the latest answer of a plan is wrong, or undefined. Epilogues are checked by the self-check and the tests. */
   check(plan: Plan): string | undefined;
   release(): void;
@@ -33,8 +35,12 @@ export interface Trial {
 
 type Take = (count: number, seed: number) => number;
 
+/** Address and count. */
+type Side = readonly [at: number, elements: number];
+
 interface Parts {
   operands(plan: Plan): Operands;
+  readonly sides: readonly [Side, Side];
   check(plan: Plan): string | undefined;
   readonly c: number;
 }
@@ -43,9 +49,11 @@ function matmulTrial(core: Trier, p: MatmulProblem, take: Take): Parts {
   const matricesA = p.leading ? sizeOf(p.leading.a) : p.sharedA ? 1 : p.batch;
   const matricesB = p.leading ? sizeOf(p.leading.b) : p.sharedB ? 1 : p.batch;
   const columns = p.panel ? roundUp(p.n, p.panel.nr) : p.n;
-  const a = take(matricesA * p.m * p.k, 1);
+  const countA = matricesA * p.m * p.k;
+  const a = take(countA, 1);
   // a prepacked B is random panels: their time does not depend on their values
-  const b = take(matricesB * columns * p.k, 2);
+  const countB = matricesB * columns * p.k;
+  const b = take(countB, 2);
   const c = take(resultElements(p), 3);
   const bias = take(Math.max(p.m, p.n), 4);
   const operands = {
@@ -55,7 +63,15 @@ function matmulTrial(core: Trier, p: MatmulProblem, take: Take): Parts {
     packedB: p.panel ? b : undefined,
   };
   const plain = !p.panel && p.bias === 'none' && p.activation === 'none' && !p.scaled && !p.accumulate;
-  return { c, operands: () => operands, check: () => (plain ? checkProduct(core, p, a, b, c) : undefined) };
+  return {
+    c,
+    sides: [
+      [a, countA],
+      [b, countB],
+    ],
+    operands: () => operands,
+    check: () => (plain ? checkProduct(core, p, a, b, c) : undefined),
+  };
 }
 
 function checkProduct(core: Trier, p: MatmulProblem, a: number, b: number, c: number): string | undefined {
@@ -81,7 +97,8 @@ function checkProduct(core: Trier, p: MatmulProblem, a: number, b: number, c: nu
 }
 
 function convTrial(core: Trier, p: ConvProblem, take: Take, keep: (own: { dispose(): void }) => void): Parts {
-  const x = take(p.batch * p.inC * p.inH * p.inW, 1);
+  const image = p.batch * p.inC * p.inH * p.inW;
+  const x = take(image, 1);
   const count = p.outC * termsOf(p);
   const raw = take(count, 2);
   const c = take(resultElements(p), 3);
@@ -97,8 +114,13 @@ function convTrial(core: Trier, p: ConvProblem, take: Take, keep: (own: { dispos
   }
   const scalars = { c, bias, slope: bias, c0, alpha: 1, beta: 1, p0: -1, p1: 1 };
   const plain = !p.bias && p.activation === 'none' && !p.residual;
+  const sides: readonly [Side, Side] = [
+    [x, image],
+    [raw, count],
+  ];
   return {
     c,
+    sides: p.layout === 'nhwc' ? sides : [sides[1], sides[0]],
     operands: (plan) => {
       const form = weights?.formFor(core, p, plan);
       return p.layout === 'nchw'
@@ -200,7 +222,17 @@ export function makeTrial(core: Trier, p: Problem): Trial {
           ? convTrial(core, p, take, keep)
           : integerTrial(core.heap, p, take, keep);
     const result = () => core.backend.view(parts.c, resultElements(p));
-    return { operands: parts.operands, check: parts.check, result, release };
+    return {
+      operands: parts.operands,
+      check: parts.check,
+      result,
+      get sides() {
+        if (!('sides' in parts)) throw new Error(`a ${p.op} has no sides`);
+        const [a, b] = parts.sides;
+        return [core.backend.view(...a), core.backend.view(...b)] as const;
+      },
+      release,
+    };
   } catch (error) {
     release();
     throw error;

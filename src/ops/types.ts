@@ -2,7 +2,10 @@
  * The public contract of the library as types: what a user passes in and gets back.
  * Implementations live beside this file; everything here is plain data or an interface.
  */
+import type { GpuBuffer, GpuDevice } from '../backends/webgpu/api.ts';
+import type { AdapterReport, GpuRequest } from '../backends/webgpu/open.ts';
 import type { TesseraeError } from '../core/errors.ts';
+import type { GpuProfile } from '../plan/gpu.ts';
 import type { MachineProfile } from '../plan/machine.ts';
 import type { Candidate, Effort, Plan } from '../plan/plan.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
@@ -12,12 +15,14 @@ import type { PoolKind } from '../problem/pool.ts';
 import type { Problem } from '../problem/problem.ts';
 import type { Padding, Pair } from '../problem/window.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
-import type { AsyncOptions, Tensor, TensorLike } from './tensor-types.ts';
+import type { AsyncOptions, PlacedOptions, Tensor, TensorLike } from './tensor-types.ts';
 
 export type {
   ArrayWithShape,
   AsyncOptions,
   DType,
+  Location,
+  PlacedOptions,
   Progress,
   Tensor,
   TensorLike,
@@ -27,6 +32,8 @@ export type {
 export type Numerics = 'fast' | 'exact';
 export type Policy = 'auto' | 'strict';
 export type EngineFlags = 'off' | 'allow';
+/** `'auto'`: each call where it is measured to be cheapest. */
+export type BackendChoice = 'auto' | 'wasm' | 'webgpu';
 
 /** Options of {@link createRuntime}; every one has a default. */
 export interface RuntimeOptions {
@@ -46,6 +53,14 @@ export interface RuntimeOptions {
   /** With `'allow'` V8 flags may be set process-wide before kernels are compiled (relaxed SIMD on Node 20,
    *  256-bit revectorisation on Node 24+). `rt.info.engineFlags` says which. Default `'off'`. */
   readonly engineFlags?: EngineFlags;
+  /**
+   * A GPU to compute on as well: `true` for the one that the platform gives (browsers: `navigator.gpu`; Node: the npm package
+   * `webgpu`), or a `device` or `gpu` object of the caller's, which is never destroyed here. Where there is none, `rt.info`
+   * says why and everything runs in WebAssembly. Default `false`: opening it loads native code in Node.
+   */
+  readonly gpu?: boolean | GpuRequest;
+  /** `'webgpu'` sends every call there that it has a kernel for, and implies `gpu: true`; `E_GPU` where there is none. `'wasm'` sends none. Default `'auto'`. */
+  readonly backend?: BackendChoice;
   /** Milliseconds without progress after which a worker counts as stuck and is replaced. Default 30 000. */
   readonly workerTimeoutMs?: number;
   /** Hears of everything a user may want to log: see {@link RuntimeEvent}. */
@@ -57,6 +72,7 @@ export type RuntimeEvent =
   | { readonly type: 'wisdom-refused'; readonly reason: string; readonly source: string }
   | { readonly type: 'threads'; readonly requested: number; readonly actual: number; readonly reason: string }
   | { readonly type: 'worker-lost'; readonly worker: number; readonly reason: string }
+  | { readonly type: 'gpu-lost'; readonly reason: string }
   | { readonly type: 'leak'; readonly bytes: number; readonly shape: readonly number[] }
   | { readonly type: 'planned'; readonly key: string; readonly plan: Plan; readonly effort: Effort };
 
@@ -217,10 +233,18 @@ export interface RuntimeInfo {
   }[];
   /** V8 flags that this library set, in order; empty unless `engineFlags: 'allow'`. */
   readonly engineFlags: readonly string[];
+  /** The GPU's own name, whether it is a processor that stands in for one, and what a probe measured; undefined without one. */
+  readonly gpu: GpuReport | undefined;
   /** What the short probe of the machine found (also kept in wisdom). */
   readonly machine: MachineReport;
   readonly wisdom: { readonly source: string; readonly entries: number; readonly signature: string };
   readonly closed: boolean;
+}
+
+export interface GpuReport extends AdapterReport {
+  readonly profile: GpuProfile;
+  /** Bytes of blocks in use, and of those kept for further use. */
+  readonly memory: { readonly used: number; readonly kept: number };
 }
 
 /** What the short probe, or `measureMachine`, found. */
@@ -261,6 +285,16 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
   zeros(shape: readonly number[]): Tensor;
 
   /**
+   * A tensor over a buffer of the caller's on the runtime's GPU, without a copy: floats, row-major, made with the usages STORAGE,
+   * COPY_SRC and COPY_DST. The buffer stays the caller's; `disposing` the tensor lets go of it.
+   * @throws `E_GPU` without a GPU, `E_SHAPE` where the buffer is too small.
+   */
+  fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor;
+
+  /** The device that the runtime computes on, for kernels of the caller's own. @throws `E_GPU` without a GPU. */
+  readonly gpuDevice: GpuDevice;
+
+  /**
    * out = activation(alpha * (a x b) + beta * out + bias). `a` is [..., m, k], `b` [..., k, n] (after transposition),
    * leading extents broadcast as NumPy's matmul does, the result is [..., m, n]. Runs on the team, or at once where that
    * takes less than about 5 ms. Blocked as in Goto & van de Geijn, "Anatomy of high-performance matrix multiplication"
@@ -270,7 +304,7 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
    * @example
    * const y = await rt.matmul(x, weights, { transposeB: true, bias, activation: 'relu', signal: AbortSignal.timeout(1000) });
    */
-  matmul(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions & AsyncOptions): Promise<Tensor>;
+  matmul(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions & PlacedOptions): Promise<Tensor>;
 
   /** The same, computed before it returns, on the calling thread with the team's help. The same bytes as `matmul` where the
    *  plan is the same. */
@@ -305,7 +339,11 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
    * @example
    * const y = await rt.conv2d(x, w, { stride: 2, padding: 'same', bias, activation: 'relu' });
    */
-  conv2d(x: TensorLike, w: TensorLike | PrepackedConv, options?: ConvOptions & AsyncOptions): Promise<Tensor>;
+  conv2d(
+    x: TensorLike,
+    w: TensorLike | PrepackedConv,
+    options?: ConvOptions & PlacedOptions,
+  ): Promise<Tensor>;
   conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: ConvOptions): Tensor;
 
   /** The same over one extent: `x` [n, inC, length], `w` [outC, inC / groups, k]; pairs have one number, padding at most two
@@ -313,7 +351,7 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
   conv1d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options?: Conv1dOptions & AsyncOptions,
+    options?: Conv1dOptions & PlacedOptions,
   ): Promise<Tensor>;
   conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: Conv1dOptions): Tensor;
 

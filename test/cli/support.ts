@@ -54,6 +54,7 @@ export const INFO: RuntimeInfo = {
   policy: 'auto',
   backends: [{ name: 'wasm', available: true, reason: 'SIMD found' }],
   engineFlags: [],
+  gpu: undefined,
   machine: MACHINE,
   wisdom: { source: 'memory', entries: 0, signature: 'fake' },
   closed: false,
@@ -84,15 +85,19 @@ function unused(): never {
 
 function tensor(data: Float32Array, shape: readonly number[]): Tensor {
   const dispose = () => undefined;
-  return {
+  const made: Tensor = {
     dtype: 'f32',
     shape,
     size: data.length,
     data,
+    location: 'wasm',
+    read: async () => data,
+    to: async () => made,
     disposed: false,
     dispose,
     [Symbol.dispose]: dispose,
   };
+  return made;
 }
 
 /** Two-dimensional products without epilogue: all that these tests multiply. */
@@ -211,6 +216,10 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     ...{ convTranspose2d: unused, convTranspose2dSync: unused, maxPool2d: unused, maxPool2dSync: unused },
     ...{ averagePool2d: unused, averagePool2dSync: unused, globalPool2d: unused, globalPool2dSync: unused },
     prepare: unused,
+    fromGpu: unused,
+    get gpuDevice() {
+      return unused();
+    },
     tune: async (problems, options) => {
       log.tuned += problems.length;
       return problems.map((_, i): TuneReport => {

@@ -78,9 +78,18 @@ function systemFacts(info: RuntimeInfo, environment: Environment): readonly (rea
         .map(({ name, available, reason }) => (available ? name : `${name} off (${reason})`))
         .join(', '),
     ],
+    ['GPU', gpuFact(info)],
     ['V8 flags set', engineFlags.length > 0 ? engineFlags.join(' ') : 'none'],
     ['wisdom', `${wisdom.entries} plans in ${wisdom.source}`],
   ];
+}
+
+function gpuFact({ gpu, backends }: RuntimeInfo): string {
+  if (!gpu) return `none: ${backends.find(({ name }) => name === 'webgpu')?.reason ?? 'not asked for'}`;
+  const best = Math.max(...Object.values(gpu.profile.kernelGflops));
+  const { launchMs, uploadGBs, downloadGBs } = gpu.profile;
+  const what = gpu.software ? ' (a processor that stands in for a GPU: its figures are no GPU speed)' : '';
+  return `${gpu.name}${what}: ${formatRate(best)} GFLOP/s, ${formatRate(launchMs)} ms a call, ${formatRate(uploadGBs)} GB/s there, ${formatRate(downloadGBs)} back`;
 }
 
 function ceilingFacts(

@@ -1,0 +1,77 @@
+/** The self-check of shaders: each is compared with float64 on the user's own device before it is trusted. */
+
+import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
+import { type Launch, lower } from '../../backends/webgpu/lower.ts';
+import { findGpuKernel } from '../../kernels/gpu.ts';
+import type { Plan } from '../../plan/plan.ts';
+import { keyOf, type Problem } from '../../problem/problem.ts';
+import type { Core } from '../core.ts';
+import { makeTrial } from '../trial.ts';
+import type { GpuPlace } from './place.ts';
+
+export function launchFor(problem: Problem, kernel: string): Launch {
+  const row = findGpuKernel(kernel);
+  const launch = row && lower(problem, row);
+  if (!launch) throw new Error(`${kernel} does not serve ${keyOf(problem)}`);
+  return launch;
+}
+
+/** What a problem is without what follows the sum: the part that the self-check compares with float64. */
+export function bare(problem: Problem): Problem {
+  if (problem.op === 'matmul')
+    return { ...problem, bias: 'none', activation: 'none', scaled: false, accumulate: false };
+  if (problem.op === 'conv')
+    return {
+      ...problem,
+      bias: false,
+      activation: 'none',
+      residual: false,
+      prepacked: false,
+      algorithm: undefined,
+    };
+  return problem;
+}
+
+/** Checks a shader's answer at its first use on a device, on random operands of the size that was asked for. */
+export async function trusted(core: Core, place: GpuPlace, problem: Problem, plan: Plan): Promise<boolean> {
+  const plain = bare(problem);
+  const { key } = launchFor(plain, plan.kernel);
+  const { checked } = place;
+  if (checked.has(key)) return true;
+  const fault = await trialOnGpu(core, place.backend, plain, plan);
+  if (fault === undefined) checked.add(key);
+  else place.quarantine(plan.kernel, `${key}: ${fault}`);
+  return fault === undefined;
+}
+
+/** Why the kernel's answer is wrong, or undefined. */
+async function trialOnGpu(
+  core: Core,
+  backend: WebGpuBackend,
+  problem: Problem,
+  plan: Plan,
+): Promise<string | undefined> {
+  const launch = launchFor(problem, plan.kernel);
+  const pipeline = await backend.pipeline(launch);
+  const trial = makeTrial(core, problem);
+  const taken: GpuBlock[] = [];
+  try {
+    const [a, b] = trial.sides;
+    const c = trial.result().fill(Number.NaN);
+    await backend.watched(launch.key, () => {
+      const blocks = {
+        a: backend.buffers.upload(a),
+        b: backend.buffers.upload(b),
+        c: backend.buffers.upload(c),
+      };
+      taken.push(blocks.a, blocks.b, blocks.c);
+      backend.record(launch, pipeline, blocks, { alpha: 1, beta: 0, p0: 0, p1: 0 });
+    });
+    await backend.download(taken[2]!, trial.result);
+    return trial.check(plan);
+  } finally {
+    for (const block of taken) if (!backend.lost) backend.buffers.giveBack(block);
+    trial.release();
+  }
+}

@@ -1,0 +1,32 @@
+/** Operands of a product or a convolution as the GPU takes them. */
+
+import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import type { Scalars } from '../../backends/webgpu/lower.ts';
+import { ConvWeights } from '../conv-weights.ts';
+import type { Source } from '../tensor.ts';
+import { valuesOn } from './remote.ts';
+
+/** What a call gives a product on the GPU, in the order in which kernels multiply. */
+export interface GpuForm {
+  readonly a: Source;
+  readonly b: Source;
+  readonly bias: Source | undefined;
+  readonly slope: Source | undefined;
+  readonly residual: Source | undefined;
+  readonly scalars: Scalars;
+}
+
+export function sourcesOf({ a, b, bias, slope, residual }: GpuForm): Source[] {
+  return [a, b, bias, slope, residual].filter((source) => source !== undefined);
+}
+
+/** Where a result goes: where it was asked for, else to the tensors that it is made of. Weights that are kept are in both places. */
+export function resultPlace(
+  form: GpuForm,
+  backend: WebGpuBackend,
+  asked: 'wasm' | 'gpu' | undefined,
+): 'wasm' | 'gpu' {
+  if (asked !== undefined) return asked;
+  const isThere = (source: Source) => !(source instanceof ConvWeights) && valuesOn(backend, source.remote);
+  return sourcesOf(form).some(isThere) ? 'gpu' : 'wasm';
+}

@@ -1,0 +1,235 @@
+/**
+ * The GPU of one runtime: opened, probed, asked for each call whether it is the better place, and opened anew when it was lost.
+ */
+import { WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import { type GpuRequest, type OpenedGpu, openGpu } from '../../backends/webgpu/open.ts';
+import { probedGpuKernels, probeGpu } from '../../backends/webgpu/probe.ts';
+import { systemClock } from '../../core/clock.ts';
+import { TesseraeError } from '../../core/errors.ts';
+import { type Shape, sizeOf } from '../../core/shape.ts';
+import { findGpuKernel } from '../../kernels/gpu.ts';
+import { type GpuPlan, type GpuProfile, gpuPlans, placeCall } from '../../plan/gpu.ts';
+import type { Effort } from '../../plan/plan.ts';
+import type { Wisdom } from '../../plan/wisdom.ts';
+import { keyOf, type Problem } from '../../problem/problem.ts';
+import type { BackendChoice, PlacedOptions, Policy, RuntimeEvent } from '../types.ts';
+import { type GpuForm, resultPlace, sourcesOf } from './form.ts';
+import { GpuValues, valuesOn } from './remote.ts';
+
+const MiB = 1024 * 1024;
+
+/** What of a call its place depends on. */
+interface Asked {
+  readonly problem: Problem;
+  readonly shape: Shape;
+  readonly empty: boolean;
+}
+
+export interface GpuSettings {
+  readonly request: GpuRequest;
+  readonly backend: BackendChoice;
+  readonly policy: Policy;
+  readonly onEvent: (event: RuntimeEvent) => void;
+  readonly wisdom: Wisdom;
+  /** Tests pass devices that are lost on command, and profiles. */
+  readonly open?: (request: GpuRequest) => Promise<OpenedGpu>;
+  readonly profile?: GpuProfile;
+}
+
+export class GpuPlace {
+  readonly #settings: GpuSettings;
+  readonly profile: GpuProfile;
+  #backend: WebGpuBackend;
+  #reopening: Promise<boolean> | undefined;
+  #closed = false;
+  /** Shaders whose answers were right at their first use. */
+  readonly checked = new Set<string>();
+  readonly #quarantined = new Map<string, string>();
+  readonly #planned = new Map<string, readonly GpuPlan[]>();
+  readonly #measured = new Map<string, readonly GpuPlan[]>();
+
+  private constructor(settings: GpuSettings, backend: WebGpuBackend, profile: GpuProfile) {
+    this.#settings = settings;
+    this.#backend = backend;
+    this.profile = profile;
+  }
+
+  /** @throws `E_GPU` where none can be had. */
+  static async open(settings: GpuSettings): Promise<GpuPlace> {
+    const onLost = (reason: string) => settings.onEvent({ type: 'gpu-lost', reason });
+    const backend = new WebGpuBackend(await (settings.open ?? openGpu)(settings.request), onLost);
+    try {
+      const profile = settings.profile ?? (await probe(backend));
+      return new GpuPlace(settings, backend, profile);
+    } catch (error) {
+      await backend.close();
+      throw error;
+    }
+  }
+
+  get backend(): WebGpuBackend {
+    return this.#backend;
+  }
+
+  /** Whether calls go here whatever they cost. */
+  get forced(): boolean {
+    return this.#settings.backend === 'webgpu';
+  }
+
+  get quarantined(): { kernel: string; reason: string }[] {
+    return [...this.#quarantined].map(([kernel, reason]) => ({ kernel, reason }));
+  }
+
+  /** Plans for a problem, best first: measured ones where there are any. */
+  plans(problem: Problem): readonly GpuPlan[] {
+    const key = keyOf(problem);
+    let plans = this.#planned.get(key);
+    if (!plans) {
+      const known = this.#measured.get(key) ?? this.#fromWisdom(key);
+      plans = known?.filter(({ plan }) => !this.#quarantined.has(plan.kernel)) ?? this.estimates(problem);
+      this.#planned.set(key, plans);
+    }
+    return plans;
+  }
+
+  /** Plans by the probe's figures alone. */
+  estimates(problem: Problem): readonly GpuPlan[] {
+    return gpuPlans(problem, this.profile).filter(({ plan }) => !this.#quarantined.has(plan.kernel));
+  }
+
+  /** Whether calls may come here without having been sent. */
+  get isWelcome(): boolean {
+    return this.forced || (this.#settings.backend === 'auto' && !this.#backend.report.software);
+  }
+
+  /** Keeps measured plans, the fastest in wisdom as well. */
+  learn(problem: Problem, measured: readonly GpuPlan[], effort: Effort): void {
+    const sorted = [...measured].sort((a, b) => a.computeMs - b.computeMs);
+    const [best] = sorted;
+    if (!best) return;
+    this.#measured.set(keyOf(problem), sorted);
+    this.#planned.clear();
+    const entry = { plan: best.plan, effort, ms: best.computeMs, at: Date.now() };
+    this.#settings.wisdom.put(this.#wisdomKey(keyOf(problem)), entry);
+  }
+
+  #fromWisdom(key: string): GpuPlan[] | undefined {
+    const entry = this.#settings.wisdom.get(this.#wisdomKey(key));
+    if (entry?.ms === undefined || !findGpuKernel(entry.plan.kernel)) return undefined;
+    return [{ plan: entry.plan, computeMs: entry.ms, isMeasured: true }];
+  }
+
+  /** What was measured on one GPU says nothing of another. */
+  #wisdomKey(key: string): string {
+    return `${this.#backend.report.name}: ${key}`;
+  }
+
+  quarantine(kernel: string, reason: string): void {
+    if (this.#quarantined.has(kernel)) return;
+    this.#quarantined.set(kernel, reason);
+    this.#planned.clear();
+    this.#settings.onEvent({ type: 'quarantine', kernel, reason });
+  }
+
+  /**
+   * The plan by which a call runs on the GPU, or undefined where memory's own backend is cheaper. `hereMs` is asked for only where
+   * it matters. @throws `E_FALLBACK` where policy is strict and the GPU was asked for but cannot do it.
+   */
+  claim(
+    { problem, empty, shape }: Asked,
+    form: GpuForm | undefined,
+    { result }: PlacedOptions,
+    hereMs: () => number,
+  ): GpuPlan | undefined {
+    if (empty || this.#closed) return undefined;
+    const [best] = form ? this.plans(problem) : [];
+    if (!best || !form) {
+      if (this.forced && this.#settings.policy === 'strict') throw cannot(problem);
+      return undefined;
+    }
+    if (this.forced) return best;
+    // a processor that stands in for a GPU takes its time from the threads
+    if (!this.isWelcome) return undefined;
+    const moves = this.#moves(form, 4 * sizeOf(shape), result);
+    return placeCall(hereMs(), best, moves, this.profile) === 'there' ? best : undefined;
+  }
+
+  /** What is moved if the call is computed in memory, and if it is computed there. */
+  #moves(
+    form: GpuForm,
+    resultBytes: number,
+    result: PlacedOptions['result'],
+  ): Parameters<typeof placeCall>[2] {
+    const sources = sourcesOf(form);
+    const there = sources.filter((source) => valuesOn(this.#backend, source.remote));
+    const isWantedHere = resultPlace(form, this.#backend, result) === 'wasm';
+    return {
+      here: {
+        upload: isWantedHere ? 0 : resultBytes,
+        download: bytesOf(sources.filter((source) => source.isAway)),
+      },
+      there: { upload: bytesOf(sources) - bytesOf(there), download: isWantedHere ? resultBytes : 0 },
+    };
+  }
+
+  /** Whether a call from memory to memory goes here, by its times. */
+  takesOver(thereMs: number, hereMs: number): boolean {
+    return this.forced || (this.isWelcome && thereMs < hereMs);
+  }
+
+  send(values: Float32Array): GpuValues {
+    return new GpuValues(this.#backend, this.#backend.buffers.upload(values));
+  }
+
+  /** Opens the GPU again after a loss; false where that fails. */
+  reopen(): Promise<boolean> {
+    if (!this.#backend.lost) return Promise.resolve(true);
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = undefined;
+    });
+    return this.#reopening;
+  }
+
+  async #reopen(): Promise<boolean> {
+    // the caller's own device cannot be opened again
+    if (this.#closed || this.#settings.request.device) return false;
+    try {
+      const opened = await (this.#settings.open ?? openGpu)(this.#settings.request);
+      this.#backend = new WebGpuBackend(opened, (reason) =>
+        this.#settings.onEvent({ type: 'gpu-lost', reason }),
+      );
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#backend.close();
+  }
+}
+
+function bytesOf(sources: readonly { readonly elements: number }[]): number {
+  return sources.reduce((sum, { elements }) => sum + 4 * elements, 0);
+}
+
+function cannot(problem: Problem): TesseraeError {
+  return new TesseraeError(
+    'E_FALLBACK',
+    `the GPU was asked for, but it has no kernel for ${keyOf(problem)}`,
+    { problem: keyOf(problem) },
+    "Use policy 'auto', numerics 'fast' and operands that are not prepacked.",
+  );
+}
+
+function probe(backend: WebGpuBackend): Promise<GpuProfile> {
+  const { software } = backend.report;
+  return probeGpu(backend, {
+    clock: systemClock,
+    extent: software ? 256 : 2048,
+    kernelMs: software ? 1 : 20,
+    moveBytes: software ? 4 * MiB : 64 * MiB,
+    kernels: probedGpuKernels(software),
+  });
+}
