@@ -182,6 +182,11 @@ class WasmRuntime extends IntegerMethods implements Runtime {
     return fromGpu(this.#core, buffer, shape);
   }
 
+  async settle(): Promise<void> {
+    this.#core.checkOpen('settle');
+    await this.#core.gpu?.backend.settle();
+  }
+
   get gpuDevice(): GpuDevice {
     this.#core.checkOpen('use the GPU');
     return this.#core.needGpu().backend.device;

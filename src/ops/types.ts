@@ -291,6 +291,9 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
    */
   fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor;
 
+  /** Submits what was recorded for the GPU and resolves when it has run; at once without one. */
+  settle(): Promise<void>;
+
   /** The device that the runtime computes on, for kernels of the caller's own. @throws `E_GPU` without a GPU. */
   readonly gpuDevice: GpuDevice;
 

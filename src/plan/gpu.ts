@@ -16,6 +16,8 @@ export interface GpuProfile {
   readonly readbackMs: number;
   readonly uploadGBs: number;
   readonly downloadGBs: number;
+  /** GFLOP/s of multiply-adds in registers: the ceiling of percentages. */
+  readonly peakGflops: number;
   /** GFLOP/s of each row that was tried on a large product that lies on the device. */
   readonly kernelGflops: Readonly<Record<string, number>>;
   /** Workgroups that the large product had: with fewer, part of the machine idles. */

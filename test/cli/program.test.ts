@@ -21,6 +21,8 @@ test('program: usage errors end with 2 and help where they can', async (t) => {
     ['bench --only onnxruntime-wbe', /Did you mean "onnxruntime-web"\?/],
     ['bench --threads 0', /"0" is no whole number/],
     ['bench --effort mesure', /Did you mean "measure"\?/],
+    ['bench --resident', /--resident is for a GPU[\s\S]*--backend webgpu/],
+    ['bench --backend cuda', /argument 'cuda' is invalid[\s\S]*webgpu/],
     ['bench --thread 2', /unknown option '--thread'[\s\S]*--threads/],
     ['tune --budget soon', /"soon" is no duration/],
     ['tune --effort estimate', /no effort "estimate"/],
@@ -108,7 +110,9 @@ test('program: common options reach the runtime, which is always closed', async 
   t.deepEqual({ ...given, wisdom: '' }, { threads: 3, engineFlags: 'allow', numerics: 'exact', wisdom: '' });
   await runFake(['explain', 'matmul', '1x13x3', '--no-wisdom'], { log });
   t.equal(log.created[1]?.wisdom, false);
-  t.deepEqual([log.created.length, log.closed], [2, 2], 'closed after an error too');
+  await runFake(['explain', 'matmul', '1x13x3', '--gpu', '--backend', 'webgpu'], { log });
+  t.deepEqual([log.created[2]?.gpu, log.created[2]?.backend], [true, 'webgpu'], 'a GPU was asked for');
+  t.deepEqual([log.created.length, log.closed], [3, 3], 'closed after an error too');
   t.end();
 });
 

@@ -217,6 +217,7 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     ...{ averagePool2d: unused, averagePool2dSync: unused, globalPool2d: unused, globalPool2dSync: unused },
     prepare: unused,
     fromGpu: unused,
+    settle: unused,
     get gpuDevice() {
       return unused();
     },

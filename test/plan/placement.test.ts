@@ -19,6 +19,7 @@ const FAR: GpuProfile = {
   readbackMs: 1,
   uploadGBs: 10,
   downloadGBs: 5,
+  peakGflops: 20_000,
   kernelGflops: Object.fromEntries(GPU_KERNELS.map(({ name }) => [name, 10_000])),
   fullGroups: 64,
 };

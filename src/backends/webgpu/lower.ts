@@ -33,7 +33,7 @@ export interface Launch {
 }
 
 /** A shader whose window is in its text reads none of them. */
-const NO_EXTENTS: Launch['params'] = {
+export const NO_EXTENTS: Launch['params'] = {
   ...{ m: 0, n: 0, k: 0, lda: 0, ldb: 0, ldc: 0, strideA: 0, strideB: 0, strideC: 0 },
   ...{ offsetA: 0, offsetB: 0, offsetC: 0, slopeByRow: 0, groups: 1 },
 };

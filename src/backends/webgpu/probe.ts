@@ -6,7 +6,8 @@ import { GPU_KERNELS, type GpuGemm } from '../../kernels/gpu.ts';
 import type { GpuProfile } from '../../plan/gpu.ts';
 import { matmulProblem } from '../../problem/matmul.ts';
 import type { Blocks, WebGpuBackend } from './backend.ts';
-import { type Launch, lower } from './lower.ts';
+import { type Launch, lower, NO_EXTENTS } from './lower.ts';
+import { PEAK, PEAK_SOURCE } from './wgsl/peak.ts';
 
 export interface GpuProbeOptions {
   readonly clock: Clock;
@@ -37,6 +38,7 @@ export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions)
   const readMs = await best(clock, 5, () => backend.download(block, () => small));
   backend.buffers.giveBack(block);
   const { uploadGBs, downloadGBs } = await moves(backend, options);
+  const peakGflops = await peak(backend, options);
   const kernelGflops: Record<string, number> = {};
   for (const kernel of options.kernels) kernelGflops[kernel.name] = await gflops(backend, kernel, options);
   const { tileM, tileN } = options.kernels.at(-1)!;
@@ -45,6 +47,7 @@ export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions)
     readbackMs: Math.max(0, readMs - launchMs),
     uploadGBs,
     downloadGBs,
+    peakGflops,
     kernelGflops,
     fullGroups: Math.min(64, ceilDiv(options.extent, tileM) * ceilDiv(options.extent, tileN)),
   };
@@ -98,6 +101,32 @@ async function gflops(
   const times = Math.min(100, Math.max(1, Math.round(kernelMs / once)));
   const many = await best(clock, 1, () => run(backend, kernel, extent, times));
   return (2 * extent ** 3 * times) / many / 1e6;
+}
+
+/** Multiply-adds in registers, by as many workgroups as take `kernelMs`. */
+async function peak(backend: WebGpuBackend, { clock, kernelMs }: GpuProbeOptions): Promise<number> {
+  const launch = (groups: number): Launch => ({
+    key: 'peak',
+    source: () => PEAK_SOURCE,
+    bindings: ['c'],
+    groups: [groups, 1],
+    products: 1,
+    params: NO_EXTENTS,
+    table: undefined,
+  });
+  const c = backend.buffers.take(16);
+  const runs = async (groups: number) => {
+    backend.record(launch(groups), await backend.pipeline(launch(groups)), { c }, ONCE);
+    await backend.settle();
+  };
+  let groups = 64;
+  let ms = await best(clock, 2, () => runs(groups));
+  while (ms < kernelMs && groups < 32768) {
+    groups *= 4;
+    ms = await best(clock, 2, () => runs(groups));
+  }
+  backend.buffers.giveBack(c);
+  return (groups * PEAK.threads * PEAK.turns * PEAK.flopsPerTurn) / ms / 1e6;
 }
 
 /** Milliseconds of a launch on blocks that lie on the device: the best of a few rounds. */

@@ -74,6 +74,7 @@ export class LocalEntry implements Entry {
     const end = now() + ms;
     do await this.#call();
     while (now() < end);
+    await this.#prepared.finish?.();
   }
 
   async #call(): Promise<void> {
@@ -89,6 +90,7 @@ export class LocalEntry implements Entry {
       const pending = prepared.run();
       if (pending instanceof Promise) await pending;
     }
+    if (prepared.finish) await prepared.finish();
     const ms = now() - start;
     this.#callMs = ms / iterations;
     return ms;

@@ -12,7 +12,7 @@ import {
   type Shape,
 } from '../shapes/index.ts';
 import type { ConvOperands, MatmulOperands, Operands, QmatmulOperands } from './operands.ts';
-import type { ContestantInfo, Peer, Prepared } from './types.ts';
+import type { ContestantInfo, Peer, Prepared, Unsupported } from './types.ts';
 
 export const OURS = 'tesserae';
 
@@ -76,16 +76,19 @@ function canPrepack({ batch = 1 }: MatmulShape): boolean {
   return batch === 1;
 }
 
-export function ours(runtime: Runtime): Peer {
+/** `isResident`: on the GPU, where operands and results stay. */
+export function ours(runtime: Runtime, isResident = false): Peer {
   const { version, threads } = runtime.info;
   const info: ContestantInfo = {
     id: OURS,
     version,
     threads: threads.actual,
-    includes:
-      'await rt.matmul(), conv2d() or matmulInteger(); resident tensors, weights prepacked, out reused',
+    includes: isResident
+      ? 'await rt.matmul() or conv2d() on tensors that stay on the GPU; awaited together'
+      : 'await rt.matmul(), conv2d() or matmulInteger(); resident tensors, weights prepacked, out reused',
   };
-  return { info, prepare: async (operands) => prepare(runtime, operands), dispose: async () => undefined };
+  const make = isResident ? prepareResident : prepare;
+  return { info, prepare: async (operands) => make(runtime, operands), dispose: async () => undefined };
 }
 
 /** Takes note of what must be disposed of. */
@@ -109,6 +112,62 @@ function prepare(runtime: Runtime, operands: Operands): Prepared {
     dispose();
     throw error;
   }
+}
+
+/** Operands on the GPU before the clock starts; results stay there, and a row of calls is awaited at its end. */
+async function prepareResident(runtime: Runtime, operands: Operands): Promise<Prepared | Unsupported> {
+  if (operands.kind === 'qmatmul') return { unsupported: 'integers are not computed on the GPU' };
+  const tensors: Tensor[] = [];
+  const send = async (data: Float32Array, shape: readonly number[]) => {
+    const tensor = runtime.tensor(data, shape);
+    tensors.push(tensor);
+    return tensor.to('gpu');
+  };
+  const run =
+    operands.kind === 'conv'
+      ? await residentConv(runtime, operands, send)
+      : await residentMatmul(runtime, operands, send);
+  let latest: Tensor | undefined;
+  return {
+    run: async () => {
+      const made = await run();
+      latest?.dispose();
+      latest = made;
+    },
+    finish: () => runtime.settle(),
+    result: async () => (await latest!.read()).slice(),
+    plan: () => printPlan(runtime.explain({ ...problemOf(operands.shape), prepacked: false } as Spec).plan),
+    dispose: () => {
+      latest?.dispose();
+      for (const tensor of tensors) tensor.dispose();
+    },
+  };
+}
+
+type Send = (data: Float32Array, shape: readonly number[]) => Promise<Tensor>;
+
+async function residentMatmul(runtime: Runtime, { shape, batch, ...operands }: MatmulOperands, send: Send) {
+  const { m, k, n, transposeB = false, bias, activation } = shape;
+  const stacked = (rows: number, columns: number) =>
+    shape.batch === undefined ? [rows, columns] : [batch, rows, columns];
+  const a = await send(operands.a, stacked(m, k));
+  const b = await send(operands.b, transposeB ? stacked(n, k) : stacked(k, n));
+  const options = {
+    result: 'gpu',
+    ...(transposeB && { transposeB }),
+    ...(operands.bias && { bias: await send(operands.bias, bias === 'column' ? [m, 1] : [n]) }),
+    ...(activation !== undefined && { activation }),
+  } as const;
+  return () => runtime.matmul(a, b, options);
+}
+
+async function residentConv(runtime: Runtime, { shape, ...operands }: ConvOperands, send: Send) {
+  const { batch, inC, inH, inW, outC, kH, kW, groups } = shape;
+  const x = await send(operands.x, [batch, inC, inH, inW]);
+  const w = await send(operands.w, [outC, inC / groups, kH, kW]);
+  const bias = operands.bias && (await send(operands.bias, [outC]));
+  const options = { ...windowOptions(shape), result: 'gpu', ...(bias && { bias }) } as const;
+  return () => runtime.conv2d(x, w, options);
 }
 
 function place(runtime: Runtime, operands: Operands, own: Own): Ready {

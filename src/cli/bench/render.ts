@@ -186,16 +186,35 @@ function renderFooter(report: BenchReport, colors: Colors): string {
     .join('');
 }
 
+function processorNote({ machine, settings: { threads } }: BenchReport): string {
+  const memory = threads === 1 ? machine.readGBs : machine.readGBsAllThreads;
+  return (
+    `Ceilings: ${formatRate(machine.peakGflops)} GFLOP/s a thread (128-bit multiply-add), times ${threads}; ` +
+    `one row or column and depthwise layers by reading memory at ${formatRate(memory)} GB/s (over 100 %: it was in cache).`
+  );
+}
+
+function gpuNotes({
+  name,
+  software,
+  peakGflops,
+  resident,
+}: NonNullable<BenchReport['gpu']>): readonly string[] {
+  const where = resident ? 'operands and results stay there' : 'from memory to memory';
+  return [
+    `On ${name}: ${formatRate(peakGflops)} GFLOP/s is its multiply-add ceiling; ${where}.`,
+    ...(software ? ['It is a processor that stands in for a GPU: these figures are no GPU speed.'] : []),
+  ];
+}
+
 /** What a reader must know to judge the numbers, in the order of the columns. */
 export function footnotes(report: BenchReport): readonly string[] {
-  const { machine, settings, contestants, absent, rows, cold, engineFlags, environment } = report;
+  const { settings, contestants, absent, rows, cold, engineFlags, environment } = report;
   const { threads } = settings;
   const lines: string[] = [];
   if (rows.length > 0) {
-    const memory = threads === 1 ? machine.readGBs : machine.readGBsAllThreads;
     lines.push(
-      `Ceilings: ${formatRate(machine.peakGflops)} GFLOP/s a thread (128-bit multiply-add), times ${threads}; ` +
-        `one row or column and depthwise layers by reading memory at ${formatRate(memory)} GB/s (over 100 %: it was in cache).`,
+      ...(report.gpu ? gpuNotes(report.gpu) : [processorNote(report)]),
       'Work is counted on the shape asked for. Every answer was verified; samples were taken in turn; spread is (p90 - p10) / median.',
     );
     if (report.kinds !== undefined)

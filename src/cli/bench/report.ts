@@ -24,6 +24,13 @@ export interface BenchReport {
   readonly machine: MachineReport;
   /** V8 flags that were set; they hold for tesserae alone, peers run in processes without them. */
   readonly engineFlags: readonly string[];
+  /** Where everything of ours was sent there. */
+  readonly gpu?: {
+    readonly name: string;
+    readonly software: boolean;
+    readonly peakGflops: number;
+    readonly resident: boolean;
+  };
   readonly contestants: readonly ContestantInfo[];
   readonly absent: readonly { readonly id: string; readonly reason: string }[];
   readonly cold: { readonly library: string; readonly outcomes: readonly ColdOutcome[] } | null;

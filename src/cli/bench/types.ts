@@ -30,6 +30,8 @@ export interface Prepared {
   run(): unknown;
   /** Fills the output with NaN (integers: with the smallest) where `run` writes into one that exists; others make a fresh one each time. */
   poison?(): void;
+  /** Waits for what the runs have begun, at the end of a timed row of them. */
+  finish?(): Promise<void>;
   /** The answer of the latest `run`, copied out. Untimed. */
   result(): Promise<Result>;
   /** The recipe that was used, for those who can tell. */
@@ -54,6 +56,8 @@ export interface PeerOptions {
 /** How a peer is found: the id is its name on the command line and in the tables. */
 export interface PeerAdapter {
   readonly id: string;
+  /** Computes on a GPU, and is compared with ours there. */
+  readonly onGpu?: true;
   load(options: PeerOptions): Promise<Peer | Absent>;
 }
 

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Effort, MachineReport, Runtime } from '../../index.ts';
+import type { Effort, GpuReport, MachineReport, Runtime } from '../../index.ts';
 import { measureCold, OURS_COLD } from '../bench/cold.ts';
 import { makeControl } from '../bench/control.ts';
 import { processHost } from '../bench/entry.ts';
@@ -30,6 +30,7 @@ interface BenchOptions extends CommonOptions {
   readonly shapes?: string;
   readonly peers?: boolean;
   readonly only?: string;
+  readonly resident?: boolean;
   readonly time: number;
   readonly effort: string;
   readonly cold: boolean;
@@ -51,7 +52,7 @@ export const defineBench: Define = (program, run) => {
   shapeOptions(command)
     .option(
       '--peers',
-      'beside onnxruntime-web, tfjs (wasm), jax-js, plain JavaScript and onnxruntime-node, where installed',
+      "beside onnxruntime-web, tfjs (wasm), jax-js, plain JavaScript and onnxruntime-node, where installed; with --backend webgpu beside onnxruntime-node's WebGPU provider",
     )
     .option('--only <ids>', 'of the peers only these, separated by commas')
     .option(
@@ -65,6 +66,7 @@ export const defineBench: Define = (program, run) => {
       'how plans are chosen before the race: estimate, measure or exhaustive',
       'measure',
     )
+    .option('--resident', 'with --backend webgpu: operands and results stay on the GPU')
     .option('--no-cold', 'leave out the cold starts')
     .option('--json [file]', 'write the report as JSON into the file, or on stdout instead of the table');
   addVerbose(addRuntimeOptions(command));
@@ -91,10 +93,12 @@ async function bench(session: Session, options: BenchOptions): Promise<ExitCode>
     ? { name: 'cold', shapes: [] }
     : selectShapes(options, session.host.cwd, 'quick', ['cold']);
   const effort = chooseEffort(options.effort, EFFORTS);
+  if (options.resident && options.backend !== 'webgpu')
+    throw new UsageError('--resident is for a GPU', 'Add --backend webgpu.');
   const peerIds = choosePeers(options);
   const environment = describeEnvironment();
   return session.withRuntime(async (runtime) => {
-    const entrants = await gather(session, runtime, peerIds);
+    const entrants = await gather(session, runtime, peerIds, options.resident ?? false);
     try {
       const report = await measure({
         session,
@@ -114,9 +118,10 @@ async function bench(session: Session, options: BenchOptions): Promise<ExitCode>
   });
 }
 
-function choosePeers({ peers, only }: BenchOptions): readonly string[] {
+function choosePeers({ peers, only, backend }: BenchOptions): readonly string[] {
   const known = PEERS.map(({ id }) => id);
-  if (only === undefined) return peers ? known : [];
+  const alike = PEERS.filter(({ onGpu = false }) => onGpu === (backend === 'webgpu'));
+  if (only === undefined) return peers ? alike.map(({ id }) => id) : [];
   return only.split(',').map((name) => {
     const id = name.trim();
     if (!known.includes(id)) throw new UsageError(`there is no peer "${id}"`, suggestion(id, known));
@@ -124,13 +129,25 @@ function choosePeers({ peers, only }: BenchOptions): readonly string[] {
   });
 }
 
+function gpuFacts(
+  { name, software, profile }: GpuReport,
+  isResident: boolean,
+): NonNullable<BenchReport['gpu']> {
+  return { name, software, peakGflops: profile.peakGflops, resident: isResident };
+}
+
 interface Entrants {
   readonly contestants: readonly Contestant[];
   readonly absent: readonly { readonly id: string; readonly reason: string }[];
 }
 
-async function gather(session: Session, runtime: Runtime, peerIds: readonly string[]): Promise<Entrants> {
-  const contestants: Contestant[] = [new HostedContestant(ours(runtime), processHost())];
+async function gather(
+  session: Session,
+  runtime: Runtime,
+  peerIds: readonly string[],
+  isResident: boolean,
+): Promise<Entrants> {
+  const contestants: Contestant[] = [new HostedContestant(ours(runtime, isResident), processHost())];
   const absent: { id: string; reason: string }[] = [];
   const options = { threads: runtime.info.threads.actual, searchFrom: searchFolders(session) };
   for (const id of peerIds) {
@@ -166,7 +183,7 @@ async function measure(task: Task): Promise<BenchReport> {
   try {
     if (task.selection.shapes.length > 0) {
       // The probe at start is short; percentages deserve ceilings that were measured at length.
-      machine = await task.runtime.measureMachine({ signal: task.session.signal });
+      machine = withGpu(await task.runtime.measureMachine({ signal: task.session.signal }), task);
       await tune(task);
       await raceAll(task, machine, rows);
     }
@@ -195,12 +212,21 @@ async function measure(task: Task): Promise<BenchReport> {
     },
     machine,
     engineFlags: info.engineFlags,
+    ...(options.backend === 'webgpu' && info.gpu && { gpu: gpuFacts(info.gpu, options.resident ?? false) }),
     contestants: contestants.map((contestant) => contestant.info),
     absent,
     cold,
     rows,
     ...(kinds.length > 0 && { kinds }),
   };
+}
+
+/** On a GPU the ceiling of products is the GPU's own, which is stated per thread. */
+function withGpu(machine: MachineReport, { runtime, options }: Task): MachineReport {
+  const { gpu, threads } = runtime.info;
+  return gpu && options.backend === 'webgpu'
+    ? { ...machine, peakGflops: gpu.profile.peakGflops / threads.actual }
+    : machine;
 }
 
 /** Plans are chosen before the race, by the effort asked for; what wisdom already knows is not measured again. */

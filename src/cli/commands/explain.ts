@@ -1,10 +1,10 @@
 /** `tesserae explain`: which plan a problem gets, and what else was considered. */
 import { Option } from 'commander';
-import { type Explanation, type ProblemSpec, printPlan } from '../../index.ts';
+import { type Candidate, type Explanation, type ProblemSpec, printPlan } from '../../index.ts';
 import { matmulProblemOf, problemOf } from '../bench/ours.ts';
 import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
-import { formatMs } from '../format.ts';
+import { formatBytes, formatMs } from '../format.ts';
 import {
   addJson,
   addRuntimeOptions,
@@ -121,22 +121,29 @@ function chosenActivation({ activation }: ExplainOptions): { readonly activation
   return { activation: parsed };
 }
 
+function movedText({ transfer }: Candidate): string {
+  return transfer ? `${formatMs(transfer.ms)}, ${formatBytes(transfer.bytes)}` : '';
+}
+
 function render({ colors }: Session, explanation: Explanation, top: number): string {
   const { key, plan, source, effort, candidates, quarantined } = explanation;
   const why =
     source === 'wisdom' ? `from wisdom, chosen by ${effort}` : 'by estimate: `tesserae tune` measures';
+  const isMoved = candidates.some(({ transfer }) => transfer !== undefined);
   const rows = candidates
     .slice(0, top)
     .map((candidate) => [
       printPlan(candidate.plan),
       formatMs(candidate.estimateMs),
       candidate.measuredMs === undefined ? '' : formatMs(candidate.measuredMs),
+      ...(isMoved ? [movedText(candidate)] : []),
       candidate.rejected ?? '',
     ]);
   const columns = [
     { title: 'candidate' },
     { title: 'estimate', align: 'right' as const },
     { title: 'measured', align: 'right' as const },
+    ...(isMoved ? [{ title: 'of it moving', align: 'right' as const }] : []),
     { title: 'not chosen because' },
   ];
   const lines = [

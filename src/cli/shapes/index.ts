@@ -1,6 +1,7 @@
 /** The named shape lists; a new list is a file and a line here. */
 import { CONVOLUTIONS } from './convolutions.ts';
 import { GEMV } from './gemv.ts';
+import { GPU } from './gpu.ts';
 import { INT8 } from './int8.ts';
 import { MOBILENETV2 } from './mobilenetv2.ts';
 import { PRIMES } from './primes.ts';
@@ -27,6 +28,7 @@ export const SHAPE_LISTS: readonly ShapeList[] = [
   REGRET,
   ...CONVOLUTIONS,
   INT8,
+  GPU,
 ];
 
 export function shapeList(name: string): ShapeList | undefined {

@@ -44,6 +44,7 @@ test('gpu absent: by default none is asked for', async (t) => {
     await codeOf(rt.matmul(rt.zeros([2, 2]), rt.zeros([2, 2]), { result: 'x' as 'gpu' })),
     'E_ARGUMENT',
   );
+  t.equal(await rt.settle(), undefined, 'nothing to wait for');
   t.throws(() => rt.gpuDevice, /E_GPU/);
   t.throws(() => rt.fromGpu({} as never, [1]), /E_GPU/);
   await rt.close();
@@ -110,7 +111,7 @@ test('gpu: a strange device that computes nothing is found out', async (t) => {
     {
       machine: madeUpMachine(1),
       gpuProfile: {
-        ...{ launchMs: 0.1, readbackMs: 0.1, uploadGBs: 1, downloadGBs: 1, fullGroups: 1 },
+        ...{ launchMs: 0.1, readbackMs: 0.1, uploadGBs: 1, downloadGBs: 1, peakGflops: 1, fullGroups: 1 },
         kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 1 },
       },
     },

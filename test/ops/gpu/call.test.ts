@@ -17,6 +17,7 @@ const PROFILE: GpuProfile = {
   readbackMs: 0.1,
   uploadGBs: 1,
   downloadGBs: 1,
+  peakGflops: 1,
   kernelGflops: { [ROW]: 1000 },
   fullGroups: 1,
 };
@@ -86,6 +87,7 @@ test('gpu: values stay where they are', async (t) => {
   const d = await rt.matmul(c, product.b, { activation: 'relu' });
   const e = await rt.matmul(d, product.b, { result: 'wasm' });
   t.equal(e.location, 'wasm', 'brought back where asked');
+  await rt.settle();
   const chain = (x: Float32Array, isLast: boolean) => {
     const rows = new Float32Array(40 * 24);
     for (let i = 0; i < 40; i++)

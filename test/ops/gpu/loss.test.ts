@@ -14,6 +14,7 @@ const PROFILE: GpuProfile = {
   readbackMs: 0.1,
   uploadGBs: 1,
   downloadGBs: 1,
+  peakGflops: 1,
   kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1000 },
   fullGroups: 1,
 };
