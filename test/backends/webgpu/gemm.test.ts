@@ -3,7 +3,8 @@ import test from 'tape';
 import { GPU_KERNELS, type GpuGemm } from '../../../src/kernels/gpu.ts';
 import { matmulProblem } from '../../../src/problem/matmul.ts';
 import { faultOf } from '../../support/compare.ts';
-import { openBackend, productOn, workingGpu } from '../../support/gpu.ts';
+import { openBackend, workingGpu } from '../../support/gpu.ts';
+import { productOn } from '../../support/gpu-product.ts';
 import { randomProblem, randomValues } from '../../support/problems.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
