@@ -5,44 +5,11 @@ import { checkAsync, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import { runOnGpu } from './gpu/run.ts';
-import { type Placed, type Request, readsOut } from './request.ts';
-import { DenseTensor, type Held, type Source } from './tensor.ts';
-import type { DType, PlacedOptions, Tensor } from './types.ts';
-
-/** A call's memory: inputs in place, the result made. `release` gives back whatever was taken, after a failure also a
- *  result that nobody will see. */
-export class Placement {
-  readonly #request: Placed;
-  readonly at: number[] = [];
-  #made: DenseTensor | undefined;
-  #out: DenseTensor | undefined;
-
-  constructor(core: Core, request: Placed) {
-    this.#request = request;
-    try {
-      for (const input of request.inputs) this.at.push(input ? input.place() : 0);
-      if (!request.out)
-        this.#made = new DenseTensor<DType>(core.heap, request.shape, request.dtype) as DenseTensor;
-      const result = request.out ?? this.#made!;
-      result.overwrite().hold();
-      this.#out = result;
-    } catch (error) {
-      this.release(true);
-      throw error;
-    }
-  }
-
-  get out(): DenseTensor {
-    return this.#out!;
-  }
-
-  release(failed: boolean): void {
-    const { inputs } = this.#request;
-    for (let i = 0; i < this.at.length; i++) inputs[i]?.done();
-    this.#out?.block.release();
-    if (failed) this.#made?.dispose();
-  }
-}
+import { runSplit } from './gpu/split.ts';
+import { Placement } from './placement.ts';
+import { type Request, readsOut } from './request.ts';
+import type { Held, Source } from './tensor.ts';
+import type { PlacedOptions, Tensor } from './types.ts';
 
 export function untrusted(core: Core): TesseraeError {
   return new TesseraeError(
@@ -112,7 +79,10 @@ async function callAnywhere(
   const hereMs = () => core.plan(request.problem)?.ms ?? Number.POSITIVE_INFINITY;
   const there = gpu.claim(request, request.gpu?.(), options, hereMs);
   if (there) {
-    const done = await runOnGpu(core, gpu, request, there, options);
+    const isCut = there.plan.share !== undefined;
+    const done = isCut
+      ? await runSplit(core, gpu, request, there.plan, options)
+      : await runOnGpu(core, gpu, request, there, options);
     if (done) return done;
   }
   await fetchAll(request);

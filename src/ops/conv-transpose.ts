@@ -18,7 +18,7 @@ import { type Execution, NO_OPERANDS, type Operands } from '../schedule/execute.
 import { lowerTapFilters } from '../schedule/lower/fold.ts';
 import { stretchesOf } from '../schedule/tiles.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
-import { Placement, untrusted } from './call.ts';
+import { untrusted } from './call.ts';
 import {
   checkRank,
   readChannelBias,
@@ -29,6 +29,7 @@ import {
 } from './conv.ts';
 import type { Core } from './core.ts';
 import { readOperand, readOut, readSlope } from './operands.ts';
+import { Placement } from './placement.ts';
 import type { Placed } from './request.ts';
 import { Block, type DenseTensor, type Held } from './tensor.ts';
 import type { AsyncOptions, ConvTransposeOptions, Tensor, TensorLike } from './types.ts';

@@ -5,6 +5,7 @@
 import { ceilDiv } from '../core/math.ts';
 import { GPU_KERNELS, type GpuGemm, type GpuKernel, gpuServes } from '../kernels/gpu.ts';
 import { termsOf } from '../problem/conv.ts';
+import type { MatmulProblem } from '../problem/matmul.ts';
 import { flopsOf, type Problem, resultElements } from '../problem/problem.ts';
 import type { Candidate, Plan } from './plan.ts';
 
@@ -125,16 +126,52 @@ export function allMoves(p: Problem): Moves {
   return { upload: 4 * (e.products * e.k * (e.m + e.n)), download };
 }
 
+/** Bytes that a call moves where it is computed in memory, and where it is computed on the GPU. */
+export interface BothMoves {
+  readonly here: Moves;
+  readonly there: Moves;
+}
+
 /** Where a call is computed: the cheaper place, moving included; `hereMs` is what memory's own backend takes. */
 export function placeCall(
   hereMs: number,
   there: GpuPlan | undefined,
-  moves: { readonly here: Moves; readonly there: Moves },
+  moves: BothMoves,
   profile: GpuProfile,
 ): 'here' | 'there' {
   if (!there) return 'here';
   const here = hereMs + movingMs(moves.here, profile);
   return there.computeMs + movingMs(moves.there, profile) < here ? 'there' : 'here';
+}
+
+/** A call shorter than this is not worth being cut: waking both sides takes a part of it. */
+const WORTH_CUTTING_MS = 5;
+/** Both sides together must take this much less than the better one alone. */
+const WORTH_GAIN = 0.85;
+
+/**
+ * The plan by which both sides compute one product from memory to memory and end together; its time has everything in it. Undefined where
+ * one side alone is about as fast. What the GPU takes whatever its part: the call, reading back, and all of B.
+ */
+export function splitCall(
+  p: MatmulProblem,
+  hereMs: number,
+  there: GpuPlan,
+  profile: GpuProfile,
+): GpuPlan | undefined {
+  if (p.batch > 1 || p.transposeA || p.accumulate || hereMs < WORTH_CUTTING_MS) return undefined;
+  const b = movingMs({ upload: 4 * p.k * p.n, download: 0 }, profile);
+  const rows = movingMs({ upload: 4 * p.m * p.k, download: 4 * p.m * p.n }, profile) - profile.readbackMs;
+  const fixed = profile.launchMs + profile.readbackMs + b;
+  const perWhole = there.computeMs - profile.launchMs + rows;
+  const exact = (hereMs - fixed) / (hereMs + perWhole);
+  // whole tiles for the GPU, and a row at least for both
+  const tile = there.plan.mc;
+  const part = Math.floor((exact * p.m) / tile) * tile;
+  if (part < tile || part >= p.m) return undefined;
+  const together = Math.max(hereMs * (1 - part / p.m), fixed + (perWhole * part) / p.m);
+  if (together > WORTH_GAIN * Math.min(hereMs, fixed + perWhole)) return undefined;
+  return { plan: { ...there.plan, share: part / p.m }, computeMs: together };
 }
 
 /** Candidates of a call from memory to memory, as `explain` lists them. */

@@ -25,6 +25,8 @@ export interface Plan {
   readonly nc: number;
   readonly order: TileOrder;
   readonly threads: number;
+  /** Where both a GPU and the threads compute: the part of the rows that the GPU takes. */
+  readonly share?: number;
 }
 
 /** A plan that was considered: with its measured time, or an estimate, or the reason why it was not tried. */
@@ -39,8 +41,9 @@ export interface Candidate {
 
 /** One line: `f32_gemm_4x8__simd ab mc=96 kc=256 nc=512 mn x2`, the algorithm first where there is a choice of one. */
 export function printPlan(plan: Plan): string {
-  const { kernel, algorithm, packing, mc, kc, nc, order, threads } = plan;
-  return `${algorithm === 'gemm' ? '' : `${algorithm} `}${kernel} ${packing} mc=${mc} kc=${kc} nc=${nc} ${order} x${threads}`;
+  const { kernel, algorithm, packing, mc, kc, nc, order, threads, share } = plan;
+  const part = share === undefined ? '' : `, ${(100 * share).toFixed(0)} % of the rows`;
+  return `${algorithm === 'gemm' ? '' : `${algorithm} `}${kernel} ${packing} mc=${mc} kc=${kc} nc=${nc} ${order} x${threads}${part}`;
 }
 
 export function samePlan(a: Plan, b: Plan): boolean {

@@ -82,6 +82,7 @@ const PLAN_FIELDS: FieldChecks<Plan> = {
   nc: isCount,
   order: isOneOf('mn', 'nm'),
   threads: isCount,
+  share: (value) => value === undefined || (isQuantity(value) && (value as number) < 1),
 };
 
 const ENTRY_FIELDS: FieldChecks<WisdomListing> = {

@@ -8,6 +8,7 @@ import {
   gpuPlans,
   movingMs,
   placeCall,
+  splitCall,
 } from '../../src/plan/gpu.ts';
 import { convProblem } from '../../src/problem/conv.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
@@ -92,5 +93,39 @@ test('placement: depthwise layers have a row of their own', (t) => {
     FAR,
   );
   t.deepEqual(grouped, [], 'grouped channels side by side have none');
+  t.end();
+});
+
+test('placement: one product on both sides, where that wins', (t) => {
+  const p = matmulProblem({ m: 2048, n: 1024, k: 1024 });
+  const alike: GpuProfile = { ...FAR, launchMs: 0.2, readbackMs: 0.2, uploadGBs: 100, downloadGBs: 100 };
+  const [best] = gpuPlans(p, { ...alike, kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 100 } });
+  const hereMs = (2 * 2048 * 1024 * 1024) / CPU_GFLOPS / 1e6;
+  const both = splitCall(p, hereMs, best!, alike);
+  t.ok(
+    both,
+    `${hereMs.toFixed(1)} ms here, ${best!.computeMs.toFixed(1)} there, ${both?.computeMs.toFixed(1)} on both`,
+  );
+  const share = both?.plan.share ?? 0;
+  t.ok(share > 0.4 && share < 0.55, `about half each: ${share}`);
+  t.equal((share * p.m) % best!.plan.mc, 0, 'whole tiles for the GPU');
+  t.ok(both!.computeMs > 0.5 * hereMs && both!.computeMs < 0.6 * hereMs, 'about twice as fast');
+  t.equal(
+    splitCall(p, hereMs, { ...best!, computeMs: 0.3 }, alike),
+    undefined,
+    'not beside a far faster GPU',
+  );
+  t.equal(
+    splitCall(p, hereMs, { ...best!, computeMs: 9000 }, alike),
+    undefined,
+    'nor beside a far slower one',
+  );
+  t.equal(splitCall(p, 3, best!, alike), undefined, 'nor a short call');
+  t.equal(
+    splitCall({ ...p, transposeA: true }, hereMs, best!, alike),
+    undefined,
+    'rows must lie one after the other',
+  );
+  t.equal(splitCall({ ...p, batch: 2 }, hereMs, best!, alike), undefined, 'one product');
   t.end();
 });

@@ -8,7 +8,15 @@ import { systemClock } from '../../core/clock.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { type Shape, sizeOf } from '../../core/shape.ts';
 import { findGpuKernel } from '../../kernels/gpu.ts';
-import { type GpuPlan, type GpuProfile, gpuPlans, placeCall } from '../../plan/gpu.ts';
+import {
+  allMoves,
+  type BothMoves,
+  type GpuPlan,
+  type GpuProfile,
+  gpuPlans,
+  placeCall,
+  splitCall,
+} from '../../plan/gpu.ts';
 import type { Effort } from '../../plan/plan.ts';
 import type { Wisdom } from '../../plan/wisdom.ts';
 import { keyOf, type Problem } from '../../problem/problem.ts';
@@ -150,16 +158,20 @@ export class GpuPlace {
     if (this.forced) return best;
     // a processor that stands in for a GPU takes its time from the threads
     if (!this.isWelcome) return undefined;
+    const ms = hereMs();
+    const isHere = result !== 'gpu' && sourcesOf(form).every(({ remote }) => !remote);
+    const split = isHere ? this.#split(problem, ms, best) : undefined;
+    if (split) return split;
     const moves = this.#moves(form, 4 * sizeOf(shape), result);
-    return placeCall(hereMs(), best, moves, this.profile) === 'there' ? best : undefined;
+    return placeCall(ms, best, moves, this.profile) === 'there' ? best : undefined;
+  }
+
+  #split(problem: Problem, ms: number, best: GpuPlan): GpuPlan | undefined {
+    return problem.op === 'matmul' ? splitCall(problem, ms, best, this.profile) : undefined;
   }
 
   /** What is moved if the call is computed in memory, and if it is computed there. */
-  #moves(
-    form: GpuForm,
-    resultBytes: number,
-    result: PlacedOptions['result'],
-  ): Parameters<typeof placeCall>[2] {
+  #moves(form: GpuForm, resultBytes: number, result: PlacedOptions['result']): BothMoves {
     const sources = sourcesOf(form);
     const there = sources.filter((source) => valuesOn(this.#backend, source.remote));
     const isWantedHere = resultPlace(form, this.#backend, result) === 'wasm';
@@ -172,9 +184,14 @@ export class GpuPlace {
     };
   }
 
-  /** Whether a call from memory to memory goes here, by its times. */
-  takesOver(thereMs: number, hereMs: number): boolean {
-    return this.forced || (this.isWelcome && thereMs < hereMs);
+  /** The plan of a call from memory to memory, where it goes here or is cut. */
+  choose(problem: Problem, hereMs: number): GpuPlan | undefined {
+    const [best] = this.plans(problem);
+    if (!best || this.forced) return best;
+    if (!this.isWelcome) return undefined;
+    const moves = { here: { upload: 0, download: 0 }, there: allMoves(problem) };
+    const isThere = placeCall(hereMs, best, moves, this.profile) === 'there';
+    return this.#split(problem, hereMs, best) ?? (isThere ? best : undefined);
   }
 
   send(values: Float32Array): GpuValues {

@@ -3,24 +3,13 @@ import test from 'tape';
 import { openGpu } from '../../../src/backends/webgpu/open.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../../src/ops/types.ts';
-import type { GpuProfile } from '../../../src/plan/gpu.ts';
 import { askConv, convFault, randomConv, withEpilogue } from '../../support/conv-problems.ts';
 import { codeOf, wholeProduct, wrong, wrongAsync } from '../../support/faulty.ts';
-import { workingGpu } from '../../support/gpu.ts';
+import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
 const ROW = 'f32_gemm_32x32x16_2x4__wgsl';
-/** One row only: each text of another costs a second of compiling on a software adapter. */
-const PROFILE: GpuProfile = {
-  launchMs: 0.1,
-  readbackMs: 0.1,
-  uploadGBs: 1,
-  downloadGBs: 1,
-  peakGflops: 1,
-  kernelGflops: { [ROW]: 1000 },
-  fullGroups: 1,
-};
 
 interface OnGpu {
   readonly rt: Runtime;
@@ -40,7 +29,7 @@ async function makeOnGpu(options: RuntimeOptions = {}): Promise<OnGpu | string> 
       onEvent: (event) => events.push(event),
       ...options,
     },
-    { machine: madeUpMachine(3), gpuProfile: PROFILE },
+    { machine: madeUpMachine(3), gpuProfile: ONE_ROW },
   );
   return { rt, events };
 }
@@ -291,7 +280,7 @@ test('gpu: a shader that is wrong on this device is found out, named, and not us
     { threads: 1, wisdom: false, backend: 'webgpu', onEvent: (event) => events.push(event) },
     {
       machine: madeUpMachine(3),
-      gpuProfile: PROFILE,
+      gpuProfile: ONE_ROW,
       openGpu: async () => ({ device: wrongDevice, ...rest }),
     },
   );

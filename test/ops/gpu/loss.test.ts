@@ -4,20 +4,9 @@ import type { GpuDevice } from '../../../src/backends/webgpu/api.ts';
 import { type OpenedGpu, openGpu } from '../../../src/backends/webgpu/open.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeEvent } from '../../../src/ops/types.ts';
-import type { GpuProfile } from '../../../src/plan/gpu.ts';
 import { codeOf, until, wholeProduct, wrong } from '../../support/faulty.ts';
-import { workingGpu } from '../../support/gpu.ts';
+import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
-
-const PROFILE: GpuProfile = {
-  launchMs: 0.1,
-  readbackMs: 0.1,
-  uploadGBs: 1,
-  downloadGBs: 1,
-  peakGflops: 1,
-  kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1000 },
-  fullGroups: 1,
-};
 
 async function makeLosable(opensAgain: boolean) {
   const gpu = await workingGpu();
@@ -32,7 +21,7 @@ async function makeLosable(opensAgain: boolean) {
   const events: RuntimeEvent[] = [];
   const rt = await createRuntimeWith(
     { threads: 1, wisdom: false, backend: 'webgpu', onEvent: (event) => events.push(event) },
-    { machine: madeUpMachine(4), gpuProfile: PROFILE, openGpu: open },
+    { machine: madeUpMachine(4), gpuProfile: ONE_ROW, openGpu: open },
   );
   const losses = () => events.filter(({ type }) => type === 'gpu-lost').length;
   return { rt, devices, losses };
@@ -78,7 +67,7 @@ test('gpu loss: a device of the caller is never destroyed here', async (t) => {
   });
   const rt = await createRuntimeWith(
     { threads: 1, wisdom: false, backend: 'webgpu', gpu: { device } },
-    { machine: madeUpMachine(4), gpuProfile: PROFILE },
+    { machine: madeUpMachine(4), gpuProfile: ONE_ROW },
   );
   t.equal(wrong(await rt.matmul(product.a, product.b), product), undefined, 'it computes');
   await rt.close();

@@ -1,0 +1,78 @@
+/** One product on the GPU and the threads at once: the same result as on either side. */
+import test from 'tape';
+import { openGpu } from '../../../src/backends/webgpu/open.ts';
+import { createRuntimeWith } from '../../../src/ops/runtime.ts';
+import type { RuntimeEvent } from '../../../src/ops/types.ts';
+import { codeOf, SLOW_MACHINE, wholeProduct, wrong } from '../../support/faulty.ts';
+import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+
+/** As fast as the slow machine, so that both get a good part. */
+const PROFILE = {
+  ...ONE_ROW,
+  uploadGBs: 100,
+  downloadGBs: 100,
+  kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 0.02 },
+};
+
+/** A software adapter that says it is none: only then do calls go there by themselves. */
+async function makeBoth() {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return gpu;
+  const events: RuntimeEvent[] = [];
+  const opened = await openGpu({ gpu });
+  const rt = await createRuntimeWith(
+    { threads: 2, wisdom: false, gpu: true, onEvent: (event) => events.push(event) },
+    {
+      machine: SLOW_MACHINE,
+      gpuProfile: PROFILE,
+      openGpu: async () => ({ ...opened, report: { ...opened.report, software: false } }),
+    },
+  );
+  return { rt, events, device: opened.device };
+}
+
+const product = wholeProduct(200, 64, 96);
+
+test('gpu split: rows on both sides', async (t) => {
+  const made = await makeBoth();
+  if (typeof made === 'string') return t.skip(made);
+  const { rt, events } = made;
+  const { plan, candidates } = rt.explain('200x64x96');
+  console.log(
+    candidates.slice(0, 3),
+    candidates.find((c) => c.plan.backend === 'wasm'),
+  );
+  t.ok(
+    plan.share !== undefined && plan.share > 0.1 && plan.share < 0.9,
+    `the GPU takes ${plan.share} of the rows`,
+  );
+  t.equal(candidates[0]?.plan.share, plan.share, 'explain lists it first');
+  t.equal(wrong(await rt.matmul(product.a, product.b), product), undefined, 'right');
+  const out = rt.zeros([200, 96]);
+  t.equal(await rt.matmul(product.a, product.b, { out }), out, "into the caller's tensor");
+  t.equal(wrong(out, product), undefined, 'right');
+  const rows = { data: Float32Array.from({ length: 200 }, (_, i) => i), shape: [200, 1] };
+  const result = await rt.matmul(product.a, product.b, { bias: rows, activation: 'relu', alpha: 2 });
+  const expected = product.expected.map((value, i) => Math.max(0, 2 * value + Math.floor(i / 96)));
+  t.deepEqual(result.data, expected, 'each side has its part of a bias');
+  result.dispose();
+  t.equal(rt.info.gpu?.memory.used, 0, 'all blocks are back');
+  const gone = new AbortController();
+  const pending = rt.matmul(product.a, product.b, { signal: gone.signal });
+  gone.abort(new Error('enough'));
+  t.equal(await codeOf(pending), 'foreign: Error: enough', 'an abort ends both');
+  t.deepEqual(events, [], 'nothing happened');
+  await rt.close();
+});
+
+test('gpu split: the GPU is lost on the way', async (t) => {
+  const made = await makeBoth();
+  if (typeof made === 'string') return t.skip(made);
+  const { rt, device, events } = made;
+  t.equal(wrong(await rt.matmul(product.a, product.b), product), undefined, 'right before');
+  const pending = rt.matmul(product.a, product.b);
+  device.destroy();
+  t.equal(wrong(await pending, product), undefined, 'the threads do what it left undone');
+  t.equal(events.filter(({ type }) => type === 'gpu-lost').length, 1, 'one event');
+  await rt.close();
+});
