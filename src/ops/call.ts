@@ -1,14 +1,15 @@
 /** The way of every call: a checked request -> operands in memory -> plan -> execution -> result. */
 import { TesseraeError } from '../core/errors.ts';
+import type { GpuPlan } from '../plan/gpu.ts';
 import type { Execution } from '../schedule/execute.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
+import { fetchAll, holdAll, isAway } from './away.ts';
 import type { Core } from './core.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import { runOnGpu } from './gpu/run.ts';
 import { runSplit } from './gpu/split.ts';
 import { Placement } from './placement.ts';
-import { type Request, readsOut } from './request.ts';
-import type { Held, Source } from './tensor.ts';
+import type { Request } from './request.ts';
 import type { PlacedOptions, Tensor } from './types.ts';
 
 export function untrusted(core: Core): TesseraeError {
@@ -57,7 +58,8 @@ export function call(
     options.signal?.throwIfAborted();
     const request = read();
     if (options.result === 'gpu') core.needGpu();
-    if (core.gpu) return callAnywhere(core, core.gpu, request, options);
+    const elsewhere = core.gpu && callElsewhere(core, core.gpu, request, options);
+    if (elsewhere) return elsewhere;
     placed = new Placement(core, request);
     const pending = start(core, request, placed, options);
     if (pending) return finish(pending, placed);
@@ -69,35 +71,43 @@ export function call(
   }
 }
 
-/** Where there is a GPU: the call goes where it is cheaper, and in memory if the GPU was lost on the way. */
-async function callAnywhere(
+/** Where there is a GPU: a call that goes there, or must wait for what lies there; undefined for one that can begin in memory at once. */
+function callElsewhere(
   core: Core,
   gpu: GpuPlace,
   request: Request,
   options: PlacedOptions,
-): Promise<Tensor> {
+): Promise<Tensor> | undefined {
   const hereMs = () => core.plan(request.problem)?.ms ?? Number.POSITIVE_INFINITY;
   const there = gpu.claim(request, request.gpu?.(), options, hereMs);
+  if (!there && options.result !== 'gpu' && !isAway(request)) return undefined;
+  const fetched = there ? undefined : fetchAll(request);
+  const release = holdAll(request);
+  return goThere(core, gpu, request, there, fetched, options).finally(release);
+}
+
+/** In memory after all if the GPU was lost on the way. */
+async function goThere(
+  core: Core,
+  gpu: GpuPlace,
+  request: Request,
+  there: GpuPlan | undefined,
+  fetched: Promise<void> | undefined,
+  options: PlacedOptions,
+): Promise<Tensor> {
   if (there) {
-    const isCut = there.plan.share !== undefined;
-    const done = isCut
-      ? await runSplit(core, gpu, request, there.plan, options)
-      : await runOnGpu(core, gpu, request, there, options);
+    const done =
+      there.plan.share === undefined
+        ? await runOnGpu(core, gpu, request, there, options)
+        : await runSplit(core, gpu, request, there.plan, options);
     if (done) return done;
   }
-  await fetchAll(request);
+  await (fetched ?? fetchAll(request));
   options.signal?.throwIfAborted();
   core.checkOpen('compute');
   const placed = new Placement(core, request);
   const tensor = await finish(startSafely(core, request, placed, options), placed);
   return options.result === 'gpu' ? tensor.to('gpu') : tensor;
-}
-
-/** Brings what lies on the GPU only to memory. */
-async function fetchAll(request: Request): Promise<void> {
-  const { out, inputs } = request;
-  if (out && readsOut(request)) await out.read();
-  for (const input of inputs) if (input && 'fetch' in input) await (input as Held & Source).fetch();
 }
 
 async function startSafely(

@@ -18,6 +18,7 @@ import { type Execution, NO_OPERANDS, type Operands } from '../schedule/execute.
 import { lowerTapFilters } from '../schedule/lower/fold.ts';
 import { stretchesOf } from '../schedule/tiles.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
+import { fetchAll, holdAll, isAway } from './away.ts';
 import { untrusted } from './call.ts';
 import {
   checkRank,
@@ -308,6 +309,21 @@ async function runStages(
   }
 }
 
+async function placedLater(
+  core: Core,
+  request: TransposeRequest,
+  fetched: Promise<void>,
+): Promise<Placement> {
+  const release = holdAll(request);
+  try {
+    await fetched;
+    core.checkOpen('convolve');
+    return new Placement(core, request);
+  } finally {
+    release();
+  }
+}
+
 export async function convTranspose2d(
   core: Core,
   x: TensorLike,
@@ -318,7 +334,10 @@ export async function convTranspose2d(
   checkAsync(options);
   options.signal?.throwIfAborted();
   const request = readRequest(core, x, w, options);
-  const placed = new Placement(core, request);
+  const away = { ...request, problem: request.fold };
+  const placed = isAway(away)
+    ? await placedLater(core, request, fetchAll(away))
+    : new Placement(core, request);
   let failed = true;
   try {
     if (resultElements(request.fold) > 0) {

@@ -114,6 +114,11 @@ export class ConvWeights implements PrepackedConv, Held, Source {
     return false;
   }
 
+  hold(): () => void {
+    this.#store.hold();
+    return () => this.#store.release();
+  }
+
   fetch(): undefined {
     return undefined;
   }

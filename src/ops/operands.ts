@@ -48,6 +48,10 @@ export class Operand implements Held, Source {
     return this.#tensor?.remote;
   }
 
+  hold(): () => void {
+    return this.#tensor ? this.#tensor.hold() : () => undefined;
+  }
+
   get elements(): number {
     return sizeOf(this.shape);
   }
@@ -57,7 +61,7 @@ export class Operand implements Held, Source {
   }
 
   fetch(): Promise<unknown> | undefined {
-    return this.isAway ? this.#tensor!.read() : undefined;
+    return this.isAway ? this.#tensor!.bring() : undefined;
   }
 
   values(): Float32Array {
@@ -226,6 +230,10 @@ export class CopyOf implements Held, Source {
     return this.#operand.remote;
   }
 
+  hold(): () => void {
+    return this.#operand.hold();
+  }
+
   get elements(): number {
     return this.#operand.elements;
   }
@@ -276,6 +284,10 @@ class SharedSlope implements Held, Source {
   /** One value is no tensor of slopes: it goes to the GPU as often as there are channels. */
   get remote(): undefined {
     return undefined;
+  }
+
+  hold(): () => void {
+    return this.#operand.hold();
   }
 
   get elements(): number {

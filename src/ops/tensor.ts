@@ -24,6 +24,9 @@ export interface Heap {
 export interface Remote {
   /** Copies them into memory; `into` is asked for when they have come, for memory may grow meanwhile. */
   fetch(into: () => Float32Array): Promise<void>;
+  /** Kept from being given back until `release`. */
+  hold(): void;
+  release(): void;
   dispose(): void;
 }
 
@@ -40,6 +43,8 @@ export interface Held {
   /** Its address, held until `done`. */
   place(): Address;
   done(): void;
+  /** Keeps what it needs, without placing it, until the returned function is called: for calls that wait before they place. */
+  hold?(): () => void;
 }
 
 /** Where a GPU gets an operand's values from. */
@@ -189,22 +194,26 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
   }
 
   async read(): Promise<TypedArrays[D]> {
+    await this.bring();
+    this.check('read');
+    return this.#viewOf(this.block);
+  }
+
+  /** Brings the values to memory. Its block is there when this returns, so that whoever holds the tensor then holds that as well. */
+  async bring(): Promise<void> {
     this.check('read');
     const home = this.#home;
-    if (!home.isHere) {
-      const { remote } = home;
-      const block = this.ensureBlock();
-      block.hold();
-      try {
-        await remote!.fetch(() => viewOf(home.heap, 'f32', block.address, this.size));
-      } finally {
-        block.release();
-      }
-      this.check('read');
-      // a call that wrote here meanwhile is newer
-      if (home.remote === remote) home.isHere = true;
+    const { remote } = home;
+    if (home.isHere || !remote) return;
+    const block = this.ensureBlock();
+    block.hold();
+    try {
+      await remote.fetch(() => viewOf(home.heap, 'f32', block.address, this.size));
+    } finally {
+      block.release();
     }
-    return this.#viewOf(this.block);
+    // a call that wrote here meanwhile is newer
+    if (home.remote === remote) home.isHere = true;
   }
 
   async to(where: 'gpu' | 'wasm'): Promise<this> {
@@ -231,6 +240,17 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
       this.#home.remote = this.heap.send(values);
     }
     return this;
+  }
+
+  /** Keeps the values, wherever they are, until the returned function is called. */
+  hold(): () => void {
+    const { block, remote } = this.#home;
+    block?.hold();
+    remote?.hold();
+    return () => {
+      block?.release();
+      remote?.release();
+    };
   }
 
   /** Memory for the values, whatever lies there now. */
@@ -332,6 +352,11 @@ export class Panels implements Held {
 
   done(): void {
     this.block.release();
+  }
+
+  hold(): () => void {
+    this.block.hold();
+    return () => this.block.release();
   }
 
   get disposed(): boolean {

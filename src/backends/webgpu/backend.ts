@@ -146,8 +146,9 @@ export class WebGpuBackend {
     return result;
   }
 
-  /** Copies a block's values into a view, after everything recorded so far; the view is asked for when they have come. */
-  download(block: GpuBlock, into: () => Float32Array): Promise<void> {
+  /** Copies a block's values into a view, after everything recorded so far; the view is asked for when they have come, and
+   *  nothing is written where `good` rejects. */
+  download(block: GpuBlock, into: () => Float32Array, good?: Promise<unknown>): Promise<void> {
     this.#check();
     const { bytes } = block;
     if (bytes === 0) return Promise.resolve();
@@ -155,11 +156,18 @@ export class WebGpuBackend {
     this.#encoder ??= this.device.createCommandEncoder();
     this.#encoder.copyBufferToBuffer(block.buffer, 0, readback, 0, bytes);
     this.flush();
-    const reading = this.#orLost(readback.mapAsync(MAP_READ, 0, bytes)).then(() => {
-      into().set(new Float32Array(readback.getMappedRange(0, bytes)));
-      readback.unmap();
-      this.buffers.giveBackReadback(readback);
-    });
+    const mapped = readback.mapAsync(MAP_READ, 0, bytes);
+    const reading = this.#orLost(Promise.all([mapped, good])).then(
+      () => {
+        into().set(new Float32Array(readback.getMappedRange(0, bytes)));
+        readback.unmap();
+        this.buffers.giveBackReadback(readback);
+      },
+      (error) => {
+        if (!this.lost) readback.destroy();
+        throw error;
+      },
+    );
     return this.#track(reading);
   }
 

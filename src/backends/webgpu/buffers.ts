@@ -42,11 +42,20 @@ export class Buffers {
     return { used: this.#used, kept: this.#kept };
   }
 
+  /** Bytes of the largest buffer that the device binds. */
+  get most(): number {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
+    return Math.min(maxBufferSize, maxStorageBufferBindingSize);
+  }
+
+  fits(bytes: number): boolean {
+    return sizeClass(bytes) <= this.most;
+  }
+
   /** @throws `E_GPU_MEMORY` for more than the device binds at once. */
   check(bytes: number): void {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
-    const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
-    if (sizeClass(bytes) <= most) return;
+    if (this.fits(bytes)) return;
+    const { most } = this;
     throw new TesseraeError(
       'E_GPU_MEMORY',
       `${bytes} bytes are more than the ${most} that this GPU takes in one buffer`,

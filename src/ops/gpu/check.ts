@@ -2,20 +2,12 @@
 
 import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
-import { type Launch, lower } from '../../backends/webgpu/lower.ts';
-import { findGpuKernel } from '../../kernels/gpu.ts';
 import type { Plan } from '../../plan/plan.ts';
-import { keyOf, type Problem } from '../../problem/problem.ts';
+import type { Problem } from '../../problem/problem.ts';
 import type { Core } from '../core.ts';
 import { makeTrial } from '../trial.ts';
+import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
-
-export function launchFor(problem: Problem, kernel: string): Launch {
-  const row = findGpuKernel(kernel);
-  const launch = row && lower(problem, row);
-  if (!launch) throw new Error(`${kernel} does not serve ${keyOf(problem)}`);
-  return launch;
-}
 
 /** What a problem is without what follows the sum: the part that the self-check compares with float64. */
 export function bare(problem: Problem): Problem {

@@ -7,7 +7,7 @@ import { probedGpuKernels, probeGpu } from '../../backends/webgpu/probe.ts';
 import { systemClock } from '../../core/clock.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { type Shape, sizeOf } from '../../core/shape.ts';
-import { findGpuKernel } from '../../kernels/gpu.ts';
+import { findGpuKernel, gpuServes } from '../../kernels/gpu.ts';
 import {
   allMoves,
   type BothMoves,
@@ -22,6 +22,7 @@ import type { Wisdom } from '../../plan/wisdom.ts';
 import { keyOf, type Problem } from '../../problem/problem.ts';
 import type { BackendChoice, PlacedOptions, Policy, RuntimeEvent } from '../types.ts';
 import { type GpuForm, resultPlace, sourcesOf } from './form.ts';
+import { launchFor } from './launch.ts';
 import { GpuValues, valuesOn } from './remote.ts';
 
 const MiB = 1024 * 1024;
@@ -93,7 +94,7 @@ export class GpuPlace {
     const key = keyOf(problem);
     let plans = this.#planned.get(key);
     if (!plans) {
-      const known = this.#measured.get(key) ?? this.#fromWisdom(key);
+      const known = this.#measured.get(key) ?? this.#fromWisdom(problem);
       plans = known?.filter(({ plan }) => !this.#quarantined.has(plan.kernel)) ?? this.estimates(problem);
       this.#planned.set(key, plans);
     }
@@ -121,9 +122,10 @@ export class GpuPlace {
     this.#settings.wisdom.put(this.#wisdomKey(keyOf(problem)), entry);
   }
 
-  #fromWisdom(key: string): GpuPlan[] | undefined {
-    const entry = this.#settings.wisdom.get(this.#wisdomKey(key));
-    if (entry?.ms === undefined || !findGpuKernel(entry.plan.kernel)) return undefined;
+  #fromWisdom(problem: Problem): GpuPlan[] | undefined {
+    const entry = this.#settings.wisdom.get(this.#wisdomKey(keyOf(problem)));
+    const kernel = entry && findGpuKernel(entry.plan.kernel);
+    if (entry?.ms === undefined || !kernel || !gpuServes(problem, kernel)) return undefined;
     return [{ plan: entry.plan, computeMs: entry.ms, isMeasured: true }];
   }
 
@@ -155,7 +157,10 @@ export class GpuPlace {
       if (this.forced && this.#settings.policy === 'strict') throw cannot(problem);
       return undefined;
     }
+    const tooLarge = this.#tooLarge(problem, form, best, 4 * sizeOf(shape));
+    if (this.forced && tooLarge) throw tooLarge;
     if (this.forced) return best;
+    if (tooLarge) return undefined;
     // a processor that stands in for a GPU takes its time from the threads
     if (!this.isWelcome) return undefined;
     const ms = hereMs();
@@ -168,6 +173,27 @@ export class GpuPlace {
 
   #split(problem: Problem, ms: number, best: GpuPlan): GpuPlan | undefined {
     return problem.op === 'matmul' ? splitCall(problem, ms, best, this.profile) : undefined;
+  }
+
+  /** Why a call is beyond what the device takes at once, or undefined. */
+  #tooLarge(
+    problem: Problem,
+    form: GpuForm,
+    { plan }: GpuPlan,
+    resultBytes: number,
+  ): TesseraeError | undefined {
+    const { buffers, device } = this.#backend;
+    const largest = Math.max(resultBytes, ...sourcesOf(form).map(({ elements }) => 4 * elements));
+    const [x, y] = launchFor(problem, plan.kernel).groups;
+    const groups = Math.max(x, y);
+    const most = { bytes: buffers.most, groups: device.limits.maxComputeWorkgroupsPerDimension };
+    if (buffers.fits(largest) && groups <= most.groups) return undefined;
+    return new TesseraeError(
+      'E_GPU_MEMORY',
+      `${keyOf(problem)} is more than this GPU takes at once: ${largest} bytes in one buffer of at most ${most.bytes}, ${groups} workgroups in a row of at most ${most.groups}`,
+      { problem: keyOf(problem), bytes: largest, groups, most },
+      "Use backend 'auto' or 'wasm', or split the operands.",
+    );
   }
 
   /** What is moved if the call is computed in memory, and if it is computed there. */

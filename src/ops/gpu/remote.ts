@@ -29,8 +29,7 @@ export class GpuValues implements Remote {
     if (this.lost) throw deviceLost('its values went with it');
     this.hold();
     try {
-      await this.#made;
-      await this.backend.download(this.block, into);
+      await this.backend.download(this.block, into, this.#made);
     } finally {
       this.release();
     }

@@ -10,8 +10,9 @@ import type { Core } from '../core.ts';
 import { type Request, readsOut } from '../request.ts';
 import { DenseTensor, type Source } from '../tensor.ts';
 import type { PlacedOptions, Tensor } from '../types.ts';
-import { launchFor, trusted } from './check.ts';
+import { trusted } from './check.ts';
 import { type GpuForm, resultPlace, sourcesOf } from './form.ts';
+import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 import { GpuValues, valuesOn } from './remote.ts';
 
@@ -35,7 +36,9 @@ export async function runOnGpu(
       if (!(await trusted(core, place, request.problem, plan.plan))) return undefined;
       return await runOnce(core, place.backend, request, form, plan, options);
     } catch (error) {
-      const isReplayable = isLoss(error) && !core.closed && !sources.some((source) => source.isAway);
+      // a runtime that was closed has no GPU either
+      if (isLoss(error)) core.checkOpen('compute');
+      const isReplayable = isLoss(error) && !sources.some((source) => source.isAway);
       if (!isReplayable) throw error;
       if (attempt > 0 || !(await place.reopen())) return undefined;
     }
@@ -69,7 +72,7 @@ async function runOnce(
   if (!lent.blocks) await made;
   const values = new GpuValues(backend, lent.blocks!.blocks.c!, made);
   try {
-    const tensor = await deliver(core, request, values, stays, made);
+    const tensor = await deliver(core, request, values, stays);
     if (signal?.aborted) throw abortReason(signal);
     onProgress?.({ phase: 'run', done: 1, total: 1 });
     return tensor;
@@ -80,20 +83,14 @@ async function runOnce(
 }
 
 /** The result as a tensor: the caller's own or a new one, which is gone again where anything fails. */
-async function deliver(
-  core: Core,
-  request: Request,
-  values: GpuValues,
-  stays: boolean,
-  made: Promise<unknown>,
-): Promise<Tensor> {
+async function deliver(core: Core, request: Request, values: GpuValues, stays: boolean): Promise<Tensor> {
   const { out } = request;
   if (stays) {
     if (!out) return new DenseTensor(core.heap, request.shape, 'f32', values);
+    out.check('fill');
     out.changedThere(values);
     return out;
   }
-  await made;
   const tensor = out ?? new DenseTensor(core.heap, request.shape);
   const block = tensor.ensureBlock();
   block.hold();

@@ -15,7 +15,8 @@ import type { Core } from '../core.ts';
 import { Placement } from '../placement.ts';
 import type { Request } from '../request.ts';
 import type { PlacedOptions, Tensor } from '../types.ts';
-import { launchFor, trusted } from './check.ts';
+import { trusted } from './check.ts';
+import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 
 /** The operands of the rows from `first` on. */

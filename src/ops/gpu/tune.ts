@@ -9,7 +9,8 @@ import type { Effort } from '../../plan/plan.ts';
 import type { Problem } from '../../problem/problem.ts';
 import type { Core } from '../core.ts';
 import { makeTrial } from '../trial.ts';
-import { bare, launchFor, trusted } from './check.ts';
+import { bare, trusted } from './check.ts';
+import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 
 export interface GpuTuneLimits {
