@@ -1,8 +1,10 @@
 /** The public names of tesserae, nothing else. */
 
-export type { GpuBuffer, GpuDevice } from './backends/webgpu/api.ts';
 export type { AdapterReport, GpuRequest } from './backends/webgpu/open.ts';
 export { ERROR_CODES, type ErrorCode, TesseraeError } from './core/errors.ts';
+export type { GpuBuffer, GpuDevice } from './core/webgpu.ts';
+export type { MapFunction } from './ops/kernel/source.ts';
+export type { KernelOptions, KernelRunOptions, UserKernel } from './ops/kernel/types.ts';
 export type {
   ByteTensor,
   ByteTensorLike,

@@ -1,10 +1,10 @@
 /** createRuntime and the runtime that it returns: the whole public surface, each method a line or two into its own file. */
 
 import { measureTeam, probeMachine } from '../backends/wasm/probe.ts';
-import type { GpuBuffer, GpuDevice } from '../backends/webgpu/api.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { checkShape } from '../core/shape.ts';
+import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import { keyOf } from '../problem/problem.ts';
 import type { Pair } from '../problem/window.ts';
@@ -17,6 +17,9 @@ import { fromGpu } from './gpu/from-gpu.ts';
 import { gpuReason, gpuReport } from './gpu/info.ts';
 import { prepareOnGpu, tuneOnGpu } from './gpu/tune.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
+import { makeKernel } from './kernel/kernel.ts';
+import type { MapFunction } from './kernel/source.ts';
+import type { KernelOptions, UserKernel } from './kernel/types.ts';
 import { matmul, matmulSync } from './matmul.ts';
 import { checkData, checkNumbers } from './operands.ts';
 import type { Settings } from './options.ts';
@@ -180,6 +183,10 @@ class WasmRuntime extends IntegerMethods implements Runtime {
 
   fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor {
     return fromGpu(this.#core, buffer, shape);
+  }
+
+  kernel(fn: MapFunction, options: KernelOptions = {}): UserKernel {
+    return makeKernel(this.#core, fn, options);
   }
 
   async settle(): Promise<void> {

@@ -2,9 +2,10 @@
  * The public contract of the library as types: what a user passes in and gets back.
  * Implementations live beside this file; everything here is plain data or an interface.
  */
-import type { GpuBuffer, GpuDevice } from '../backends/webgpu/api.ts';
+
 import type { AdapterReport, GpuRequest } from '../backends/webgpu/open.ts';
 import type { TesseraeError } from '../core/errors.ts';
+import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
 import type { GpuProfile } from '../plan/gpu.ts';
 import type { MachineProfile } from '../plan/machine.ts';
 import type { Candidate, Effort, Plan } from '../plan/plan.ts';
@@ -14,6 +15,8 @@ import type { Activation } from '../problem/epilogue.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import type { Problem } from '../problem/problem.ts';
 import type { Padding, Pair } from '../problem/window.ts';
+import type { MapFunction } from './kernel/source.ts';
+import type { KernelOptions, UserKernel } from './kernel/types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
 import type { AsyncOptions, PlacedOptions, Tensor, TensorLike } from './tensor-types.ts';
 
@@ -290,6 +293,17 @@ export interface Runtime extends AsyncDisposable, IntegerRuntime {
    * @throws `E_GPU` without a GPU, `E_SHAPE` where the buffer is too small.
    */
   fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor;
+
+  /**
+   * A function of yours over the elements of tensors: `function (x, y) { return ...; }`, with Math and `this.constants` and nothing
+   * else from outside. It runs on the GPU through the npm package gpu.js, where there is a GPU and that is faster, else on the
+   * calling thread; on the GPU its results can go straight into the next call.
+   * @throws `E_ARGUMENT` for arrow functions and captured variables, which have no text that could be translated.
+   * @example
+   * const gate = rt.kernel(function (x, g) { return x * Math.max(0, g); });
+   * const y = await gate.run([x, await rt.matmul(x, w)]);
+   */
+  kernel(fn: MapFunction, options?: KernelOptions): UserKernel;
 
   /** Submits what was recorded for the GPU and resolves when it has run; at once without one. */
   settle(): Promise<void>;

@@ -218,6 +218,7 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     prepare: unused,
     fromGpu: unused,
     settle: unused,
+    kernel: unused,
     get gpuDevice() {
       return unused();
     },

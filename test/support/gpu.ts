@@ -1,8 +1,8 @@
 /** GPUs for tests: Dawn's null backend, which checks shaders and computes nothing, and a software adapter where one is installed. */
 import { existsSync } from 'node:fs';
-import type { Gpu } from '../../src/backends/webgpu/api.ts';
 import { WebGpuBackend } from '../../src/backends/webgpu/backend.ts';
 import { openGpu } from '../../src/backends/webgpu/open.ts';
+import type { Gpu } from '../../src/core/webgpu.ts';
 import type { GpuProfile } from '../../src/plan/gpu.ts';
 
 /** One row only: each text of another costs a second of compiling on a software adapter. */

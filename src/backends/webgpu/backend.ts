@@ -3,8 +3,8 @@
  * read, when many have gathered, or at the end of the turn of the event loop.
  */
 import { TesseraeError } from '../../core/errors.ts';
-import type { GpuBuffer, GpuCommandEncoder, GpuDevice, GpuError, GpuPipeline } from './api.ts';
-import { MAP_READ } from './api.ts';
+import type { GpuBuffer, GpuCommandEncoder, GpuDevice, GpuError, GpuPipeline } from '../../core/webgpu.ts';
+import { MAP_READ } from '../../core/webgpu.ts';
 import { Buffers, type GpuBlock } from './buffers.ts';
 import type { Launch, Scalars } from './lower.ts';
 import type { AdapterReport, OpenedGpu } from './open.ts';

@@ -5,7 +5,7 @@
  */
 import { TesseraeError } from '../../core/errors.ts';
 import { roundUp } from '../../core/math.ts';
-import { type GpuBuffer, type GpuDevice, USAGE } from './api.ts';
+import { type GpuBuffer, type GpuDevice, USAGE } from '../../core/webgpu.ts';
 
 const STORAGE = USAGE.storage | USAGE.copySrc | USAGE.copyDst;
 const READBACK = USAGE.mapRead | USAGE.copyDst;

@@ -1,6 +1,6 @@
 /** Getting at a GPU: an object that the caller has, the browser's, or Dawn's through the npm package `webgpu` in Node. */
 import { TesseraeError } from '../../core/errors.ts';
-import { type Gpu, type GpuAdapter, type GpuDevice, LIMITS } from './api.ts';
+import { type Gpu, type GpuAdapter, type GpuDevice, LIMITS } from '../../core/webgpu.ts';
 
 /** What of a GPU a caller chooses. */
 export interface GpuRequest {

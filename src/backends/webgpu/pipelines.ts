@@ -1,6 +1,6 @@
 /** Pipelines, compiled once each without blocking, and named in the error if the device refuses one. */
 import { TesseraeError } from '../../core/errors.ts';
-import type { GpuDevice, GpuPipeline } from './api.ts';
+import type { GpuDevice, GpuPipeline } from '../../core/webgpu.ts';
 import type { Launch } from './lower.ts';
 
 export class Pipelines {

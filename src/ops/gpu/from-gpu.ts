@@ -1,8 +1,8 @@
 /** Tensors over buffers of the caller's. */
 
-import type { GpuBuffer } from '../../backends/webgpu/api.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { checkShape, showShape, sizeOf } from '../../core/shape.ts';
+import type { GpuBuffer } from '../../core/webgpu.ts';
 import { badArgument } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import { DenseTensor } from '../tensor.ts';
@@ -27,6 +27,6 @@ export function fromGpu(core: Core, buffer: GpuBuffer, shape: readonly number[])
     core.heap,
     checked,
     'f32',
-    new GpuValues(backend, { buffer, bytes }, undefined, true),
+    new GpuValues(backend, { buffer, bytes }, undefined, () => undefined),
   );
 }

@@ -8,16 +8,16 @@ export class GpuValues implements Remote {
   readonly block: GpuBlock;
   /** Rejects with what was wrong with the work that made the values; whoever reads them hears of it. */
   readonly #made: Promise<unknown> | undefined;
-  readonly #borrowed: boolean;
+  readonly #return: (() => void) | undefined;
   #uses = 0;
   #disposed = false;
 
-  /** `borrowed` blocks are the caller's and never given back. */
-  constructor(backend: WebGpuBackend, block: GpuBlock, made?: Promise<unknown>, borrowed = false) {
+  /** Blocks that are not the backend's own are given back by a function of whoever has made them. */
+  constructor(backend: WebGpuBackend, block: GpuBlock, made?: Promise<unknown>, giveBack?: () => void) {
     this.backend = backend;
     this.block = block;
     this.#made = made;
-    this.#borrowed = borrowed;
+    this.#return = giveBack;
     made?.catch(() => undefined);
   }
 
@@ -52,7 +52,9 @@ export class GpuValues implements Remote {
   }
 
   #giveBack(): void {
-    if (!this.lost && !this.#borrowed) this.backend.buffers.giveBack(this.block);
+    if (this.lost) return;
+    if (this.#return) this.#return();
+    else this.backend.buffers.giveBack(this.block);
   }
 }
 

@@ -3,11 +3,11 @@
  * share was right. The result is the same as that of either side alone, to its last bits' rounding.
  */
 
-import type { GpuPipeline } from '../../backends/webgpu/api.ts';
 import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import type { Launch } from '../../backends/webgpu/lower.ts';
 import { TesseraeError } from '../../core/errors.ts';
+import type { GpuPipeline } from '../../core/webgpu.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
 import type { Operands } from '../../schedule/execute.ts';

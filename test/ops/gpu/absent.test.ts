@@ -1,7 +1,7 @@
 /** Without a GPU nothing breaks: who asked for one hears why there is none, and strict callers get an error. */
 import test from 'tape';
-import type { Gpu, GpuAdapter } from '../../../src/backends/webgpu/api.ts';
 import { openGpu } from '../../../src/backends/webgpu/open.ts';
+import type { Gpu, GpuAdapter } from '../../../src/core/webgpu.ts';
 import { createRuntime } from '../../../src/index.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeOptions } from '../../../src/ops/types.ts';

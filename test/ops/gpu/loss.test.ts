@@ -1,7 +1,7 @@
 /** A device that goes away: the call is replayed or ends in memory, with the right result, and the caller hears of it once. */
 import test from 'tape';
-import type { GpuDevice } from '../../../src/backends/webgpu/api.ts';
 import { type OpenedGpu, openGpu } from '../../../src/backends/webgpu/open.ts';
+import type { GpuDevice } from '../../../src/core/webgpu.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeEvent } from '../../../src/ops/types.ts';
 import { codeOf, until, wholeProduct, wrong } from '../../support/faulty.ts';

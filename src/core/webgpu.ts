@@ -1,5 +1,5 @@
 /**
- * The part of WebGPU that is used here, as structural types (https://www.w3.org/TR/webgpu/). The library's own
+ * The part of WebGPU that both GPU backends use, as structural types (https://www.w3.org/TR/webgpu/). The library's own
  * declarations name them, so that they compile in projects with and without a WebGPU type library; the real objects of
  * browsers and of Dawn fit.
  */
