@@ -4,34 +4,19 @@
 import { parseShape } from '../../shapes/index.ts';
 import { makeOperands } from '../operands.ts';
 import type { PeerAdapter } from '../types.ts';
-import { type Ort, prepareOrt } from './onnxruntime.ts';
-import { cannotLoad, findPackage, importPackage } from './resolve.ts';
+import { loadOrt, type OrtProvider } from './onnxruntime.ts';
+
+const WEBGPU: OrtProvider = {
+  package: 'onnxruntime-node',
+  includes: 'session.run() on the native WebGPU provider; copies inputs there and the output back',
+  threads: 1,
+  options: () => ({ executionProviders: ['webgpu'], logSeverityLevel: 3 }),
+  // it finds out that there is no adapter when a session is made
+  tries: makeOperands(parseShape('4x4x4')),
+};
 
 export const onnxruntimeWebgpu: PeerAdapter = {
   id: 'onnxruntime-webgpu',
   onGpu: true,
-  async load({ searchFrom }) {
-    const found = findPackage('onnxruntime-node', searchFrom);
-    if ('absent' in found) return found;
-    try {
-      const ort = await importPackage<Ort>(found, 'InferenceSession');
-      const info = {
-        id: 'onnxruntime-webgpu',
-        version: found.version,
-        threads: 1,
-        includes: 'session.run() on the native WebGPU provider; copies inputs there and the output back',
-      };
-      const options = { executionProviders: ['webgpu'], logSeverityLevel: 3 };
-      // it finds out that there is no adapter when a session is made
-      const tried = await prepareOrt(ort, makeOperands(parseShape('4x4x4')), options);
-      if ('dispose' in tried) tried.dispose();
-      return {
-        info,
-        prepare: (operands) => prepareOrt(ort, operands, options),
-        dispose: async () => undefined,
-      };
-    } catch (error) {
-      return cannotLoad(found, error);
-    }
-  },
+  load: (options) => loadOrt('onnxruntime-webgpu', WEBGPU, options),
 };

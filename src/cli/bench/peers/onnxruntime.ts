@@ -1,9 +1,10 @@
 /** What the two ONNX Runtime packages share: the part of their API that is used here, and one model on it. */
 import type { Operands } from '../operands.ts';
-import type { Prepared, Unsupported } from '../types.ts';
+import type { Absent, Peer, PeerOptions, Prepared, Unsupported } from '../types.ts';
 import type { Result } from '../verify.ts';
 import { onnxModel } from './onnx-model.ts';
 import type { ElementType, Values } from './onnx-proto.ts';
+import { cannotLoad, findPackage, importPackage } from './resolve.ts';
 
 interface OrtTensor {
   readonly data: Result;
@@ -42,4 +43,43 @@ export async function prepareOrt(
     result: async () => latest ?? new Float32Array(0),
     dispose: () => void session.release(),
   };
+}
+
+/** What one of the providers is, beyond its package. */
+export interface OrtProvider {
+  readonly package: string;
+  readonly includes: string;
+  /** Threads that a row says, where it is not those asked for. */
+  readonly threads?: number;
+  options(threads: number): Readonly<Record<string, unknown>>;
+  /** Before the first session. */
+  setUp?(ort: Ort, threads: number): void;
+  /** A session that is tried at once, for a provider that may find nothing to run on. */
+  readonly tries?: Operands;
+}
+
+/** A provider as a peer; absent with the reason where it cannot be used. */
+export async function loadOrt(
+  id: string,
+  provider: OrtProvider,
+  { threads, searchFrom }: PeerOptions,
+): Promise<Peer | Absent> {
+  const found = findPackage(provider.package, searchFrom);
+  if ('absent' in found) return found;
+  try {
+    const ort = await importPackage<Ort>(found, 'InferenceSession');
+    provider.setUp?.(ort, threads);
+    const options = provider.options(threads);
+    if (provider.tries) {
+      const tried = await prepareOrt(ort, provider.tries, options);
+      if ('dispose' in tried) tried.dispose();
+    }
+    return {
+      info: { id, version: found.version, threads: provider.threads ?? threads, includes: provider.includes },
+      prepare: (operands) => prepareOrt(ort, operands, options),
+      dispose: async () => undefined,
+    };
+  } catch (error) {
+    return cannotLoad(found, error);
+  }
 }
