@@ -7,6 +7,7 @@
  * - loops whose bound is no constant end after 1,000 turns without a word, unless more are allowed;
  * - results of one kernel overwrite one another unless they are immutable.
  */
+import { importOptional } from '../../core/optional.ts';
 import type { GpuBuffer, GpuDevice } from '../../core/webgpu.ts';
 
 /** Floats are exact indices below this. */
@@ -92,10 +93,7 @@ async function withNavigator<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function load(): Promise<GpuJs> {
-  // the name is no literal, so that bundlers leave it alone
-  const name = 'gpu.js';
-  const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as { default: GpuJs };
-  return module.default;
+  return (await importOptional<{ default: GpuJs }>('gpu.js')).default;
 }
 
 /** A thread's element of an input: one that has a single element goes with all. */

@@ -1,5 +1,6 @@
 /** Getting at a GPU: an object that the caller has, the browser's, or Dawn's through the npm package `webgpu` in Node. */
 import { TesseraeError } from '../../core/errors.ts';
+import { importOptional } from '../../core/optional.ts';
 import { type Gpu, type GpuAdapter, type GpuDevice, LIMITS } from '../../core/webgpu.ts';
 
 /** What of a GPU a caller chooses. */
@@ -44,12 +45,11 @@ export function noGpu(reason: string, cause?: unknown): TesseraeError {
   );
 }
 
-/** Dawn, where the package is installed. The name is no literal, so that bundlers leave it alone. */
+/** Dawn, where the package is installed. */
 async function dawn(flags: readonly string[]): Promise<Gpu> {
-  const name = 'webgpu';
   let module: { create(flags: readonly string[]): Gpu };
   try {
-    module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
+    module = await importOptional('webgpu');
   } catch (cause) {
     throw noGpu('the package webgpu is not installed', cause);
   }

@@ -117,7 +117,8 @@ test(`100 workers terminated at any moment of a call (seed ${SEED})`, async (t) 
     );
     if (random.chance(0.7)) await sleep(random.int(0, 8));
     const live = host.started.filter(({ gone }) => !gone);
-    void random.pick(live).handle.terminate();
+    // on a busy machine all may be gone, and none be there again yet
+    if (live.length > 0) void random.pick(live).handle.terminate();
     for (const call of calls) {
       const error = await failure(call);
       if (error === undefined) foreign.push((await call) ?? '');
