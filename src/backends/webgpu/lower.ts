@@ -38,14 +38,15 @@ export const NO_EXTENTS: Launch['params'] = {
   ...{ offsetA: 0, offsetB: 0, offsetC: 0, slopeByRow: 0, groups: 1 },
 };
 
-function isWhole(...numbers: readonly number[]): boolean {
-  return numbers.every((number) => number % 4 === 0);
+/** Matrices are dense: where a line is whole vectors, all of them and all matrices behind one another are. */
+function isWhole(line: number): boolean {
+  return line % 4 === 0;
 }
 
 /** How a matrix of lines along an axis is read. `rows`: its elements along k lie side by side. */
-function readingOf(side: 'a' | 'b', alongK: boolean, ld: number, stride: number): Reading {
+function readingOf(side: 'a' | 'b', alongK: boolean, ld: number): Reading {
   const byRows = side === 'a' ? alongK : !alongK;
-  if (!isWhole(ld, stride)) return byRows ? 'rows' : 'columns';
+  if (!isWhole(ld)) return byRows ? 'rows' : 'columns';
   return (side === 'a') === alongK ? 'vectors' : 'blocks';
 }
 
@@ -76,8 +77,8 @@ function lowerMatmul(p: MatmulProblem, kernel: GpuGemm): Launch {
   const strideB = batch === 1 || p.sharedB ? 0 : matrixB;
   const text: GemmText = {
     kernel,
-    a: readingOf('a', !transposeA, lda, leading ? matrixA : strideA),
-    b: readingOf('b', transposeB, ldb, leading ? matrixB : strideB),
+    a: readingOf('a', !transposeA, lda),
+    b: readingOf('b', transposeB, ldb),
     vectorC: isWhole(n),
     bias: p.bias,
     activation: p.activation,
@@ -135,8 +136,8 @@ function lowerConv(p: ConvProblem, kernel: GpuGemm): Launch {
     const m = plain ? batch * pixels : pixels;
     const text: GemmText = {
       kernel,
-      a: plain ? readingOf('a', true, inC, 0) : patches,
-      b: readingOf('b', true, k, 0),
+      a: plain ? readingOf('a', true, inC) : patches,
+      b: readingOf('b', true, k),
       vectorC: isWhole(outC),
       bias: p.bias ? 'row' : 'none',
       ...rest,
@@ -166,8 +167,8 @@ function lowerConv(p: ConvProblem, kernel: GpuGemm): Launch {
   const strideB = channels * image;
   const text: GemmText = {
     kernel,
-    a: readingOf('a', true, k, groups === 1 ? 0 : m * k),
-    b: plain ? readingOf('b', false, pixels, strideB) : patches,
+    a: readingOf('a', true, k),
+    b: plain ? readingOf('b', false, pixels) : patches,
     vectorC: isWhole(pixels),
     bias: p.bias ? 'column' : 'none',
     ...rest,

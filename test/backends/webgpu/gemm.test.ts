@@ -1,5 +1,6 @@
 /** Products on a GPU (SwiftShader where there is no other) against the float64 reference: the exam of the other backends. */
 import test from 'tape';
+import { lower } from '../../../src/backends/webgpu/lower.ts';
 import { GPU_KERNELS, type GpuGemm } from '../../../src/kernels/gpu.ts';
 import { matmulProblem } from '../../../src/problem/matmul.ts';
 import { faultOf } from '../../support/compare.ts';
@@ -34,6 +35,29 @@ test(seeded('gpu gemm: extents around the tiles of every row'), async (t) => {
         undefined,
         `${kernel.name} ${m}x${k}x${n}`,
       );
+    }
+  }
+  await backend.close();
+});
+
+test(seeded('gpu gemm: every way to read each operand'), async (t) => {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const backend = await openBackend(gpu);
+  const random = new Random(43);
+  // in vectors where extents are multiples of four, element by element else
+  for (const [m, n, k] of [
+    [40, 36, 20],
+    [39, 37, 21],
+  ] as const) {
+    for (const transposeA of [false, true]) {
+      for (const transposeB of [false, true]) {
+        const p = matmulProblem({ m, n, k }, { transposeA, transposeB });
+        const values = randomValues(p, random);
+        const fault = faultOf(p, values, await productOn(backend, FUZZED, p, values));
+        const reading = lower(p, FUZZED)!.key;
+        t.equal(fault, undefined, reading);
+      }
     }
   }
   await backend.close();
