@@ -26,6 +26,11 @@ export function deviceLost(reason: string): TesseraeError {
   );
 }
 
+/** Whether a call ended with the GPU. */
+export function isLoss(error: unknown): boolean {
+  return error instanceof TesseraeError && error.code === 'E_GPU_LOST';
+}
+
 export class WebGpuBackend {
   readonly name = 'webgpu';
   readonly report: AdapterReport;

@@ -27,14 +27,20 @@ export function bare(problem: Problem): Problem {
 
 /** Checks a shader's answer at its first use on a device, on random operands of the size that was asked for. */
 export async function trusted(core: Core, place: GpuPlace, problem: Problem, plan: Plan): Promise<boolean> {
+  // planners hand out one plan for a problem: naming its shader once is enough
+  if (place.trusted.has(plan)) return true;
   const plain = bare(problem);
   const { key } = launchFor(plain, plan.kernel);
-  const { checked } = place;
-  if (checked.has(key)) return true;
-  const fault = await trialOnGpu(core, place.backend, plain, plan);
-  if (fault === undefined) checked.add(key);
-  else place.quarantine(plan.kernel, `${key}: ${fault}`);
-  return fault === undefined;
+  if (!place.checked.has(key)) {
+    const fault = await trialOnGpu(core, place.backend, plain, plan);
+    if (fault !== undefined) {
+      place.quarantine(plan.kernel, `${key}: ${fault}`);
+      return false;
+    }
+    place.checked.add(key);
+  }
+  place.trusted.add(plan);
+  return true;
 }
 
 /** Why the kernel's answer is wrong, or undefined. */

@@ -17,7 +17,7 @@ import {
   placeCall,
   splitCall,
 } from '../../plan/gpu.ts';
-import type { Effort } from '../../plan/plan.ts';
+import type { Effort, Plan } from '../../plan/plan.ts';
 import type { Wisdom } from '../../plan/wisdom.ts';
 import { keyOf, type Problem } from '../../problem/problem.ts';
 import type { BackendChoice, PlacedOptions, Policy, RuntimeEvent } from '../types.ts';
@@ -51,8 +51,9 @@ export class GpuPlace {
   #backend: WebGpuBackend;
   #reopening: Promise<boolean> | undefined;
   #closed = false;
-  /** Shaders whose answers were right at their first use. */
+  /** Shaders whose answers were right at their first use, and the plans that they are of. */
   readonly checked = new Set<string>();
+  readonly trusted = new WeakSet<Plan>();
   readonly #quarantined = new Map<string, string>();
   readonly #planned = new Map<string, readonly GpuPlan[]>();
   readonly #measured = new Map<string, readonly GpuPlan[]>();
@@ -157,12 +158,12 @@ export class GpuPlace {
       if (this.forced && this.#settings.policy === 'strict') throw cannot(problem);
       return undefined;
     }
+    // a processor that stands in for a GPU takes its time from the threads
+    if (!this.isWelcome) return undefined;
     const tooLarge = this.#tooLarge(problem, form, best, 4 * sizeOf(shape));
     if (this.forced && tooLarge) throw tooLarge;
     if (this.forced) return best;
     if (tooLarge) return undefined;
-    // a processor that stands in for a GPU takes its time from the threads
-    if (!this.isWelcome) return undefined;
     const ms = hereMs();
     const isHere = result !== 'gpu' && sourcesOf(form).every(({ remote }) => !remote);
     const split = isHere ? this.#split(problem, ms, best) : undefined;

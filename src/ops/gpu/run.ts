@@ -1,8 +1,8 @@
 /** A call on the GPU: operands there, the kernel recorded, the result left there or brought back. */
 
-import { type Blocks, deviceLost, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import { type Blocks, deviceLost, isLoss, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
-import { abortReason, TesseraeError } from '../../core/errors.ts';
+import { abortReason } from '../../core/errors.ts';
 import type { GpuPlan } from '../../plan/gpu.ts';
 import { keyOf, resultElements } from '../../problem/problem.ts';
 import { ConvWeights } from '../conv-weights.ts';
@@ -15,11 +15,6 @@ import { type GpuForm, resultPlace, sourcesOf } from './form.ts';
 import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 import { GpuValues, valuesOn } from './remote.ts';
-
-/** Whether the call ended with the GPU. */
-function isLoss(error: unknown): boolean {
-  return error instanceof TesseraeError && error.code === 'E_GPU_LOST';
-}
 
 /** Undefined where the GPU was lost, did not come back, and everything is there to compute the call in memory. */
 export async function runOnGpu(

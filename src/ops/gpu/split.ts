@@ -3,10 +3,9 @@
  * share was right. The result is the same as that of either side alone, to its last bits' rounding.
  */
 
-import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import { isLoss, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import type { Launch } from '../../backends/webgpu/lower.ts';
-import { TesseraeError } from '../../core/errors.ts';
 import type { GpuPipeline } from '../../core/webgpu.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
@@ -73,10 +72,6 @@ export async function runSplit(
   } finally {
     placed.release(failed);
   }
-}
-
-function isLoss(error: unknown): boolean {
-  return error instanceof TesseraeError && error.code === 'E_GPU_LOST';
 }
 
 /** Everything up to the submit happens before this returns, so that the GPU is at work while the threads begin. */

@@ -1,7 +1,7 @@
 /** rt.kernel: a user's function over elements, on the processor or, through gpu.js, on the GPU, by what was measured. */
 
 import { MOST_ELEMENTS } from '../../backends/gpujs/map.ts';
-import { deviceLost } from '../../backends/webgpu/backend.ts';
+import { deviceLost, isLoss } from '../../backends/webgpu/backend.ts';
 import { systemClock } from '../../core/clock.ts';
 import { abortReason, TesseraeError } from '../../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../../core/shape.ts';
@@ -205,8 +205,7 @@ class Kernel implements UserKernel {
       if (elements >= MEASURED_FROM) this.#gpuNs = (1e6 * (systemClock.now() - start)) / elements;
       return await this.#deliver(values, call, place);
     } catch (error) {
-      const isLoss = error instanceof TesseraeError && error.code === 'E_GPU_LOST';
-      if (!isLoss || operands.some((operand) => operand.isAway)) throw error;
+      if (!isLoss(error) || operands.some((operand) => operand.isAway)) throw error;
       this.#core.checkOpen('run a kernel');
       return undefined;
     }
