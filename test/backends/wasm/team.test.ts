@@ -119,8 +119,13 @@ test('a worker that is terminated in the middle of a call', async (t) => {
   const { rt, lost } = await makeTeam(host);
   await rt.prepare(['520x77x520']);
   const used = rt.memory().used;
-  const call = failure(rt.matmul(bad.a, bad.b));
-  await sleep(100); // worker 0 hangs in a kernel meanwhile, worker 1 has done the rest
+  let call: Promise<unknown> = Promise.resolve();
+  // on a busy machine worker 1 may have done everything before worker 0 woke: then nothing hangs, and once more
+  for (let hangs = false; !hangs; ) {
+    call = failure(rt.matmul(bad.a, bad.b).then((c) => c.dispose()));
+    // worker 0 hangs in a kernel meanwhile, worker 1 has done the rest
+    hangs = await Promise.race([call.then(() => false), sleep(100).then(() => true)]);
+  }
   await host.started[0]!.handle.terminate();
   const error = await call;
   t.ok(error instanceof TesseraeError && error.code === 'E_WORKER_DIED', String(error));
