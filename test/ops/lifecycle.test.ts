@@ -28,11 +28,12 @@ const MAKE = `const make = (options = {}) =>
 const product = lib.wholeProduct(130, 64, 70);
 `;
 
-test('50 cycles of create, run, close: the process does not grow', async (t) => {
+test('80 cycles of create, run, close: the process does not grow', async (t) => {
   const { status, stdout, stderr } = await runChild(`${MAKE}
     const rss = [];
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < 80; i++) {
       const rt = await make();
+      rt.zeros([2 ** 20]).data.fill(1);
       if ((await lib.wrongAsync(rt, product)) ?? lib.wrongSync(rt, product)) throw new Error('wrong');
       await rt.close();
       rss.push(process.memoryUsage().rss / 2 ** 20);
@@ -40,10 +41,11 @@ test('50 cycles of create, run, close: the process does not grow', async (t) => 
     console.log(JSON.stringify(rss));`);
   t.equal(status, 0, `the child ends well ${stderr}`);
   const rss = JSON.parse(stdout) as number[];
-  // garbage comes and goes in waves: the troughs at the end against the middle of the waves at the start
-  const early = rss.slice(4, 14).sort((x, y) => x - y)[5]!;
+  // garbage comes and goes in waves: the troughs at the end against the middle of the waves. The engine itself grows by a fifth in
+  // the first 20 cycles, with its compiled code; a runtime's memory that is kept is 4 MiB each.
+  const early = rss.slice(25, 35).sort((x, y) => x - y)[5]!;
   const late = Math.min(...rss.slice(-10));
-  t.ok(late <= 1.2 * early, `${early.toFixed(0)} MiB from the fifth on, ${late.toFixed(0)} at the end`);
+  t.ok(late <= 1.2 * early, `${early.toFixed(0)} MiB around the thirtieth, ${late.toFixed(0)} at the end`);
 });
 
 test('10 000 calls of all kinds leave memory as it was', async (t) => {
