@@ -51,7 +51,9 @@ async function place(rt: Runtime, shape: ConvShape): Promise<Pair> {
   const x = rt.tensor(randomly(new Float32Array(size(input)), -1, 1), input);
   const w = rt.prepack(rt.tensor(randomly(new Float32Array(size(weights)), -1, 1), weights), { op: 'conv' });
   const bytes = rt.tensor(randomly(new Uint8Array(size(input)), 0, 256), input);
-  const filters = rt.tensor(randomly(new Int8Array(size(weights)), -128, 128), weights);
+  const filters = rt.prepackInteger(rt.tensor(randomly(new Int8Array(size(weights)), -128, 128), weights), {
+    op: 'conv',
+  });
   const quantised = {
     x: { scale: 1 / 128, zeroPoint: 128 },
     w: { scale: 1 / 128 },
@@ -63,6 +65,7 @@ async function place(rt: Runtime, shape: ConvShape): Promise<Pair> {
     input,
     weights,
     output: 'u8',
+    prepacked: true,
     xZeroPoint: 128,
     ...geometry,
   } as const;

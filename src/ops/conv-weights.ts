@@ -7,54 +7,9 @@ import type { ConvAlgorithm, ConvProblem, Layout } from '../problem/conv.ts';
 import { type Executor, NO_OPERANDS } from '../schedule/execute.ts';
 import { lowerWeights } from '../schedule/lower/conv.ts';
 import { weightForm } from '../schedule/lower/weights.ts';
-import { Block, type Heap, type Held, type Remote, type Source, type Watched } from './tensor.ts';
+import type { Heap, Held, Remote, Source } from './tensor.ts';
 import type { PrepackedConv, TensorLike } from './types.ts';
-
-/** The memory behind `ConvWeights`, which outlives it while calls use it or until a leak is noticed. */
-class WeightStore implements Watched {
-  readonly owner = 'prepacked';
-  readonly heap: Heap;
-  readonly raw: Block;
-  readonly forms = new Map<string, Block>();
-  remote: Remote | undefined;
-  #uses = 0;
-  #disposed = false;
-
-  constructor(heap: Heap, elements: number) {
-    this.heap = heap;
-    this.raw = new Block(heap, 4 * elements, 'prepacked');
-  }
-
-  get disposed(): boolean {
-    return this.#disposed;
-  }
-
-  get bytes(): number {
-    return [...this.forms.values()].reduce((sum, form) => sum + form.bytes, this.raw.bytes);
-  }
-
-  hold(): void {
-    this.#uses++;
-  }
-
-  release(): void {
-    this.#uses--;
-    if (this.#disposed && this.#uses === 0) this.#free();
-  }
-
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    if (this.#uses === 0) this.#free();
-  }
-
-  #free(): void {
-    this.raw.dispose();
-    this.remote?.dispose();
-    for (const form of this.forms.values()) form.dispose();
-    this.forms.clear();
-  }
-}
+import { WeightStore } from './weight-store.ts';
 
 /** What of a runtime makes forms. */
 export interface FormMaker {
@@ -75,7 +30,7 @@ export class ConvWeights implements PrepackedConv, Held, Source {
   constructor(heap: Heap, shape: Shape, algorithm: ConvAlgorithm | undefined) {
     this.shape = shape;
     this.algorithm = algorithm;
-    this.#store = new WeightStore(heap, sizeOf(shape));
+    this.#store = new WeightStore(heap, 4 * sizeOf(shape));
     heap.watch(this, this.#store, shape);
   }
 
@@ -147,20 +102,11 @@ export class ConvWeights implements PrepackedConv, Held, Source {
     const form = weightForm(p, plan);
     if (!form) return undefined;
     const name = `${p.layout} g${p.groups} ${form.name}`;
-    const known = this.#store.forms.get(name);
-    if (known) return known.address;
-    const block = new Block(core.heap, 4 * form.elements, 'prepacked');
-    try {
+    return this.#store.form(name, 4 * form.elements, (address) => {
       const raw = this.#store.raw.address;
-      const sides =
-        p.layout === 'nchw' ? { a: raw, packedA: block.address } : { b: raw, packedB: block.address };
+      const sides = p.layout === 'nchw' ? { a: raw, packedA: address } : { b: raw, packedB: address };
       core.executor.runOnce(lowerWeights(p, plan)!, { ...NO_OPERANDS, ...sides });
-    } catch (error) {
-      block.dispose();
-      throw error;
-    }
-    this.#store.forms.set(name, block);
-    return block.address;
+    });
   }
 
   dispose(): void {

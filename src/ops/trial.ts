@@ -220,7 +220,7 @@ export function makeTrial(core: Trier, p: Problem): Trial {
         ? matmulTrial(core, p, take)
         : p.op === 'conv'
           ? convTrial(core, p, take, keep)
-          : integerTrial(core.heap, p, take, keep);
+          : integerTrial(core, p, take, keep);
     const result = () => core.backend.view(parts.c, resultElements(p));
     return {
       operands: parts.operands,

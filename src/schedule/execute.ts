@@ -140,14 +140,16 @@ export class Executor {
     }
   }
 
-  /** Runs a program that is not worth keeping, such as packing weights once; blocks. Packed operands are where it writes. */
-  runOnce(program: Program, operands: Operands): void {
+  /** Runs a program that is not worth keeping, such as packing weights once; blocks. Packed operands are where it writes, or
+   *  `stage`, where what the program stages is wanted. */
+  runOnce(program: Program, operands: Operands, stage?: Address): void {
     const prepared = this.#backend.prepare(program);
     const { staging } = program;
-    const space = staging ? this.#backend.allocate(4 * staging.elements, 'scratch') : 0;
+    const space =
+      staging && stage === undefined ? this.#backend.allocate(4 * staging.elements, 'scratch') : 0;
     try {
       const { packedA = 0, packedB = 0, c0 = 0 } = operands;
-      const instead = staging ? staged(operands, staging, space) : {};
+      const instead = staging ? staged(operands, staging, stage ?? space) : {};
       this.#backend.runSync(prepared, { ...operands, packedA, packedB, c0, own: 0, ...instead }, 1);
     } finally {
       if (space) this.#backend.free(space);

@@ -4,13 +4,14 @@ import { TesseraeError } from '../../core/errors.ts';
 import { showShape } from '../../core/shape.ts';
 import { imageShape } from '../../problem/conv.ts';
 import { type IntegerOutput, mostOf, type QconvProblem } from '../../problem/quantized.ts';
-import { checkOptions } from '../arguments.ts';
+import { badArgument, checkOptions } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import { type ConvGeometry, convFromShapes } from '../conv.ts';
 import type { Core } from '../core.ts';
 import { readOut } from '../operands.ts';
 import type { DenseTensor } from '../tensor.ts';
 import type { AsyncOptions, DType, Tensor } from '../types.ts';
+import { IntegerFilters, readIntegerFilters } from './filters.ts';
 import { readTarget } from './matmul.ts';
 import {
   type IntegerOperand,
@@ -21,7 +22,14 @@ import {
   readZeros,
 } from './operands.ts';
 import { IntegerRequest, typed } from './request.ts';
-import type { ByteTensor, ByteTensorLike, ConvIntegerOptions, QlinearConvOptions } from './types.ts';
+import type {
+  ByteTensor,
+  ByteTensorLike,
+  ConvIntegerOptions,
+  PrepackedFilters,
+  QlinearConvOptions,
+  Values,
+} from './types.ts';
 
 const GEOMETRY = ['stride', 'padding', 'dilation', 'groups', 'layout', 'out'];
 const ASYNC = ['signal', 'onProgress'];
@@ -33,18 +41,37 @@ const KNOWN = {
 } as const;
 
 type Bytes = ReturnType<typeof readBytes>;
+type Filters = ByteTensorLike | PrepackedFilters;
+
+/** Filters of a call with their zero points. */
+interface Weights {
+  readonly operand: Bytes | IntegerFilters;
+  readonly zeros: readonly number[];
+}
+
+function readWeights(core: Core, w: Filters, zeroPoint: Values | undefined, name: string): Weights {
+  const kept = readIntegerFilters(core.heap, w);
+  if (kept) {
+    if (zeroPoint !== undefined)
+      throw badArgument(name, zeroPoint, 'Prepacked filters have the zero points of their making.');
+    return { operand: kept, zeros: kept.zeros };
+  }
+  const operand = readBytes(core.heap, w, 'w');
+  return { operand, zeros: readZeros(zeroPoint, operand.dtype, name, operand.shape[0] ?? 1, 'channel') };
+}
 
 function requestOf(
   core: Core,
   x: Bytes,
-  w: Bytes,
+  w: Bytes | IntegerFilters,
   options: ConvGeometry & { readonly out?: Tensor<DType> | undefined },
   output: IntegerOutput,
   quantization: Quantization,
   bias: IntegerOperand | undefined,
   inputs: readonly unknown[],
 ): IntegerRequest {
-  const traits = { bias: bias !== undefined, residual: false, activation: 'none', prepacked: false } as const;
+  const prepacked = w instanceof IntegerFilters;
+  const traits = { bias: bias !== undefined, residual: false, activation: 'none', prepacked } as const;
   const { stride, padding, dilation, groups, layout } = options;
   const plain = convFromShapes(core, x.shape, w.shape, { stride, padding, dilation, groups, layout }, traits);
   const problem: QconvProblem = {
@@ -82,46 +109,34 @@ function requestOf(
 
 const ONE = [1];
 
-function readInteger(
-  core: Core,
-  x: ByteTensorLike,
-  w: ByteTensorLike,
-  options: ConvIntegerOptions,
-): IntegerRequest {
+function readInteger(core: Core, x: ByteTensorLike, w: Filters, options: ConvIntegerOptions): IntegerRequest {
   core.checkOpen('convolve');
   const image = readBytes(core.heap, x, 'x');
-  const weights = readBytes(core.heap, w, 'w');
+  const weights = readWeights(core, w, options.wZeroPoint, 'wZeroPoint');
   const zeroA = readZeros(options.xZeroPoint, image.dtype, 'xZeroPoint', 1, 'image');
-  const zeroB = readZeros(options.wZeroPoint, weights.dtype, 'wZeroPoint', weights.shape[0] ?? 1, 'channel');
-  const quantization = { zeroA, zeroB, scaleA: ONE, scaleB: ONE, scaleY: 1, zeroY: 0 };
-  return requestOf(core, image, weights, options, 'i32', quantization, undefined, [x, w]);
+  const quantization = { zeroA, zeroB: weights.zeros, scaleA: ONE, scaleB: ONE, scaleY: 1, zeroY: 0 };
+  return requestOf(core, image, weights.operand, options, 'i32', quantization, undefined, [x, w]);
 }
 
-function readQlinear(
-  core: Core,
-  x: ByteTensorLike,
-  w: ByteTensorLike,
-  options: QlinearConvOptions,
-): IntegerRequest {
+function readQlinear(core: Core, x: ByteTensorLike, w: Filters, options: QlinearConvOptions): IntegerRequest {
   core.checkOpen('convolve');
   const image = readBytes(core.heap, x, 'x');
-  const weights = readBytes(core.heap, w, 'w');
-  const channels = weights.shape[0] ?? 1;
+  const weights = readWeights(core, w, options.w?.zeroPoint, 'w.zeroPoint');
+  const channels = weights.operand.shape[0] ?? 1;
   const zeroA = readZeros(options.x?.zeroPoint, image.dtype, 'x.zeroPoint', 1, 'image');
-  const zeroB = readZeros(options.w?.zeroPoint, weights.dtype, 'w.zeroPoint', channels, 'channel');
   const scaleA = readScales(options.x?.scale, 'x.scale', 1, 'image');
   const scaleB = readScales(options.w?.scale, 'w.scale', channels, 'channel');
   const { output, scaleY, zeroY } = readTarget(options.y, image.dtype);
   const bias =
     options.bias === undefined ? undefined : readIntegers(core.heap, options.bias, 'bias', ['i32']);
-  const quantization = { zeroA, zeroB, scaleA, scaleB, scaleY, zeroY };
-  return requestOf(core, image, weights, options, output, quantization, bias, [x, w, options.bias]);
+  const quantization = { zeroA, zeroB: weights.zeros, scaleA, scaleB, scaleY, zeroY };
+  return requestOf(core, image, weights.operand, options, output, quantization, bias, [x, w, options.bias]);
 }
 
 export function convIntegerSync(
   core: Core,
   x: ByteTensorLike,
-  w: ByteTensorLike,
+  w: Filters,
   options: ConvIntegerOptions,
 ): Tensor<'i32'> {
   checkOptions(options, KNOWN.integer.sync);
@@ -131,7 +146,7 @@ export function convIntegerSync(
 export async function convInteger(
   core: Core,
   x: ByteTensorLike,
-  w: ByteTensorLike,
+  w: Filters,
   options: ConvIntegerOptions & AsyncOptions,
 ): Promise<Tensor<'i32'>> {
   return typed(await call(core, options, KNOWN.integer.async, () => readInteger(core, x, w, options)));
@@ -140,7 +155,7 @@ export async function convInteger(
 export function qlinearConvSync(
   core: Core,
   x: ByteTensorLike,
-  w: ByteTensorLike,
+  w: Filters,
   options: QlinearConvOptions,
 ): ByteTensor {
   checkOptions(options, KNOWN.qlinear.sync);
@@ -150,7 +165,7 @@ export function qlinearConvSync(
 export async function qlinearConv(
   core: Core,
   x: ByteTensorLike,
-  w: ByteTensorLike,
+  w: Filters,
   options: QlinearConvOptions & AsyncOptions,
 ): Promise<ByteTensor> {
   return typed<'u8'>(await call(core, options, KNOWN.qlinear.async, () => readQlinear(core, x, w, options)));

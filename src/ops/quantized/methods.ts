@@ -19,14 +19,17 @@ import type {
   IntegerRuntime,
   MatmulDynamicOptions,
   MatmulIntegerOptions,
+  PrepackedFilters,
   PrepackedInteger,
+  PrepackFiltersOptions,
+  PrepackIntegerOptions,
   QlinearConvOptions,
   QlinearMatmulOptions,
   QuantizedTensor,
-  Values,
 } from './types.ts';
 
 type Right = ByteTensorLike | PrepackedInteger;
+type Filters = ByteTensorLike | PrepackedFilters;
 
 export class IntegerMethods implements IntegerRuntime {
   readonly #core: Core;
@@ -69,25 +72,25 @@ export class IntegerMethods implements IntegerRuntime {
 
   convInteger(
     x: ByteTensorLike,
-    w: ByteTensorLike,
+    w: Filters,
     options: ConvIntegerOptions & AsyncOptions = {},
   ): Promise<Tensor<'i32'>> {
     return convInteger(this.#core, x, w, options);
   }
 
-  convIntegerSync(x: ByteTensorLike, w: ByteTensorLike, options: ConvIntegerOptions = {}): Tensor<'i32'> {
+  convIntegerSync(x: ByteTensorLike, w: Filters, options: ConvIntegerOptions = {}): Tensor<'i32'> {
     return convIntegerSync(this.#core, x, w, options);
   }
 
   qlinearConv(
     x: ByteTensorLike,
-    w: ByteTensorLike,
+    w: Filters,
     options: QlinearConvOptions & AsyncOptions,
   ): Promise<ByteTensor> {
     return qlinearConv(this.#core, x, w, options);
   }
 
-  qlinearConvSync(x: ByteTensorLike, w: ByteTensorLike, options: QlinearConvOptions): ByteTensor {
+  qlinearConvSync(x: ByteTensorLike, w: Filters, options: QlinearConvOptions): ByteTensor {
     return qlinearConvSync(this.#core, x, w, options);
   }
 
@@ -95,10 +98,12 @@ export class IntegerMethods implements IntegerRuntime {
     return quantizeDynamic(this.#core, x);
   }
 
+  prepackInteger(b: ByteTensorLike, options?: PrepackIntegerOptions): PrepackedInteger;
+  prepackInteger(w: ByteTensorLike, options: PrepackFiltersOptions): PrepackedFilters;
   prepackInteger(
     b: ByteTensorLike,
-    options: { readonly zeroPoint?: Values; readonly transposeB?: boolean; readonly m?: number } = {},
-  ): PrepackedInteger {
+    options: PrepackIntegerOptions | PrepackFiltersOptions = {},
+  ): PrepackedInteger | PrepackedFilters {
     return prepackInteger(this.#core, b, options);
   }
 }

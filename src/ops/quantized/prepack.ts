@@ -19,8 +19,15 @@ import {
 import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import { type Heap, type Held, Panels, viewOf } from '../tensor.ts';
+import { prepackFilters } from './filters.ts';
 import { Parameters, readBytes, readZeros } from './operands.ts';
-import type { ByteTensorLike, PrepackedInteger, Values } from './types.ts';
+import type {
+  ByteTensorLike,
+  PrepackedFilters,
+  PrepackedInteger,
+  PrepackFiltersOptions,
+  PrepackIntegerOptions,
+} from './types.ts';
 
 /** Steps of k in a block, in words of two: 16 columns of them are half of a common first cache. */
 const PANEL_KC = 256;
@@ -122,16 +129,22 @@ export function integerPanelFor(core: Core, problem: QmatmulProblem, m: number):
   return { nr, kc: roundUp(Math.ceil(words / Math.max(1, Math.ceil(words / PANEL_KC))), 4) || 4 };
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(['zeroPoint', 'transposeB', 'm']);
+const OPTIONS: ReadonlySet<string> = new Set(['op', 'zeroPoint', 'transposeB', 'm']);
+const FILTER_OPTIONS: ReadonlySet<string> = new Set(['op', 'zeroPoint']);
 
 export function prepackInteger(
   core: Core,
   b: ByteTensorLike,
-  options: { readonly zeroPoint?: Values; readonly transposeB?: boolean; readonly m?: number },
-): PrepackedInteger {
+  options: PrepackIntegerOptions | PrepackFiltersOptions,
+): PrepackedInteger | PrepackedFilters {
   core.checkOpen('prepack');
+  if (options?.op === 'conv') {
+    checkOptions(options, FILTER_OPTIONS);
+    return prepackFilters(core, b, options.zeroPoint);
+  }
   checkOptions(options, OPTIONS);
-  const { m = 1 } = options;
+  const { op = 'matmul', m = 1 } = options;
+  if (op !== 'matmul') throw badArgument('op', op, "Use 'matmul' or 'conv'.");
   if (!Number.isSafeInteger(m) || m < 0)
     throw badArgument('m', m, 'The usual number of rows of the left operand.');
   const transposeB = checkFlag(options.transposeB, 'transposeB');

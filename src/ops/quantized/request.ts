@@ -16,6 +16,7 @@ import type { Core } from '../core.ts';
 import type { Request } from '../request.ts';
 import { type DenseTensor, type Held, viewOf } from '../tensor.ts';
 import type { DType, Tensor } from '../types.ts';
+import { IntegerFilters } from './filters.ts';
 import type { Parameters } from './operands.ts';
 
 /** Row operand or image, column operand or weights, parameters, float bias, slope, panels. */
@@ -71,7 +72,7 @@ export class IntegerRequest implements Request {
     return resultElements(this.problem) === 0 || depthOf(this.problem) === 0;
   }
 
-  operands(_core: Core, planned: Execution | undefined, at: readonly number[], result: number): Operands {
+  operands(core: Core, planned: Execution | undefined, at: readonly number[], result: number): Operands {
     const [first, second, quantized, bias, slope, panels] = at as readonly [
       number,
       number,
@@ -84,7 +85,11 @@ export class IntegerRequest implements Request {
     const swapped = p.op === 'qconv' && p.plain.layout === 'nchw';
     const [a, b] = swapped ? [second, first] : [first, second];
     const packedB = panels === 0 ? undefined : panels + this.#panelsOffset(planned);
-    return { a, b, c: result, bias, slope, packedB, quantized, alpha: 1, beta: 0, ...this.#scalars };
+    const rest = { c: result, bias, slope, quantized, alpha: 1, beta: 0, ...this.#scalars };
+    const filters = this.inputs[1];
+    if (!(planned && p.op === 'qconv' && filters instanceof IntegerFilters))
+      return { a, b, packedB, ...rest };
+    return { ...filterOperands(filters.formFor(core, p, planned.plan), swapped, first, second), ...rest };
   }
 
   /** Panels of bytes stand behind those of 16-bit pairs. */
@@ -128,6 +133,18 @@ export class IntegerRequest implements Request {
     };
     referenceQuantized(p, operands, (out as DenseTensor<DType>).data);
   }
+}
+
+/** A convolution's operands with filters in the form that its plan reads. */
+export function filterOperands(
+  { address, packed }: ReturnType<IntegerFilters['formFor']>,
+  swapped: boolean,
+  image: number,
+  raw: number,
+): Pick<Operands, 'a' | 'b' | 'packedA' | 'packedB'> {
+  const filters = packed ? raw : address;
+  const panels = packed ? address : undefined;
+  return swapped ? { a: filters, b: image, packedA: panels } : { a: image, b: filters, packedB: panels };
 }
 
 function elementsOf(p: QuantizedProblem): { a: number; b: number } {

@@ -31,7 +31,7 @@ const PRODUCT: ReadonlySet<string> = new Set([
 ]);
 const GEOMETRY = ['stride', 'padding', 'dilation', 'groups', 'layout'];
 const CONVOLUTION: ReadonlySet<string> = new Set([
-  ...['op', 'input', 'weights', 'xZeroPoint', 'wZeroPoint'],
+  ...['op', 'input', 'weights', 'prepacked', 'xZeroPoint', 'wZeroPoint'],
   ...GEOMETRY,
   ...TYPES,
 ]);
@@ -95,7 +95,8 @@ function withPanels(
 }
 
 function convolutionOf(core: Core, spec: ConvIntegerSpec, types: Types): QuantizedProblem {
-  const traits = { bias: false, residual: false, activation: 'none', prepacked: false } as const;
+  const prepacked = checkFlag(spec.prepacked, 'prepacked');
+  const traits = { bias: false, residual: false, activation: 'none', prepacked } as const;
   const input = checkShape(spec.input, 'input');
   const { stride, padding, dilation, groups, layout } = spec;
   const geometry = { stride, padding, dilation, groups, layout };

@@ -3,13 +3,17 @@ import { sumAt } from '../../backends/reference/conv.ts';
 import { operandElements, requantised } from '../../backends/reference/quantized.ts';
 import { roundUp } from '../../core/math.ts';
 import { randomFrom } from '../../core/random.ts';
+import type { Plan } from '../../plan/plan.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
 import { resultElements } from '../../problem/problem.ts';
 import type { QuantizedProblem } from '../../problem/quantized.ts';
 import type { Operands } from '../../schedule/execute.ts';
+import type { FormMaker } from '../conv-weights.ts';
 import { type Heap, viewOf } from '../tensor.ts';
+import { IntegerFilters } from './filters.ts';
 import { Parameters } from './operands.ts';
+import { filterOperands } from './request.ts';
 
 const SPOT_CHECKS = 24;
 /** Sums of random bytes, scaled so that results are spread over the range of 8 bits and beyond. */
@@ -17,7 +21,7 @@ const SCALE = 2 ** -12;
 
 export interface IntegerTrial {
   readonly c: number;
-  operands(): Operands;
+  operands(plan: Plan): Operands;
   check(): string | undefined;
 }
 
@@ -69,12 +73,29 @@ function operandBytes(p: QuantizedProblem): { first: number; second: number } {
   return { first: batch * inC * inH * inW, second: (outC * inC * kH * kW) / groups };
 }
 
-export function integerTrial(
+/** Filters of a problem that says that they are prepacked, with the bytes at an address. */
+function keptFilters(
   heap: Heap,
+  p: QuantizedProblem,
+  from: number,
+  count: number,
+  zero: number,
+): IntegerFilters | undefined {
+  if (p.op !== 'qconv' || !p.plain.prepacked) return undefined;
+  const { outC, inC, groups, kH, kW } = p.plain;
+  const filters = new IntegerFilters(heap, [outC, inC / groups, kH, kW], p.bType, [zero]);
+  viewOf(heap, p.bType, filters.place(), count).set(viewOf(heap, p.bType, from, count));
+  filters.done();
+  return filters;
+}
+
+export function integerTrial(
+  core: FormMaker,
   p: QuantizedProblem,
   take: (count: number, seed: number) => number,
   keep: (own: { dispose(): void }) => void,
 ): IntegerTrial {
+  const { heap } = core;
   const { first, second } = operandBytes(p);
   const x = take(Math.ceil(first / 4), 1);
   const w = take(Math.ceil(second / 4), 2);
@@ -115,5 +136,9 @@ export function integerTrial(
     }
     return undefined;
   };
-  return { c, operands: () => operands, check };
+  const filters = keptFilters(heap, p, w, second, zeroB);
+  if (!filters || p.op !== 'qconv') return { c, operands: () => operands, check };
+  keep(filters);
+  const formed = (plan: Plan) => filterOperands(filters.formFor(core, p, plan), swapped, x, w);
+  return { c, operands: (plan) => ({ ...operands, ...formed(plan) }), check };
 }

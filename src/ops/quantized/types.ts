@@ -98,6 +98,8 @@ export interface ConvIntegerSpec extends Geometry {
   readonly op: 'convInteger';
   readonly input: readonly number[];
   readonly weights: readonly number[];
+  /** The filters come from `prepackInteger` with `op: 'conv'`. */
+  readonly prepacked?: boolean;
   /** Default 0. Where both are in the middle of their types' ranges, sums are smaller and more algorithms exact. */
   readonly xZeroPoint?: number;
   readonly wZeroPoint?: Values;
@@ -120,6 +122,31 @@ export interface PrepackedInteger {
   readonly disposed: boolean;
   dispose(): void;
   [Symbol.dispose](): void;
+}
+
+/** Filters of a convolution of 8-bit integers, kept for many calls; made by `rt.prepackInteger` with `op: 'conv'`. */
+export interface PrepackedFilters {
+  readonly shape: readonly number[];
+  /** Of the filters and all forms that calls have asked for. */
+  readonly bytes: number;
+  readonly disposed: boolean;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface PrepackIntegerOptions {
+  readonly op?: 'matmul';
+  /** One value, or one for each column. Default 0. */
+  readonly zeroPoint?: Values;
+  readonly transposeB?: boolean;
+  /** The usual number of rows of the left operand. Default: few. */
+  readonly m?: number;
+}
+
+export interface PrepackFiltersOptions {
+  readonly op: 'conv';
+  /** One value, or one for each output channel. Default 0. */
+  readonly zeroPoint?: Values;
 }
 
 /**
@@ -173,18 +200,26 @@ export interface IntegerRuntime {
   /** Convolution in 32-bit integers, as ONNX ConvInteger defines it; shapes as in `conv2d`. Padding stands for real zeros: xZeroPoint. */
   convInteger(
     x: ByteTensorLike,
-    w: ByteTensorLike,
+    w: ByteTensorLike | PrepackedFilters,
     options?: ConvIntegerOptions & AsyncOptions,
   ): Promise<Tensor<'i32'>>;
-  convIntegerSync(x: ByteTensorLike, w: ByteTensorLike, options?: ConvIntegerOptions): Tensor<'i32'>;
+  convIntegerSync(
+    x: ByteTensorLike,
+    w: ByteTensorLike | PrepackedFilters,
+    options?: ConvIntegerOptions,
+  ): Tensor<'i32'>;
 
   /** The same, requantised as ONNX QLinearConv defines it. */
   qlinearConv(
     x: ByteTensorLike,
-    w: ByteTensorLike,
+    w: ByteTensorLike | PrepackedFilters,
     options: QlinearConvOptions & AsyncOptions,
   ): Promise<ByteTensor>;
-  qlinearConvSync(x: ByteTensorLike, w: ByteTensorLike, options: QlinearConvOptions): ByteTensor;
+  qlinearConvSync(
+    x: ByteTensorLike,
+    w: ByteTensorLike | PrepackedFilters,
+    options: QlinearConvOptions,
+  ): ByteTensor;
 
   /** Floats as 8-bit integers over the range that they have, 0 included: ONNX DynamicQuantizeLinear. */
   quantizeDynamic(x: TensorLike): QuantizedTensor;
@@ -193,8 +228,15 @@ export interface IntegerRuntime {
    * Widens and packs a right operand once for many products: `b` is [k, n], or [n, k] with `transposeB`. `m` is the usual number of rows of
    * the left operand (default: few). Calls take the zero points that are given here, and no others.
    */
-  prepackInteger(
-    b: ByteTensorLike,
-    options?: { readonly zeroPoint?: Values; readonly transposeB?: boolean; readonly m?: number },
-  ): PrepackedInteger;
+  prepackInteger(b: ByteTensorLike, options?: PrepackIntegerOptions): PrepackedInteger;
+
+  /**
+   * Keeps the filters of a convolution, [outC, inC / groups, kH, kW], for many calls: whatever form the algorithm of a call wants them in
+   * (widened, packed, transformed by Winograd) is made once. Calls take the zero points that are given here, and no others.
+   * @throws E_SHAPE, E_DTYPE, E_ARGUMENT.
+   * @example
+   * const w = rt.prepackInteger(filters, { op: 'conv' });
+   * const y = await rt.qlinearConv(x, w, { x: { scale: 0.02 }, w: { scale: 0.01 }, y: { scale: 0.1 } });
+   */
+  prepackInteger(w: ByteTensorLike, options: PrepackFiltersOptions): PrepackedFilters;
 }

@@ -18,6 +18,7 @@ import { lowerConv } from './conv.ts';
 import { byteStrips } from './depthwise.ts';
 import { lowerMatmul, lowerPackB } from './gemm.ts';
 import { StepList } from './steps.ts';
+import { weightForm } from './weights.ts';
 
 /** Kernels may read a little beyond the end of what they are given. */
 const SLACK_ELEMENTS = 32;
@@ -92,9 +93,14 @@ function widenFilters(p: QconvProblem): Widening {
   const { plain } = p;
   const taps = plain.kH * plain.kW;
   const list = new StepList();
-  list.addStretches('widenFiltersA', plain.outC, taps, 1, (m0, rows) => ({ m0, rows }));
+  if (!plain.prepacked) list.addStretches('widenFiltersA', plain.outC, taps, 1, (m0, rows) => ({ m0, rows }));
   const types = { signedA: p.bType === 'i8' ? 1 : 0, signedB: p.aType === 'i8' ? 1 : 0 };
-  return { steps: list.steps, constants: { ...types, depth: 1, taps }, a: plain.outC * taps, b: 0 };
+  return {
+    steps: list.steps,
+    constants: { ...types, depth: 1, taps },
+    a: plain.prepacked ? 0 : plain.outC * taps,
+    b: 0,
+  };
 }
 
 function widenConvolution(p: QconvProblem, inner: ConvProblem): Widening {
@@ -202,6 +208,39 @@ export function lowerQuantized(p: QuantizedProblem, plan: Plan): Program {
       ...program.steps.map((step) => ({ ...step, op: opOf(step, kernel), needs: step.needs + before })),
     ],
     staging: stagingOf(p, widening, kernel),
+  };
+}
+
+/** Filters as a plan wants them once and for all: widened, and packed or transformed where its algorithm asks for that. */
+export interface FilterForm {
+  /** Equal names, equal bytes, for the same filters. */
+  readonly name: string;
+  readonly elements: number;
+  /** Whether kernels take it for packed: else it stands in for the filters as given, and is what the program stages. */
+  readonly packed: boolean;
+  readonly program: Program;
+}
+
+const ON_FILTERS: ReadonlySet<Step['op']> = new Set(['widenFiltersA', 'widenFiltersB']);
+
+export function lowerFilters(p: QconvProblem, plan: Plan): FilterForm {
+  const kernel = findKernel(plan.kernel)!;
+  const fresh: QconvProblem = { ...p, plain: { ...p.plain, prepacked: false } };
+  const inner = innerProblem(fresh, kernel) as ConvProblem;
+  const widening = wideningOf(fresh, inner, kernel);
+  const widen = widening.steps.filter(({ op }) => ON_FILTERS.has(op));
+  const form = weightForm(inner, plan);
+  const count = inner.outC * (inner.inC / inner.groups) * inner.kH * inner.kW;
+  const whole = lowerQuantized(fresh, plan);
+  const packing = form?.steps.map((step) => ({ ...step, needs: step.needs + widen.length })) ?? [];
+  const steps = [...widen.map((step) => ({ ...step, needs: 0 })), ...packing];
+  const elements = count + SLACK_ELEMENTS;
+  const side = p.plain.layout === 'nchw' ? 'a' : 'b';
+  return {
+    name: `${stepsPerWord(kernel)} steps a word, ${form?.name ?? 'widened'}`,
+    elements: form?.elements ?? elements,
+    packed: form !== undefined,
+    program: { ...whole, steps, staging: { a: undefined, b: undefined, c: undefined, elements, [side]: 0 } },
   };
 }
 

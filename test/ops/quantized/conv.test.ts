@@ -1,9 +1,10 @@
 /** Convolutions of 8-bit integers: equal to exact sums over geometries, layouts, groups, types and zero points. */
 import test from 'tape';
-import type { Runtime } from '../../../src/ops/types.ts';
+import type { ByteTensor, Runtime, Tensor } from '../../../src/index.ts';
 import { convProblem, type Layout, readImage } from '../../../src/problem/conv.ts';
 import type { IntegerOutput, QconvProblem } from '../../../src/problem/quantized.ts';
 import { windowOf } from '../../../src/problem/window.ts';
+import { codeOf } from '../../support/faulty.ts';
 import { makeRuntime } from '../../support/runtime.ts';
 import { Random, SEED, seeded } from '../../support/seed.ts';
 import {
@@ -64,14 +65,20 @@ async function faultOf(rt: Runtime, random: Random): Promise<string | undefined>
     ...options,
   };
   const plain = { xZeroPoint: zeroA[0]!, wZeroPoint: zeroB, ...options };
-  const sync = random.chance(0.5);
-  const result = requantised
-    ? sync
-      ? rt.qlinearConvSync(image, weights, quantised)
-      : await rt.qlinearConv(image, weights, quantised)
-    : sync
-      ? rt.convIntegerSync(image, weights, plain)
-      : await rt.convInteger(image, weights, plain);
+  const kept = random.chance(0.5) ? rt.prepackInteger(weights, { op: 'conv', zeroPoint: zeroB }) : undefined;
+  // kept filters have their zero points from their making
+  const options1 = kept ? { ...quantised, w: { scale: scaleB } } : quantised;
+  const options2 = kept ? { xZeroPoint: zeroA[0]!, ...options } : plain;
+  const call = async (): Promise<Tensor<'i32'> | ByteTensor> => {
+    const [sync, filters] = [random.chance(0.5), kept ?? weights];
+    if (requantised)
+      return sync ? rt.qlinearConvSync(image, filters, options1) : rt.qlinearConv(image, filters, options1);
+    return sync ? rt.convIntegerSync(image, filters, options2) : rt.convInteger(image, filters, options2);
+  };
+  // a second call takes the form that the first has made
+  if (kept) (await call()).dispose();
+  const result = await call();
+  kept?.dispose();
   const window = windowOf({ height, width }, { kH, kW }, geometry);
   const problem: QconvProblem = {
     op: 'qconv',
@@ -84,7 +91,7 @@ async function faultOf(rt: Runtime, random: Random): Promise<string | undefined>
   const shaped = got.channels === outC && got.height === window.outH && got.width === window.outW;
   const reason = shaped ? difference(result.data, wanted) : `a result of ${result.shape}`;
   result.dispose();
-  const said = `${layout} ${shapeX} ${shapeW} g${groups} ${JSON.stringify(geometry)} ${aType} ${bType} ${output}`;
+  const said = `${kept ? 'kept ' : ''}${layout} ${shapeX} ${shapeW} g${groups} ${JSON.stringify(geometry)} ${aType} ${bType} ${output}`;
   return reason && `${said}: ${reason}`;
 }
 
@@ -101,6 +108,63 @@ test(seeded('integer convolutions are exact, whatever plan is taken'), async (t)
     await rt.close();
   }
   t.deepEqual(faults.slice(0, 5), [], 'every element equal');
+});
+
+test('kept filters: one form for many images, accounted for and given back', async (t) => {
+  const rt = await makeRuntime();
+  const random = new Random(83);
+  const weights = bytesOf(randomBytes(random, 8 * 6 * 9, 'i8', false), [8, 6, 3, 3]);
+  const kept = rt.prepackInteger(weights, { op: 'conv' });
+  t.deepEqual([...kept.shape], [8, 6, 3, 3], 'the shape that was given');
+  const run = (side: number) => {
+    const image = bytesOf(randomBytes(random, 6 * side * side, 'u8', false), [1, 6, side, side]);
+    const [once, again] = [kept, weights].map((filters) =>
+      rt.convIntegerSync(image, filters, { padding: 1 }),
+    );
+    t.equal(difference(once!.data, again!.data), undefined, `${side}x${side}: as without`);
+    once!.dispose();
+    again!.dispose();
+    return kept.bytes;
+  };
+  const first = run(9);
+  t.equal(run(9), first, 'the same form for the same problem');
+  t.ok(first > 8 * 6 * 9, 'more than the bytes that were given');
+  t.ok(rt.memory().byOwner.prepacked >= first, 'in the account of prepacked memory');
+  kept.dispose();
+  t.equal(kept.bytes + rt.memory().byOwner.prepacked, 0, 'all given back');
+  await rt.close();
+});
+
+test('kept filters: what is refused', async (t) => {
+  const rt = await makeRuntime();
+  const other = await makeRuntime();
+  const image = { data: new Uint8Array(18), shape: [1, 2, 3, 3] };
+  const weights = { data: new Int8Array(24), shape: [3, 2, 2, 2] };
+  const kept = rt.prepackInteger(weights, { op: 'conv', zeroPoint: 3 });
+  const conv = (runtime: Runtime, options = {}) => runtime.convIntegerSync(image, kept, options);
+  t.equal(await codeOf(() => conv(rt, { wZeroPoint: 3 })), 'E_ARGUMENT', 'zero points are given once');
+  t.equal(await codeOf(() => conv(other)), 'E_FOREIGN', 'filters of another runtime');
+  const flat = { data: new Int8Array(6), shape: [3, 2] };
+  t.equal(await codeOf(() => rt.prepackInteger(flat, { op: 'conv' })), 'E_SHAPE', 'a matrix');
+  const floats = { data: new Float32Array(24), shape: [3, 2, 2, 2] } as never;
+  t.equal(await codeOf(() => rt.prepackInteger(floats, { op: 'conv' })), 'E_DTYPE', 'floats');
+  t.equal(
+    await codeOf(() => rt.prepackInteger(weights, { op: 'conv', zeroPoint: 128 })),
+    'E_ARGUMENT',
+    'a zero point',
+  );
+  const odd = { op: 'conv', transposeB: true } as never;
+  t.equal(await codeOf(() => rt.prepackInteger(weights, odd)), 'E_ARGUMENT', 'an option of matrices');
+  t.equal(
+    await codeOf(() => rt.prepackInteger(weights, { op: 'pool' } as never)),
+    'E_ARGUMENT',
+    'an unknown op',
+  );
+  kept.dispose();
+  t.equal(await codeOf(() => conv(rt)), 'E_DISPOSED', 'after its end');
+  t.equal(rt.memory().byOwner.prepacked, 0, 'nothing is kept by what was refused');
+  await rt.close();
+  await other.close();
 });
 
 test('the examples of ONNX ConvInteger', async (t) => {

@@ -1,6 +1,6 @@
 /** Winograd over words of integers: exact for every geometry, type and zero point, up to the largest sums for which it is offered. */
 import test from 'tape';
-import type { Runtime } from '../../../src/ops/types.ts';
+import type { PrepackedFilters, Runtime } from '../../../src/index.ts';
 import type { Plan } from '../../../src/plan/plan.ts';
 import { convProblem } from '../../../src/problem/conv.ts';
 import {
@@ -65,21 +65,46 @@ function plansFor(rt: Runtime, { problem, zeroA, zeroB, padding }: Asked): Plan[
   return rt.explain(spec).candidates.map(({ plan }) => plan);
 }
 
-function faultBy(rt: Runtime, asked: Asked, plan: Plan): string | undefined {
+/** By a plan: with filters as they are, or kept, which the problem then says. */
+function faultBy(rt: Runtime, asked: Asked, plan: Plan, keep = false): string | undefined {
+  const { plain } = asked.problem;
+  if (!keep) return faultWith(rt, asked, plan, undefined);
+  const { w, zeroB: zeroPoint, problem } = asked;
+  const filters = bytesOf(w, [plain.outC, plain.inC / plain.groups, plain.kH, plain.kW]);
+  using kept = rt.prepackInteger(filters, { op: 'conv', zeroPoint });
+  return faultWith(
+    rt,
+    { ...asked, problem: { ...problem, plain: { ...plain, prepacked: true } } },
+    plan,
+    kept,
+  );
+}
+
+function faultWith(
+  rt: Runtime,
+  asked: Asked,
+  plan: Plan,
+  kept: PrepackedFilters | undefined,
+): string | undefined {
   const { problem, x, w, zeroA, zeroB, bias, padding } = asked;
   const { batch, inC, inH, inW, outC, groups } = problem.plain;
   usePlan(rt, quantizedKey(problem), plan);
   const [image, weights] = [bytesOf(x, [batch, inC, inH, inW]), bytesOf(w, [outC, inC / groups, 3, 3])];
   const requantised = problem.output !== 'i32';
+  const filters = kept ?? weights;
+  const zeros = kept ? {} : { zeroPoint: zeroB };
   const result = requantised
-    ? rt.qlinearConvSync(image, weights, {
+    ? rt.qlinearConvSync(image, filters, {
         x: { scale: SCALES.scaleA[0], zeroPoint: zeroA },
-        w: { scale: SCALES.scaleB[0], zeroPoint: zeroB },
+        w: { scale: SCALES.scaleB[0], ...zeros },
         y: { scale: SCALES.scaleY, zeroPoint: SCALES.zeroY, dtype: problem.output === 'i8' ? 'i8' : 'u8' },
         ...(bias ? { bias: { data: bias, shape: [outC] } } : {}),
         ...{ padding, groups },
       })
-    : rt.convIntegerSync(image, weights, { xZeroPoint: zeroA, wZeroPoint: zeroB, padding, groups });
+    : rt.convIntegerSync(image, filters, {
+        ...{ xZeroPoint: zeroA, padding, groups },
+        ...(kept ? {} : { wZeroPoint: zeroB }),
+      });
   const scales = requantised ? SCALES : ONES;
   const wanted = exactAnswer(problem, { a: x, b: w, zeroA: [zeroA], zeroB, bias, ...scales }, result.size);
   const reason = difference(result.data, wanted);
@@ -99,7 +124,7 @@ test(seeded('integer Winograd: exact over geometries, types and zero points'), a
       for (const algorithm of ['winograd2', 'winograd4'] as const) {
         const able = plans.filter((plan) => plan.algorithm === algorithm && plan.kernel.startsWith('i16'));
         if (able.length === 0) continue;
-        const fault = faultBy(rt, asked, random.pick(able));
+        const fault = faultBy(rt, asked, random.pick(able), random.chance(0.5));
         if (fault) faults.push(fault);
         ran[algorithm]++;
       }
@@ -107,6 +132,30 @@ test(seeded('integer Winograd: exact over geometries, types and zero points'), a
     await rt.close();
   }
   t.ok(ran.winograd2 > 50 && ran.winograd4 > 50, `${ran.winograd2} and ${ran.winograd4} runs`);
+  t.deepEqual(faults.slice(0, 4), [], `${faults.length} faults`);
+  t.end();
+});
+
+test(seeded('kept filters: every kind of plan reads the form that was made for it'), async (t) => {
+  const random = new Random(143);
+  const ran = new Map<string, number>();
+  const faults: string[] = [];
+  const rt = await makeRuntime({ threads: 2 }, SEED);
+  for (let turn = 0; turn < 40; turn++) {
+    const asked = ask(random, random.pick([1, 1, 2, 3, 8, 17]));
+    const byKind = new Map<string, Plan[]>();
+    for (const plan of plansFor(rt, asked)) {
+      const kind = `${plan.algorithm} ${plan.kernel.split('_')[0]} ${plan.packing}`;
+      byKind.set(kind, [...(byKind.get(kind) ?? []), plan]);
+    }
+    for (const [kind, plans] of byKind) {
+      const fault = faultBy(rt, asked, random.pick(plans), true);
+      if (fault) faults.push(fault);
+      ran.set(kind, (ran.get(kind) ?? 0) + 1);
+    }
+  }
+  await rt.close();
+  t.ok(ran.size >= 8, `${[...ran].map(([kind, times]) => `${kind}: ${times}`).join(', ')}`);
   t.deepEqual(faults.slice(0, 4), [], `${faults.length} faults`);
   t.end();
 });

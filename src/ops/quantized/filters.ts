@@ -1,0 +1,149 @@
+/** A convolution's filters of 8-bit integers kept for many calls: as they were given, and widened into whatever forms plans ask for. */
+import type { Address } from '../../backends/types.ts';
+import { TesseraeError } from '../../core/errors.ts';
+import { type Shape, showShape, sizeOf } from '../../core/shape.ts';
+import type { Plan } from '../../plan/plan.ts';
+import type { IntegerType, QconvProblem } from '../../problem/quantized.ts';
+import { NO_OPERANDS } from '../../schedule/execute.ts';
+import { lowerFilters } from '../../schedule/lower/quantized.ts';
+import type { FormMaker } from '../conv-weights.ts';
+import type { Core } from '../core.ts';
+import { type Heap, type Held, viewOf } from '../tensor.ts';
+import { WeightStore } from '../weight-store.ts';
+import { Parameters, readBytes, readZeros } from './operands.ts';
+import type { ByteTensorLike, PrepackedFilters, Values } from './types.ts';
+
+/** Where the filters of a plan are; packed ones are read as panels, others in the place of those that were given. */
+interface Placed {
+  readonly address: Address;
+  readonly packed: boolean;
+}
+
+interface Recent extends Placed {
+  readonly layout: string;
+  readonly groups: number;
+}
+
+export class IntegerFilters implements PrepackedFilters, Held {
+  readonly shape: Shape;
+  readonly dtype: IntegerType;
+  readonly zeros: readonly number[];
+  readonly #store: WeightStore;
+  readonly #recent = new WeakMap<Plan, Recent>();
+
+  constructor(heap: Heap, shape: Shape, dtype: IntegerType, zeros: readonly number[]) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.zeros = zeros;
+    this.#store = new WeightStore(heap, sizeOf(shape));
+    heap.watch(this, this.#store, shape);
+  }
+
+  get heap(): Heap {
+    return this.#store.heap;
+  }
+
+  get bytes(): number {
+    return this.disposed ? 0 : this.#store.bytes;
+  }
+
+  get disposed(): boolean {
+    return this.#store.disposed;
+  }
+
+  /** The filters as they were given. */
+  place(): Address {
+    this.#store.hold();
+    return this.#store.raw.address;
+  }
+
+  done(): void {
+    this.#store.release();
+  }
+
+  /** The form that a plan reads, made now if no plan has asked for it before. */
+  formFor(core: FormMaker, p: QconvProblem, plan: Plan): Placed {
+    const { layout, groups } = p.plain;
+    const recent = this.#recent.get(plan);
+    if (recent && recent.layout === layout && recent.groups === groups) return recent;
+    const placed = this.#findForm(core, p, plan);
+    this.#recent.set(plan, { layout, groups, ...placed });
+    return placed;
+  }
+
+  #findForm(core: FormMaker, p: QconvProblem, plan: Plan): Placed {
+    const { layout, groups } = p.plain;
+    const { name, elements, packed, program } = lowerFilters(p, plan);
+    const address = this.#store.form(`${layout} g${groups} ${name}`, 4 * elements, (to) => {
+      const swapped = layout === 'nchw';
+      const one = [1];
+      const zero = [0];
+      const values = { zeroA: zero, zeroB: this.zeros, scaleA: one, scaleB: one, scaleY: 1, zeroY: 0 };
+      const parameters = new Parameters(core.heap, () => values, { swapped });
+      const raw = this.#store.raw.address;
+      const sides = swapped ? { a: raw, packedA: to } : { b: raw, packedB: to };
+      const quantized = parameters.place();
+      try {
+        core.executor.runOnce(program, { ...NO_OPERANDS, ...sides, quantized }, packed ? undefined : to);
+      } finally {
+        parameters.done();
+      }
+    });
+    return { address, packed };
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.heap.unwatch(this.#store);
+    this.#store.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Filters of this runtime, or undefined for anything else. */
+export function readIntegerFilters(heap: Heap, value: unknown): IntegerFilters | undefined {
+  if (!(value instanceof IntegerFilters)) return undefined;
+  const { shape } = value;
+  if (value.heap !== heap)
+    throw new TesseraeError('E_FOREIGN', 'w was prepacked by another runtime', { shape }, 'Prepack it here.');
+  if (value.disposed)
+    throw new TesseraeError(
+      'E_DISPOSED',
+      'w is disposed prepacked filters',
+      { shape },
+      'Dispose them after their last use.',
+    );
+  return value;
+}
+
+export function prepackFilters(
+  core: Core,
+  w: ByteTensorLike,
+  zeroPoint: Values | undefined,
+): PrepackedFilters {
+  const operand = readBytes(core.heap, w, 'w');
+  const { shape, dtype } = operand;
+  if (shape.length !== 4)
+    throw new TesseraeError(
+      'E_SHAPE',
+      `w has shape ${showShape(shape)}`,
+      { shape },
+      'Filters are [outC, inC / groups, kH, kW].',
+    );
+  const zeros = readZeros(zeroPoint, dtype, 'zeroPoint', shape[0]!, 'channel');
+  const filters = new IntegerFilters(core.heap, shape, dtype, zeros);
+  try {
+    const count = sizeOf(shape);
+    const from = operand.place();
+    viewOf(core.heap, dtype, filters.place(), count).set(viewOf(core.heap, dtype, from, count));
+    filters.done();
+    operand.done();
+    return filters;
+  } catch (error) {
+    filters.dispose();
+    throw error;
+  }
+}
