@@ -3,6 +3,15 @@
 export type { AdapterReport, GpuRequest } from './backends/webgpu/open.ts';
 export { ERROR_CODES, type ErrorCode, TesseraeError } from './core/errors.ts';
 export type { GpuBuffer, GpuDevice } from './core/webgpu.ts';
+export type {
+  ArrayRuntime,
+  ElementOptions,
+  LayerNormOptions,
+  ReduceOptions,
+  SoftmaxOptions,
+  TransposeOptions,
+  Unary,
+} from './ops/array/types.ts';
 export type { MapFunction } from './ops/kernel/source.ts';
 export type { KernelOptions, KernelRunOptions, UserKernel } from './ops/kernel/types.ts';
 export type {
@@ -79,6 +88,8 @@ export { defaultWisdomPath, nodeFileStore } from './plan/stores/node-file.ts';
 export type { WisdomStore } from './plan/stores/types.ts';
 export type { ConvAlgorithm, ConvProblem, Layout } from './problem/conv.ts';
 export type { Activation, ActivationKind, BiasKind } from './problem/epilogue.ts';
+export type { ReduceKind } from './problem/lines.ts';
+export type { BinaryKind, UnaryKind } from './problem/map.ts';
 export type { MatmulProblem } from './problem/matmul.ts';
 export type { PoolKind, PoolProblem } from './problem/pool.ts';
 export type { Problem } from './problem/problem.ts';

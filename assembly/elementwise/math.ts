@@ -122,6 +122,18 @@ function exp2Small(f: v128, k: usize): v128 {
   return madd(even, z, msub(odd, f, v128.load32_splat(k, ONE)));
 }
 
+/** e^x, error 1.1 EPS; 2^n in two factors, so that results at both ends of the range come out right. */
+// @ts-ignore: decorator
+@inline
+export function exp4(x: v128, k: usize): v128 {
+  const rounder = v128.load32_splat(k, ROUNDER);
+  const q = f32x4.neg(atMost(atLeast(x, splat(-104)), splat(89)));
+  const shifted = madd(q, v128.load32_splat(k, LOG2E), rounder);
+  const e = f32x4.add(expm1Small(reduced(q, f32x4.sub(shifted, rounder), k), k), v128.load32_splat(k, ONE));
+  const n = i32x4.sub(shifted, rounder), half = i32x4.shr_s(n, 1), bias = i32x4.splat(127);
+  return f32x4.mul(f32x4.mul(e, i32x4.shl(i32x4.add(half, bias), 23)), i32x4.shl(i32x4.add(i32x4.sub(n, half), bias), 23));
+}
+
 /** 1 / (1 + e^-x), error 1.3 EPS. Exactly 0 below -87.34, where the result leaves the normal numbers. */
 // @ts-ignore: decorator
 @inline

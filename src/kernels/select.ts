@@ -101,7 +101,7 @@ function servesIntegers(kernel: Kernel, p: QuantizedProblem): boolean {
 
 function serves(kernel: Kernel, p: Problem): boolean {
   if (p.op === 'qmatmul' || p.op === 'qconv') return servesIntegers(kernel, p);
-  if (kernel.dtype !== undefined || (p.exact && !kernel.deterministic)) return false;
+  if (kernel.dtype !== undefined || ('exact' in p && p.exact && !kernel.deterministic)) return false;
   switch (p.op) {
     case 'matmul':
       return servesMatmul(kernel, p);
@@ -109,6 +109,9 @@ function serves(kernel: Kernel, p: Problem): boolean {
       return algorithmsFor(p).some((algorithm) => servesBy(kernel, p, algorithm));
     case 'pool':
     case 'fold':
+    case 'map':
+    case 'lines':
+    case 'move':
       return false;
     default:
       throw new Error(`unknown problem ${p satisfies never}`);

@@ -78,7 +78,7 @@ function callElsewhere(
   request: Request,
   options: PlacedOptions,
 ): Promise<Tensor> | undefined {
-  const hereMs = () => core.plan(request.problem)?.ms ?? Number.POSITIVE_INFINITY;
+  const hereMs = () => planOf(core, request)?.ms ?? Number.POSITIVE_INFINITY;
   const there = gpu.claim(request, request.gpu?.(), options, hereMs);
   if (!there && options.result !== 'gpu' && !isAway(request)) return undefined;
   const fetched = there ? undefined : fetchAll(request);

@@ -48,7 +48,7 @@ function poolPlan(p: PoolProblem, threads: number): Plan {
   return {
     backend: 'wasm',
     kernel: 'f32_pool',
-    algorithm: 'pool',
+    algorithm: 'fixed',
     packing: 'none',
     ...blocks,
     threads: count,

@@ -9,6 +9,7 @@ import type { PoolKind } from '../problem/pool.ts';
 import { keyOf } from '../problem/problem.ts';
 import type { Pair } from '../problem/window.ts';
 import { badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
+import { ArrayMethods } from './array/methods.ts';
 import { conv1d, conv1dSync, conv2d, conv2dSync } from './conv.ts';
 import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
 import type { Core } from './core.ts';
@@ -26,7 +27,6 @@ import type { Settings } from './options.ts';
 import { globalPool2d, globalPool2dSync, pool2d, pool2dSync } from './pool.ts';
 import { prepack } from './prepack.ts';
 import { prepackConv } from './prepack-conv.ts';
-import { IntegerMethods } from './quantized/methods.ts';
 import { integerTensor, isIntegers } from './quantized/operands.ts';
 import { type Internals, probedKernels, type Setup, setUp } from './setup.ts';
 import { readSpec } from './spec.ts';
@@ -85,7 +85,7 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
   return new WasmRuntime(await setUp(options, internals));
 }
 
-class WasmRuntime extends IntegerMethods implements Runtime {
+class WasmRuntime extends ArrayMethods implements Runtime {
   readonly #core: Core;
   readonly #settings: Settings;
   readonly #features: FeatureFacts;

@@ -7,7 +7,7 @@ import { sizeOf } from '../core/shape.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type ConvProblem, groupChannels, termsOf } from '../problem/conv.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
-import { type Problem, resultElements } from '../problem/problem.ts';
+import { isArrayProblem, type Problem, resultElements } from '../problem/problem.ts';
 import type { Operands } from '../schedule/execute.ts';
 import { ConvWeights, type FormMaker } from './conv-weights.ts';
 import { integerTrial } from './quantized/trial.ts';
@@ -213,7 +213,7 @@ export function makeTrial(core: Trier, p: Problem): Trial {
     for (const address of held.splice(0)) core.backend.free(address);
   };
   try {
-    if (p.op === 'pool' || p.op === 'fold') throw new Error(`a ${p.op} is not tuned`);
+    if (p.op === 'pool' || p.op === 'fold' || isArrayProblem(p)) throw new Error(`a ${p.op} is not tuned`);
     const keep = (own: { dispose(): void }) => kept.push(own);
     const parts =
       p.op === 'matmul'

@@ -15,6 +15,7 @@ import type { Activation } from '../problem/epilogue.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import type { Problem } from '../problem/problem.ts';
 import type { Padding, Pair } from '../problem/window.ts';
+import type { ArrayRuntime } from './array/types.ts';
 import type { MapFunction } from './kernel/source.ts';
 import type { KernelOptions, UserKernel } from './kernel/types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
@@ -271,7 +272,7 @@ export interface MemoryReport {
  * A runtime: one memory, one team of threads, one planner. Made by `createRuntime`. Calls may overlap freely. Every method
  * checks its arguments before any work and throws (or rejects with) `TesseraeError`; after `close()` with code `E_CLOSED`.
  */
-export interface Runtime extends AsyncDisposable, IntegerRuntime {
+export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
   /** What was asked for, what was got, and why. A fresh snapshot at each read. */
   readonly info: RuntimeInfo;
 

@@ -25,6 +25,9 @@ export function candidatePlans(
       return quantizedPlans(p, kernels, ladders, threads);
     case 'pool':
     case 'fold':
+    case 'map':
+    case 'lines':
+    case 'move':
       return [];
     default:
       throw new Error(`no plans for ${p satisfies never}`);
@@ -45,6 +48,9 @@ export function planFits(p: Problem, plan: Plan, kernel: Kernel): boolean {
       return quantizedPlanFits(p, plan, kernel);
     case 'pool':
     case 'fold':
+    case 'map':
+    case 'lines':
+    case 'move':
       return false;
     default:
       throw new Error(`no plans for ${p satisfies never}`);

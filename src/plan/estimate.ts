@@ -5,7 +5,7 @@
 import { roundUp } from '../core/math.ts';
 import type { Kernel } from '../kernels/table.ts';
 import { type ConvProblem, groupChannels } from '../problem/conv.ts';
-import type { Problem } from '../problem/problem.ts';
+import { isArrayProblem, type Problem } from '../problem/problem.ts';
 import { convMs } from './conv/estimate.ts';
 import type { MachineProfile } from './machine.ts';
 import { blockGflops, matmulMs } from './matmul/estimate.ts';
@@ -25,6 +25,9 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
       return quantizedMs(p, plan, machine);
     case 'pool':
     case 'fold':
+    case 'map':
+    case 'lines':
+    case 'move':
       return Number.POSITIVE_INFINITY;
     default:
       throw new Error(`no estimate for ${p satisfies never}`);
@@ -39,7 +42,7 @@ function blockExtents(p: ConvProblem, { family }: Kernel): [number, number, numb
 
 /** A kernel's speed on whole blocks, less what padding to its blocks would waste on this problem. */
 export function usefulGflops(p: Problem, kernel: Kernel, machine: MachineProfile): number {
-  if (p.op === 'pool' || p.op === 'fold') return 0;
+  if (p.op === 'pool' || p.op === 'fold' || isArrayProblem(p)) return 0;
   if (p.op === 'qmatmul' || p.op === 'qconv') return usefulGflops(innerProblem(p, kernel), kernel, machine);
   const [m, n, k] = p.op === 'matmul' ? [p.m, p.n, p.k] : blockExtents(p, kernel);
   return (blockGflops(kernel, k, machine) * m * n) / (roundUp(m, kernel.mr) * roundUp(n, kernel.nr));

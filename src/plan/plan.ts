@@ -9,8 +9,9 @@ export type Packing = 'ab' | 'b' | 'none';
 /** The order in which the tiles of the result are handed out: along m first or along n first. */
 export type TileOrder = 'mn' | 'nm';
 
-/** How the problem is turned into kernel calls. Matrix products know one way, `gemm`; pooling one, `pool`. */
-export type Algorithm = ConvAlgorithm | 'pool';
+/** How the problem is turned into kernel calls. Matrix products know one way, `gemm`; pooling, and what is done to
+ *  elements and lines, know one that nobody chooses, `fixed`. */
+export type Algorithm = ConvAlgorithm | 'fixed';
 
 export interface Plan {
   readonly backend: 'wasm' | 'webgpu' | 'reference' | 'null';

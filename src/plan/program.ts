@@ -21,6 +21,7 @@ import type { Plan } from './plan.ts';
  * - `packBytes`: 8-bit columns of B into panels of bytes. `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
  * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
  *   filters of a 1x1 convolution (NHWC).
+ * - `map`: rows of a function of elements. `lines`: lines to values or lines. `move`: elements in another order.
  */
 export type StepOp =
   | 'packA'
@@ -40,6 +41,9 @@ export type StepOp =
   | 'pool'
   | 'fold'
   | 'tapFilters'
+  | 'map'
+  | 'lines'
+  | 'move'
   | 'integerVector'
   | 'integerDepthwise'
   | 'packBytes'
@@ -143,6 +147,12 @@ export const CONSTANT_FIELDS = [
   'rowSums', // words of four bytes: where A's sums begin, from A on, and B's corrections, from its panels on
   'columnSums',
   'byteShift', // what is added to bytes of B in their panels
+  'kind', // of elements, lines and moves: the function; axes outside of the innermost; its extent
+  'rank',
+  'inner',
+  'scaleKind', // of norms: what factors and summands are given for, and lines until they repeat
+  'shiftKind',
+  'lineChannels',
 ] as const;
 
 export type Constants = Readonly<Record<(typeof CONSTANT_FIELDS)[number], number>>;

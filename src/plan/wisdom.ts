@@ -75,7 +75,7 @@ function isName(value: unknown): boolean {
 const PLAN_FIELDS: FieldChecks<Plan> = {
   backend: isOneOf('wasm', 'webgpu', 'reference', 'null'),
   kernel: isName,
-  algorithm: isOneOf(...CONV_ALGORITHMS, 'pool'),
+  algorithm: isOneOf(...CONV_ALGORITHMS, 'fixed'),
   packing: isOneOf('ab', 'b', 'none'),
   mc: isCount,
   kc: isCount,

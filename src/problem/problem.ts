@@ -1,11 +1,27 @@
 /** Every problem there is. */
 import { type ConvProblem, convFlops, convKey } from './conv.ts';
 import { type FoldProblem, foldFlops, foldKey } from './fold.ts';
+import { type LinesProblem, lineResults, linesFlops, linesKey } from './lines.ts';
+import { type MapProblem, mapFlops, mapKey } from './map.ts';
 import { type MatmulProblem, flopsOf as matmulFlops, matmulKey } from './matmul.ts';
+import { type MoveProblem, movedElements, moveKey } from './move.ts';
 import { type PoolProblem, poolFlops, poolKey } from './pool.ts';
 import { type QuantizedProblem, quantizedKey } from './quantized.ts';
 
-export type Problem = MatmulProblem | ConvProblem | PoolProblem | FoldProblem | QuantizedProblem;
+/** One way each and nothing to tune: they read and write, and the machine's bandwidth is their limit. */
+export type ArrayProblem = MapProblem | LinesProblem | MoveProblem;
+
+export type Problem =
+  | MatmulProblem
+  | ConvProblem
+  | PoolProblem
+  | FoldProblem
+  | QuantizedProblem
+  | ArrayProblem;
+
+export function isArrayProblem(p: Problem): p is ArrayProblem {
+  return p.op === 'map' || p.op === 'lines' || p.op === 'move';
+}
 
 /** Canonical key: equal problems have equal keys. */
 export function keyOf(p: Problem): string {
@@ -21,6 +37,12 @@ export function keyOf(p: Problem): string {
       return quantizedKey(p);
     case 'fold':
       return foldKey(p);
+    case 'map':
+      return mapKey(p);
+    case 'lines':
+      return linesKey(p);
+    case 'move':
+      return moveKey(p);
     default:
       throw new Error(`no key for ${p satisfies never}`);
   }
@@ -40,6 +62,12 @@ export function flopsOf(p: Problem): number {
       return flopsOf(p.plain);
     case 'fold':
       return foldFlops(p);
+    case 'map':
+      return mapFlops(p);
+    case 'lines':
+      return linesFlops(p);
+    case 'move':
+      return movedElements(p);
     default:
       throw new Error(`no count for ${p satisfies never}`);
   }
@@ -58,6 +86,12 @@ export function resultElements(p: Problem): number {
     case 'qmatmul':
     case 'qconv':
       return resultElements(p.plain);
+    case 'map':
+      return mapFlops(p);
+    case 'lines':
+      return lineResults(p);
+    case 'move':
+      return movedElements(p);
     default:
       throw new Error(`no size for ${p satisfies never}`);
   }

@@ -2,8 +2,15 @@
 import test from 'tape';
 import { embeddedModule } from '../../src/backends/wasm/backend.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
-import { MAX_WORKERS, WORKER, WORKER_BYTES, WORKERS_ADDRESS } from '../../src/backends/wasm/layout.ts';
-import { hasRelaxedSimd } from '../../src/backends/wasm/module.ts';
+import {
+  ARENA_ADDRESS,
+  MAX_WORKERS,
+  TABLES_ADDRESS,
+  WORKER,
+  WORKER_BYTES,
+  WORKERS_ADDRESS,
+} from '../../src/backends/wasm/layout.ts';
+import { hasRelaxedSimd, instantiate } from '../../src/backends/wasm/module.ts';
 import { KERNELS } from '../../src/kernels/table.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
@@ -121,5 +128,19 @@ test(seeded('the runtime says what is on'), async (t) => {
     'the wasm backend',
   );
   await rt.close();
+  t.end();
+});
+
+test('modules keep their constants apart from what the team writes', (t) => {
+  const module = (name: 'simd' | 'relaxed') => new WebAssembly.Module(embeddedModule(name, nodeHost));
+  for (const feature of ['simd', 'relaxed'] as const) {
+    if (feature === 'relaxed' && !hasRelaxedSimd()) continue;
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536, shared: true });
+    instantiate(feature === 'simd' ? [module('simd')] : [module('simd'), module('relaxed')], memory);
+    const bytes = new Uint8Array(memory.buffer);
+    const written = [bytes.findIndex((byte) => byte !== 0), bytes.findLastIndex((byte) => byte !== 0)];
+    t.ok(written[0]! >= TABLES_ADDRESS, `${feature}: the first byte is at ${written[0]}`);
+    t.ok(written[1]! < ARENA_ADDRESS, `and the last at ${written[1]}`);
+  }
   t.end();
 });

@@ -153,6 +153,10 @@ export class ReferenceBackend implements Backend {
       case 'pool':
         referencePool(p, this.#block(call.b).data, this.view(call.c, resultElements(p)));
         break;
+      case 'map':
+      case 'lines':
+      case 'move':
+        throw new Error(`the oracle of a ${p.op} is no backend`);
       case 'fold':
         throw new Error('the oracle of transposed convolutions folds nothing');
       case 'qmatmul':

@@ -4,6 +4,8 @@
  */
 import { type UpperSnake, upperSnake } from '../../core/names.ts';
 import { CONSTANT_FIELDS, type StepOp } from '../../plan/program.ts';
+import { LINE_KINDS } from '../../problem/lines.ts';
+import { MAP_KINDS } from '../../problem/map.ts';
 
 function offsets<const Names extends readonly string[]>(
   names: Names,
@@ -104,6 +106,9 @@ export const OP = {
   widenPixels: 30,
   fold: 15,
   tapFilters: 16,
+  map: 17,
+  lines: 18,
+  move: 19,
 } as const satisfies Record<StepOp, number>;
 
 /** FIRST: the first pass over k (C is not read); LAST: the final one (the epilogue follows). */
@@ -127,6 +132,16 @@ export const ACTIVATION = {
   hardSigmoid: 9,
   prelu: 10,
 } as const;
+
+function numbered<const Name extends string>(names: readonly Name[]): Readonly<Record<Name, number>> {
+  return Object.fromEntries(names.map((name, index) => [name, index])) as Record<Name, number>;
+}
+
+export const MAP_KIND = numbered(MAP_KINDS);
+export const LINE_KIND = numbered(LINE_KINDS);
+export const AFFINE = { none: 0, line: 1, place: 2 } as const;
+/** How elements are moved: in runs, by turning planes, one by one. */
+export const MOVE = { run: 0, turn: 1, single: 2 } as const;
 
 /** What becomes of integer sums. */
 export const OUT_KIND = { none: 0, i32: 1, u8: 2, i8: 3, f32: 4 } as const;
@@ -174,4 +189,6 @@ export const ZEROS_BYTES = 1024;
 export const SCRATCH_ADDRESS = 8192;
 /** An edge block of at most 8 x 16 or 1 x 32 floats. */
 export const SCRATCH_BYTES = 512;
+/** Constants of the language's library (tables of its logarithm and powers); asconfig.json says the same as `memoryBase`. */
+export const TABLES_ADDRESS = 49152;
 export const ARENA_ADDRESS = 65536;

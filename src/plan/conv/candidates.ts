@@ -136,7 +136,7 @@ export function convPlans(
 /** Whether a plan from elsewhere can be run: an algorithm that applies, a kernel that serves it, whole blocks. */
 export function convPlanFits(p: ConvProblem, plan: Plan, kernel: Kernel): boolean {
   const { algorithm } = plan;
-  if (algorithm === 'pool' || !algorithmsFor(p).includes(algorithm)) return false;
+  if (algorithm === 'fixed' || !algorithmsFor(p).includes(algorithm)) return false;
   if (!servesBy(kernel, p, algorithm)) return false;
   if (algorithm === 'gemm') return matmulPlanFits(asProduct(p), plan, kernel);
   if (plan.packing !== packingOf(kernel, algorithm)) return false;

@@ -178,7 +178,7 @@ function costOf(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProf
     case 'winograd4':
       return winogradCost(p, plan, kernel, machine);
     case 'gemm':
-    case 'pool':
+    case 'fixed':
       throw new Error(`${plan.algorithm} has a model of its own`);
     default:
       throw new Error(`no model for ${plan.algorithm satisfies never}`);

@@ -115,7 +115,7 @@ function lowerBy(p: ConvProblem, plan: Plan): Lowered {
     case 'winograd2':
     case 'winograd4':
       return lowerWinograd(p, plan);
-    case 'pool':
+    case 'fixed':
       throw new Error('a convolution is not pooled');
     default:
       throw new Error(`no steps for ${plan.algorithm satisfies never}`);

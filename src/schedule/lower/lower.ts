@@ -5,6 +5,9 @@ import type { Problem } from '../../problem/problem.ts';
 import { lowerConv } from './conv.ts';
 import { lowerFold } from './fold.ts';
 import { lowerMatmul } from './gemm.ts';
+import { lowerLines } from './lines.ts';
+import { lowerMap } from './map.ts';
+import { lowerMove } from './move.ts';
 import { lowerPool } from './pool.ts';
 import { lowerQuantized } from './quantized.ts';
 
@@ -21,6 +24,12 @@ export function lower(problem: Problem, plan: Plan): Program {
       return lowerQuantized(problem, plan);
     case 'fold':
       return lowerFold(problem, plan);
+    case 'map':
+      return lowerMap(problem, plan);
+    case 'lines':
+      return lowerLines(problem, plan);
+    case 'move':
+      return lowerMove(problem, plan);
     default:
       throw new Error(`no steps for ${problem satisfies never}`);
   }

@@ -143,7 +143,7 @@ export function weightForm(p: ConvProblem, plan: Plan): WeightForm | undefined {
     case 'winograd2':
     case 'winograd4':
       return transformed(p, plan);
-    case 'pool':
+    case 'fixed':
       return undefined;
     default:
       throw new Error(`no form for ${plan.algorithm satisfies never}`);

@@ -1,0 +1,64 @@
+/** Elements of four bytes from one order into another: runs that both arrays have, planes that are turned, or one by one. */
+import { high32, high64, low32, low64 } from '../conv/transpose4';
+import { rowAt } from './map';
+import {
+  JOB_A, JOB_C, MOVE_RUN, MOVE_TURN, PROGRAM_KIND, PROGRAM_OFFSETS, PROGRAM_RANK, RECORD_COLS, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0, RECORD_ROWS,
+} from '../gen/layout';
+
+/** Columns of a plane that are turned together: with 64 lines of the other side they stay in the first cache. */
+const STRIP = 64;
+
+/**
+ * Element (q, p) of a plane lies q * 4 + p * pitchFrom bytes from `from` on and goes to q * pitchTo + p * 4: `rows` along q, `cols` along p.
+ */
+function turn(from: usize, pitchFrom: usize, to: usize, pitchTo: usize, rows: i32, cols: i32): void {
+  let p = 0;
+  for (; p + 4 <= cols; p += 4) {
+    let x = from + p * pitchFrom, y = to + (<usize>p << 2), q = 0;
+    for (; q + 4 <= rows; q += 4) {
+      const a = v128.load(x), b = v128.load(x + pitchFrom), c = v128.load(x + 2 * pitchFrom), d = v128.load(x + 3 * pitchFrom);
+      const ab = low32(a, b), cd = low32(c, d), abHigh = high32(a, b), cdHigh = high32(c, d);
+      v128.store(y, low64(ab, cd));
+      v128.store(y + pitchTo, high64(ab, cd));
+      v128.store(y + 2 * pitchTo, low64(abHigh, cdHigh));
+      v128.store(y + 3 * pitchTo, high64(abHigh, cdHigh));
+      x += 16;
+      y += 4 * pitchTo;
+    }
+    for (; q < rows; q++) {
+      for (let i: usize = 0; i < 4; i++) store<u32>(y + (i << 2), load<u32>(x + i * pitchFrom));
+      x += 4;
+      y += pitchTo;
+    }
+  }
+  for (; p < cols; p++) {
+    const x = from + p * pitchFrom, y = to + (<usize>p << 2);
+    for (let q = 0; q < rows; q++) store<u32>(y + q * pitchTo, load<u32>(x + (<usize>q << 2)));
+  }
+}
+
+/**
+ * Outer indices N0, COLS. Of each: elements K0, KS of the innermost extent, or of a plane that is turned the lines M0, ROWS of its other
+ * extent. The table: the outer extents, then distances along them and along the inner ones (one, or two of a plane: q, p) of the array that is
+ * read, then of the one that is written.
+ */
+export function move(job: usize, program: usize, record: usize): void {
+  const kind = load<i32>(program, PROGRAM_KIND), rank = load<i32>(program, PROGRAM_RANK), table = load<usize>(program, PROGRAM_OFFSETS);
+  const inner = kind == MOVE_TURN ? 2 : 1;
+  const stridesFrom = table + (<usize>rank << 2), stridesTo = stridesFrom + (<usize>(rank + inner) << 2);
+  const n0 = load<i32>(record, RECORD_N0), k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
+  const last = <usize>(rank + inner - 1) << 2;
+  const stepFrom = load<i32>(stridesFrom + last), stepTo = load<i32>(stridesTo + last);
+  for (let index = n0; index < n0 + load<i32>(record, RECORD_COLS); index++) {
+    const from = load<usize>(job, JOB_A) + rowAt(index, rank, table, stridesFrom), to = load<usize>(job, JOB_C) + rowAt(index, rank, table, stridesTo);
+    if (kind == MOVE_RUN) memory.copy(to + (<usize>k0 << 2), from + (<usize>k0 << 2), <usize>ks << 2);
+    else if (kind == MOVE_TURN) {
+      const pitchTo = <usize>load<i32>(stridesTo + last - 4), m0 = load<i32>(record, RECORD_M0);
+      const corner = from + (<usize>m0 << 2), target = to + m0 * pitchTo;
+      for (let p = k0; p < k0 + ks; p += STRIP)
+        turn(corner + p * stepFrom, <usize>stepFrom, target + (<usize>p << 2), pitchTo, load<i32>(record, RECORD_ROWS), min(STRIP, k0 + ks - p));
+    } else {
+      for (let i = k0; i < k0 + ks; i++) store<u32>(to + i * stepTo, load<u32>(from + i * stepFrom));
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/** Functions of elements to steps: rows of the innermost extent, or parts of one where it is long. */
+import type { Plan } from '../../plan/plan.ts';
+import { constantsOf, NO_EPILOGUE, type Program } from '../../plan/program.ts';
+import { ACTIVATION_KINDS, type ActivationKind } from '../../problem/epilogue.ts';
+import { MAP_KINDS, type MapProblem } from '../../problem/map.ts';
+import { stretchesOf } from '../tiles.ts';
+import { StepList } from './steps.ts';
+
+/** Those that are a product's last pass are computed by its code. */
+function activationOf(kind: MapProblem['kind']): ActivationKind {
+  const known = (ACTIVATION_KINDS as readonly string[]).includes(kind) && kind !== 'prelu';
+  return known ? (kind as ActivationKind) : 'none';
+}
+
+/** Steps of about `chunk` elements over outer x inner of them: whole rows, or parts of each row. */
+export function addRows(
+  list: StepList,
+  op: 'map' | 'move' | 'lines',
+  outer: number,
+  inner: number,
+  chunk: number,
+): void {
+  const rows = Math.max(1, Math.floor(chunk / inner));
+  for (const { from: n0, length: cols } of stretchesOf(outer, rows))
+    for (const { from: k0, length: ks } of stretchesOf(inner, Math.max(chunk, 1)))
+      list.add(op, { n0, cols, k0, ks });
+}
+
+export function lowerMap(p: MapProblem, plan: Plan): Program {
+  const { extents, strides, kind, exact } = p;
+  const rank = extents.length - 1;
+  const inner = extents[rank]!;
+  const outer = extents.slice(0, rank);
+  const list = new StepList();
+  addRows(
+    list,
+    'map',
+    outer.reduce((x, y) => x * y, 1),
+    inner,
+    plan.nc,
+  );
+  return {
+    problem: p,
+    plan,
+    constants: constantsOf({ kind: MAP_KINDS.indexOf(kind), rank, inner }),
+    epilogue: { ...NO_EPILOGUE, activation: activationOf(kind), exact },
+    offsets: [...outer, ...strides.flat()],
+    steps: list.steps,
+    packedAElements: 0,
+    packedBElements: 0,
+    privateElements: 0,
+  };
+}

@@ -1,0 +1,62 @@
+/** Moves to steps: runs that both arrays have are copied, planes of which each array has the other direction are turned. */
+import { MOVE } from '../../backends/wasm/layout.ts';
+import type { Plan } from '../../plan/plan.ts';
+import { constantsOf, NO_EPILOGUE, type Program } from '../../plan/program.ts';
+import type { MoveProblem } from '../../problem/move.ts';
+import { stretchesOf } from '../tiles.ts';
+import { addRows } from './map.ts';
+import { StepList } from './steps.ts';
+
+/** The axes in the order in which they are walked, innermost last, and how the innermost ones are moved. */
+interface Order {
+  readonly way: keyof typeof MOVE;
+  readonly axes: readonly number[];
+}
+
+/** Axes along which an array's elements are neighbours. */
+function neighbours(p: MoveProblem, side: 0 | 1): number {
+  return p.extents.findLastIndex((extent, axis) => extent > 1 && p.strides[side]![axis] === 1);
+}
+
+function orderOf(p: MoveProblem): Order {
+  const all = p.extents.map((_, axis) => axis);
+  const [q, last] = [neighbours(p, 0), neighbours(p, 1)];
+  const others = (...inner: number[]) => [...all.filter((axis) => !inner.includes(axis)), ...inner];
+  if (last < 0) return { way: 'single', axes: all };
+  if (q === last) return { way: 'run', axes: others(last) };
+  return q < 0 ? { way: 'single', axes: others(last) } : { way: 'turn', axes: others(q, last) };
+}
+
+function product(extents: readonly number[]): number {
+  return extents.reduce((x, y) => x * y, 1);
+}
+
+export function lowerMove(p: MoveProblem, plan: Plan): Program {
+  const { way, axes } = orderOf(p);
+  const pick = (values: readonly number[]) => axes.map((axis) => values[axis]!);
+  const extents = pick(p.extents);
+  const inner = way === 'turn' ? 2 : 1;
+  const rank = extents.length - inner;
+  const outer = extents.slice(0, rank);
+  const list = new StepList();
+  if (way === 'turn') {
+    const [lines, across] = extents.slice(rank) as [number, number];
+    // whole vectors of lines, so that every thread turns blocks of four
+    const rows = Math.max(4, Math.floor(plan.nc / across / 4) * 4);
+    const planes = rows < lines ? 1 : Math.max(1, Math.floor(plan.nc / (lines * across)));
+    for (const { from: n0, length: cols } of stretchesOf(product(outer), planes))
+      for (const { from: m0, length } of stretchesOf(lines, rows))
+        list.add('move', { n0, cols, m0, rows: length, k0: 0, ks: across });
+  } else addRows(list, 'move', product(outer), extents[rank]!, plan.nc);
+  return {
+    problem: p,
+    plan,
+    constants: constantsOf({ kind: MOVE[way], rank }),
+    epilogue: NO_EPILOGUE,
+    offsets: [...outer, ...p.strides.flatMap(pick)],
+    steps: list.steps,
+    packedAElements: 0,
+    packedBElements: 0,
+    privateElements: 0,
+  };
+}
