@@ -5,6 +5,7 @@
  * in workgroup memory, and 4 x 4 elements a thread.
  */
 
+import type { MapKind } from '../problem/map.ts';
 import type { Problem } from '../problem/problem.ts';
 
 export interface GpuGemm {
@@ -24,7 +25,13 @@ export interface GpuDepthwise {
   readonly family: 'gpu-depthwise';
 }
 
-export type GpuKernel = GpuGemm | GpuDepthwise;
+/** One shader for each function of elements, of lines, and for moves. */
+export interface GpuArray {
+  readonly name: string;
+  readonly family: 'gpu-map' | 'gpu-lines' | 'gpu-move';
+}
+
+export type GpuKernel = GpuGemm | GpuDepthwise | GpuArray;
 
 type Shape = readonly [tileM: number, tileN: number, tileK: number, threadM: number, threadN: number];
 
@@ -57,6 +64,9 @@ function gemmRow([tileM, tileN, tileK, threadM, threadN]: Shape): GpuGemm {
 export const GPU_KERNELS: readonly GpuKernel[] = [
   ...GEMM_SHAPES.map(gemmRow),
   { name: 'f32_dw_1x4__wgsl', family: 'gpu-depthwise' },
+  { name: 'f32_map_1x4__wgsl', family: 'gpu-map' },
+  { name: 'f32_lines_256__wgsl', family: 'gpu-lines' },
+  { name: 'f32_move_1x4__wgsl', family: 'gpu-move' },
 ];
 
 export function findGpuKernel(name: string): GpuKernel | undefined {
@@ -73,11 +83,21 @@ export function workgroupBytes({ tileM, tileN, tileK }: GpuGemm): number {
   return 4 * tileK * (tileM + tileN);
 }
 
+/** Functions that WGSL promises too little of: powers and trigonometry are allowed errors that f32 would show, and there need be no NaN. */
+const NOT_ON_GPU: ReadonlySet<MapKind> = new Set<MapKind>([
+  ...(['pow', 'mod', 'fmod', 'sin', 'cos', 'tan', 'asin', 'acos', 'atan', 'sinh', 'cosh'] as const),
+  ...(['asinh', 'acosh', 'atanh', 'isNaN', 'isInf'] as const),
+]);
+
 /** Whether a row can compute a problem. Grouped channels side by side (NHWC) are columns that are no product's own. */
 export function gpuServes(p: Problem, { family }: GpuKernel): boolean {
+  if (p.op === 'map') return family === 'gpu-map' && !NOT_ON_GPU.has(p.kind);
+  if (p.op === 'lines') return family === 'gpu-lines';
+  if (p.op === 'move') return family === 'gpu-move';
   if (p.op === 'matmul') return family === 'gpu-gemm' && p.panel === undefined;
   if (p.op !== 'conv') return false;
   if (family === 'gpu-depthwise') return p.groups === p.inC;
+  if (family !== 'gpu-gemm') return false;
   return p.layout === 'nchw' || p.groups === 1;
 }
 

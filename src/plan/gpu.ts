@@ -6,7 +6,13 @@ import { ceilDiv } from '../core/math.ts';
 import { GPU_KERNELS, type GpuGemm, type GpuKernel, gpuServes } from '../kernels/gpu.ts';
 import { termsOf } from '../problem/conv.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
-import { flopsOf, type Problem, resultElements } from '../problem/problem.ts';
+import {
+  type ArrayProblem,
+  flopsOf,
+  isArrayProblem,
+  type Problem,
+  resultElements,
+} from '../problem/problem.ts';
 import type { Candidate, Plan } from './plan.ts';
 
 /** What the probe of a GPU found. */
@@ -17,6 +23,8 @@ export interface GpuProfile {
   readonly readbackMs: number;
   readonly uploadGBs: number;
   readonly downloadGBs: number;
+  /** GB/s of copying within the device, bytes read and bytes written counted. */
+  readonly memoryGBs: number;
   /** GFLOP/s of multiply-adds in registers: the ceiling of percentages. */
   readonly peakGflops: number;
   /** GFLOP/s of each row that was tried on a large product that lies on the device. */
@@ -59,11 +67,12 @@ export function productOf(p: Problem): ProductExtents | undefined {
 
 function gpuPlan(kernel: GpuKernel): Plan {
   const isGemm = kernel.family === 'gpu-gemm';
+  const algorithm = isGemm ? 'gemm' : kernel.family === 'gpu-depthwise' ? 'depthwise' : 'fixed';
   const { tileM, tileN, tileK } = isGemm ? kernel : { tileM: 1, tileN: 4, tileK: 1 };
   return {
     backend: 'webgpu',
     kernel: kernel.name,
-    algorithm: isGemm ? 'gemm' : 'depthwise',
+    algorithm,
     packing: 'none',
     mc: tileM,
     kc: tileK,
@@ -85,13 +94,26 @@ function gemmMs(e: ProductExtents, kernel: GpuGemm, gflops: number, fullGroups: 
 /** What a depthwise kernel reaches of the best product's rate, until it is measured: it multiplies each value that it loads once. */
 const DEPTHWISE_SHARE = 0.1;
 
+/** Passes over memory that lines take: softmax and norms read them again. */
+const LINE_PASSES = 3;
+
+/** Reading and writing alone: what is computed of an element takes less. */
+function arrayMs(p: ArrayProblem, { memoryGBs }: GpuProfile): number {
+  const read =
+    p.op === 'lines' ? LINE_PASSES * flopsOf(p) : resultElements(p) * (p.op === 'map' ? p.strides.length : 1);
+  return (4 * (read + resultElements(p))) / memoryGBs / 1e6;
+}
+
 function computeMs(p: Problem, kernel: GpuKernel, profile: GpuProfile): number | undefined {
+  if (!gpuServes(p, kernel)) return undefined;
+  if (isArrayProblem(p)) return arrayMs(p, profile);
   const extents = productOf(p);
-  if (!extents || !gpuServes(p, kernel)) return undefined;
+  if (!extents) return undefined;
   if (kernel.family === 'gpu-depthwise') {
     const rate = DEPTHWISE_SHARE * Math.max(...Object.values(profile.kernelGflops));
     return flopsOf(p) / rate / 1e6;
   }
+  if (kernel.family !== 'gpu-gemm') return undefined;
   const gflops = profile.kernelGflops[kernel.name];
   return gflops === undefined ? undefined : gemmMs(extents, kernel, gflops, profile.fullGroups);
 }

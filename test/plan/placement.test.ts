@@ -23,6 +23,7 @@ const FAR: GpuProfile = {
   peakGflops: 20_000,
   kernelGflops: Object.fromEntries(GPU_KERNELS.map(({ name }) => [name, 10_000])),
   fullGroups: 64,
+  memoryGBs: 400,
 };
 const CPU_GFLOPS = 100;
 

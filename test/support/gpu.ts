@@ -14,6 +14,7 @@ export const ONE_ROW: GpuProfile = {
   peakGflops: 1,
   kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1000 },
   fullGroups: 1,
+  memoryGBs: 1,
 };
 
 /** SwiftShader, as Debian's chromium brings it. */

@@ -6,7 +6,7 @@ import { TesseraeError } from '../../core/errors.ts';
 import type { GpuBuffer, GpuCommandEncoder, GpuDevice, GpuError, GpuPipeline } from '../../core/webgpu.ts';
 import { MAP_READ } from '../../core/webgpu.ts';
 import { Buffers, type GpuBlock } from './buffers.ts';
-import type { Launch, Scalars } from './lower.ts';
+import type { Launch, Scalars } from './launch.ts';
 import type { AdapterReport, OpenedGpu } from './open.ts';
 import { Pipelines } from './pipelines.ts';
 import { BINDINGS, type Binding } from './wgsl/gemm.ts';

@@ -4,39 +4,13 @@ import { broadcastMap } from '../../core/shape.ts';
 import { type GpuGemm, type GpuKernel, gpuServes } from '../../kernels/gpu.ts';
 import { type ConvProblem, groupChannels, termsOf } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
-import type { Problem } from '../../problem/problem.ts';
+import { isArrayProblem, type Problem } from '../../problem/problem.ts';
 import { windowKey } from '../../problem/window.ts';
+import { type Launch, NO_EXTENTS } from './launch.ts';
+import { lowerArray } from './lower-array.ts';
 import { DEPTHWISE_THREADS, depthwiseBindings, depthwiseKey, depthwiseSource } from './wgsl/depthwise.ts';
-import { type Binding, bindingsOf, type GemmText, gemmKey, gemmSource, type Reading } from './wgsl/gemm.ts';
-import type { Params } from './wgsl/params.ts';
+import { bindingsOf, type GemmText, gemmKey, gemmSource, type Reading } from './wgsl/gemm.ts';
 import { patchesOf } from './wgsl/patches.ts';
-
-/** Scalars of a call, as the other backends take them. */
-export interface Scalars {
-  readonly alpha: number;
-  readonly beta: number;
-  readonly p0: number;
-  readonly p1: number;
-}
-
-export interface Launch {
-  /** Names the pipeline: equal keys have equal sources. */
-  readonly key: string;
-  source(): string;
-  readonly bindings: readonly Binding[];
-  /** Workgroups of one dispatch; `products` of them, along z. */
-  readonly groups: readonly [x: number, y: number];
-  readonly products: number;
-  readonly params: Omit<Params, 'firstProduct' | keyof Scalars>;
-  /** Element offsets of each product's operands, where they are no multiples of a stride. */
-  readonly table: Uint32Array<ArrayBuffer> | undefined;
-}
-
-/** A shader whose window is in its text reads none of them. */
-export const NO_EXTENTS: Launch['params'] = {
-  ...{ m: 0, n: 0, k: 0, lda: 0, ldb: 0, ldc: 0, strideA: 0, strideB: 0, strideC: 0 },
-  ...{ offsetA: 0, offsetB: 0, offsetC: 0, slopeByRow: 0, groups: 1 },
-};
 
 /** Matrices are dense: where a line is whole vectors, all of them and all matrices behind one another are. */
 function isWhole(line: number): boolean {
@@ -214,6 +188,8 @@ function lowerDepthwise(p: ConvProblem, name: string): Launch {
 /** Undefined where the row does not serve the problem. */
 export function lower(problem: Problem, kernel: GpuKernel): Launch | undefined {
   if (!gpuServes(problem, kernel)) return undefined;
+  if (isArrayProblem(problem)) return lowerArray(problem, kernel.name);
   if (kernel.family === 'gpu-depthwise') return lowerDepthwise(problem as ConvProblem, kernel.name);
-  return problem.op === 'matmul' ? lowerMatmul(problem, kernel) : lowerConv(problem as ConvProblem, kernel);
+  const row = kernel as GpuGemm;
+  return problem.op === 'matmul' ? lowerMatmul(problem, row) : lowerConv(problem as ConvProblem, row);
 }

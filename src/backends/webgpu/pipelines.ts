@@ -1,7 +1,7 @@
 /** Pipelines, compiled once each without blocking, and named in the error if the device refuses one. */
 import { TesseraeError } from '../../core/errors.ts';
 import type { GpuDevice, GpuPipeline } from '../../core/webgpu.ts';
-import type { Launch } from './lower.ts';
+import type { Launch } from './launch.ts';
 
 export class Pipelines {
   readonly #device: GpuDevice;

@@ -6,7 +6,8 @@ import { GPU_KERNELS, type GpuGemm } from '../../kernels/gpu.ts';
 import type { GpuProfile } from '../../plan/gpu.ts';
 import { matmulProblem } from '../../problem/matmul.ts';
 import type { Blocks, WebGpuBackend } from './backend.ts';
-import { type Launch, lower, NO_EXTENTS } from './lower.ts';
+import { type Launch, NO_EXTENTS } from './launch.ts';
+import { lower } from './lower.ts';
 import { PEAK, PEAK_SOURCE } from './wgsl/peak.ts';
 
 export interface GpuProbeOptions {
@@ -19,6 +20,9 @@ export interface GpuProbeOptions {
   /** Rows to try. */
   readonly kernels: readonly GpuGemm[];
 }
+
+/** Copies within the device that are timed together. */
+const COPIES = 8;
 
 const ONCE = { alpha: 1, beta: 0, p0: 0, p1: 0 } as const;
 
@@ -37,7 +41,7 @@ export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions)
   const block = backend.buffers.upload(small);
   const readMs = await best(clock, 5, () => backend.download(block, () => small));
   backend.buffers.giveBack(block);
-  const { uploadGBs, downloadGBs } = await moves(backend, options);
+  const { uploadGBs, downloadGBs, memoryGBs } = await moves(backend, options);
   const peakGflops = await peak(backend, options);
   const kernelGflops: Record<string, number> = {};
   for (const kernel of options.kernels) kernelGflops[kernel.name] = await gflops(backend, kernel, options);
@@ -47,6 +51,7 @@ export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions)
     readbackMs: Math.max(0, readMs - launchMs),
     uploadGBs,
     downloadGBs,
+    memoryGBs,
     peakGflops,
     kernelGflops,
     fullGroups: Math.min(64, ceilDiv(options.extent, tileM) * ceilDiv(options.extent, tileN)),
@@ -73,8 +78,18 @@ async function moves(backend: WebGpuBackend, { clock, moveBytes }: GpuProbeOptio
     await backend.settle();
   });
   const download = await best(clock, 3, () => backend.download(block, () => values));
+  const to = backend.buffers.take(moveBytes);
+  const within = await best(clock, 3, async () => {
+    for (let i = 0; i < COPIES; i++) backend.copy(block, to);
+    await backend.settle();
+  });
+  backend.buffers.giveBack(to);
   backend.buffers.giveBack(block);
-  return { uploadGBs: moveBytes / upload / 1e6, downloadGBs: moveBytes / download / 1e6 };
+  return {
+    uploadGBs: moveBytes / upload / 1e6,
+    downloadGBs: moveBytes / download / 1e6,
+    memoryGBs: (2 * COPIES * moveBytes) / within / 1e6,
+  };
 }
 
 /** Products of squares, one behind the other on the device. */

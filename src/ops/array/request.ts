@@ -6,6 +6,7 @@ import type { MapKind } from '../../problem/map.ts';
 import { type ArrayProblem, keyOf, resultElements } from '../../problem/problem.ts';
 import type { Execution, Operands } from '../../schedule/execute.ts';
 import type { Core } from '../core.ts';
+import type { GpuForm } from '../gpu/form.ts';
 import type { Operand } from '../operands.ts';
 import type { Request } from '../request.ts';
 import type { DenseTensor } from '../tensor.ts';
@@ -96,6 +97,13 @@ export class ArrayRequest implements Request {
   plan(core: Core): Execution {
     const problem = this.problem;
     return { key: keyOf(problem), problem, ...planOf(problem, core.threads) };
+  }
+
+  gpu(): GpuForm {
+    const [a, b, c0, bias] = this.inputs;
+    const { p0, p1, epsilon } = this.#scalars;
+    const scalars = { alpha: epsilon, beta: 0, p0, p1 };
+    return { a: a!, b, residual: c0, bias, slope: undefined, scalars };
   }
 
   operands(_core: Core, _planned: Execution | undefined, at: readonly number[], result: number): Operands {

@@ -3,9 +3,10 @@
 import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import type { Plan } from '../../plan/plan.ts';
-import type { Problem } from '../../problem/problem.ts';
+import { isArrayProblem, type Problem } from '../../problem/problem.ts';
 import type { Core } from '../core.ts';
 import { makeTrial } from '../trial.ts';
+import { arrayTrial, type GpuTrial } from './array-trial.ts';
 import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 
@@ -50,26 +51,42 @@ async function trialOnGpu(
   problem: Problem,
   plan: Plan,
 ): Promise<string | undefined> {
-  const launch = launchFor(problem, plan.kernel);
+  const trial = isArrayProblem(problem) ? arrayTrial(problem) : productTrial(core, problem, plan);
+  const launch = launchFor(trial.problem, plan.kernel);
   const pipeline = await backend.pipeline(launch);
-  const trial = makeTrial(core, problem);
   const taken: GpuBlock[] = [];
+  const upload = (values: Float32Array) => {
+    const block = backend.buffers.upload(values);
+    taken.push(block);
+    return block;
+  };
   try {
-    const [a, b] = trial.sides;
-    const c = trial.result().fill(Number.NaN);
-    await backend.watched(launch.key, () => {
-      const blocks = {
-        a: backend.buffers.upload(a),
-        b: backend.buffers.upload(b),
-        c: backend.buffers.upload(c),
-      };
-      taken.push(blocks.a, blocks.b, blocks.c);
-      backend.record(launch, pipeline, blocks, { alpha: 1, beta: 0, p0: 0, p1: 0 });
+    const result = await backend.watched(launch.key, () => {
+      const c = upload(trial.result().fill(Number.NaN));
+      const operands = Object.entries(trial.operands()).map(([name, values]) => [name, upload(values)]);
+      backend.record(launch, pipeline, { ...Object.fromEntries(operands), c }, trial.scalars);
+      return c;
     });
-    await backend.download(taken[2]!, trial.result);
-    return trial.check(plan);
+    await backend.download(result, trial.result);
+    return trial.check();
   } finally {
     for (const block of taken) if (!backend.lost) backend.buffers.giveBack(block);
     trial.release();
   }
+}
+
+/** A problem of the size that was asked for, in memory beside everything else. */
+function productTrial(core: Core, problem: Problem, plan: Plan): GpuTrial {
+  const trial = makeTrial(core, problem);
+  return {
+    problem,
+    scalars: { alpha: 1, beta: 0, p0: 0, p1: 0 },
+    operands: () => {
+      const [a, b] = trial.sides;
+      return { a, b };
+    },
+    result: trial.result,
+    check: () => trial.check(plan),
+    release: trial.release,
+  };
 }

@@ -1,15 +1,15 @@
 /** Operands of a product or a convolution as the GPU takes them. */
 
 import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
-import type { Scalars } from '../../backends/webgpu/lower.ts';
+import type { Scalars } from '../../backends/webgpu/launch.ts';
 import { ConvWeights } from '../conv-weights.ts';
 import type { Source } from '../tensor.ts';
 import { valuesOn } from './remote.ts';
 
-/** What a call gives a product on the GPU, in the order in which kernels multiply. */
+/** What a call gives the GPU: a product's operands in the order in which kernels multiply, or those of a function. */
 export interface GpuForm {
   readonly a: Source;
-  readonly b: Source;
+  readonly b: Source | undefined;
   readonly bias: Source | undefined;
   readonly slope: Source | undefined;
   readonly residual: Source | undefined;

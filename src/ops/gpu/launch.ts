@@ -1,5 +1,6 @@
 /** The launch of a problem by a plan's kernel. */
-import { type Launch, lower } from '../../backends/webgpu/lower.ts';
+import type { Launch } from '../../backends/webgpu/launch.ts';
+import { lower } from '../../backends/webgpu/lower.ts';
 import { findGpuKernel } from '../../kernels/gpu.ts';
 import { keyOf, type Problem } from '../../problem/problem.ts';
 

@@ -5,7 +5,7 @@
 
 import { isLoss, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
-import type { Launch } from '../../backends/webgpu/lower.ts';
+import type { Launch } from '../../backends/webgpu/launch.ts';
 import type { GpuPipeline } from '../../core/webgpu.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';

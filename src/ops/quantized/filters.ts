@@ -1,17 +1,16 @@
 /** A convolution's filters of 8-bit integers kept for many calls: as they were given, and widened into whatever forms plans ask for. */
 import type { Address } from '../../backends/types.ts';
 import { TesseraeError } from '../../core/errors.ts';
-import { type Shape, showShape, sizeOf } from '../../core/shape.ts';
+import { type Shape, sizeOf } from '../../core/shape.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { IntegerType, QconvProblem } from '../../problem/quantized.ts';
 import { NO_OPERANDS } from '../../schedule/execute.ts';
 import { lowerFilters } from '../../schedule/lower/quantized.ts';
 import type { FormMaker } from '../conv-weights.ts';
-import type { Core } from '../core.ts';
-import { type Heap, type Held, viewOf } from '../tensor.ts';
+import type { Heap, Held } from '../tensor.ts';
 import { WeightStore } from '../weight-store.ts';
-import { Parameters, readBytes, readZeros } from './operands.ts';
-import type { ByteTensorLike, PrepackedFilters, Values } from './types.ts';
+import { Parameters } from './operands.ts';
+import type { PrepackedFilters } from './types.ts';
 
 /** Where the filters of a plan are; packed ones are read as panels, others in the place of those that were given. */
 interface Placed {
@@ -117,33 +116,4 @@ export function readIntegerFilters(heap: Heap, value: unknown): IntegerFilters |
       'Dispose them after their last use.',
     );
   return value;
-}
-
-export function prepackFilters(
-  core: Core,
-  w: ByteTensorLike,
-  zeroPoint: Values | undefined,
-): PrepackedFilters {
-  const operand = readBytes(core.heap, w, 'w');
-  const { shape, dtype } = operand;
-  if (shape.length !== 4)
-    throw new TesseraeError(
-      'E_SHAPE',
-      `w has shape ${showShape(shape)}`,
-      { shape },
-      'Filters are [outC, inC / groups, kH, kW].',
-    );
-  const zeros = readZeros(zeroPoint, dtype, 'zeroPoint', shape[0]!, 'channel');
-  const filters = new IntegerFilters(core.heap, shape, dtype, zeros);
-  try {
-    const count = sizeOf(shape);
-    const from = operand.place();
-    viewOf(core.heap, dtype, filters.place(), count).set(viewOf(core.heap, dtype, from, count));
-    filters.done();
-    operand.done();
-    return filters;
-  } catch (error) {
-    filters.dispose();
-    throw error;
-  }
 }

@@ -3,6 +3,7 @@ import type { Address } from '../../backends/types.ts';
 import { shiftFor } from '../../backends/wasm/dot.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { roundUp } from '../../core/math.ts';
+import { showShape, sizeOf } from '../../core/shape.ts';
 import { applicableKernels } from '../../kernels/select.ts';
 import { findKernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
@@ -19,7 +20,7 @@ import {
 import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import { type Heap, type Held, Panels, viewOf } from '../tensor.ts';
-import { prepackFilters } from './filters.ts';
+import { IntegerFilters } from './filters.ts';
 import { Parameters, readBytes, readZeros } from './operands.ts';
 import type {
   ByteTensorLike,
@@ -27,6 +28,7 @@ import type {
   PrepackedInteger,
   PrepackFiltersOptions,
   PrepackIntegerOptions,
+  Values,
 } from './types.ts';
 
 /** Steps of k in a block, in words of two: 16 columns of them are half of a common first cache. */
@@ -252,4 +254,29 @@ function fill(core: Core, program: Program, raw: Address, packedB: Address, zero
   withPlaced([parameters], ([quantized]) => {
     core.executor.runOnce(program, { ...NO_OPERANDS, b: raw, packedB, quantized });
   });
+}
+
+function prepackFilters(core: Core, w: ByteTensorLike, zeroPoint: Values | undefined): PrepackedFilters {
+  const operand = readBytes(core.heap, w, 'w');
+  const { shape, dtype } = operand;
+  if (shape.length !== 4)
+    throw new TesseraeError(
+      'E_SHAPE',
+      `w has shape ${showShape(shape)}`,
+      { shape },
+      'Filters are [outC, inC / groups, kH, kW].',
+    );
+  const zeros = readZeros(zeroPoint, dtype, 'zeroPoint', shape[0]!, 'channel');
+  const filters = new IntegerFilters(core.heap, shape, dtype, zeros);
+  try {
+    const count = sizeOf(shape);
+    const from = operand.place();
+    viewOf(core.heap, dtype, filters.place(), count).set(viewOf(core.heap, dtype, from, count));
+    filters.done();
+    operand.done();
+    return filters;
+  } catch (error) {
+    filters.dispose();
+    throw error;
+  }
 }

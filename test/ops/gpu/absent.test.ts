@@ -111,7 +111,15 @@ test('gpu: a strange device that computes nothing is found out', async (t) => {
     {
       machine: madeUpMachine(1),
       gpuProfile: {
-        ...{ launchMs: 0.1, readbackMs: 0.1, uploadGBs: 1, downloadGBs: 1, peakGflops: 1, fullGroups: 1 },
+        ...{
+          launchMs: 0.1,
+          readbackMs: 0.1,
+          uploadGBs: 1,
+          downloadGBs: 1,
+          memoryGBs: 1,
+          peakGflops: 1,
+          fullGroups: 1,
+        },
         kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 1 },
       },
     },

@@ -4,7 +4,7 @@
  */
 import type { ActivationKind } from '../../../problem/epilogue.ts';
 
-const ERF = `
+export const ERF = `
 /** Abramowitz & Stegun, "Handbook of Mathematical Functions" (1964), 7.1.26: off by at most 1.5e-7. */
 fn erf4(x: vec4<f32>) -> vec4<f32> {
   let a = abs(x);
