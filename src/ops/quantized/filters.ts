@@ -4,7 +4,7 @@ import { TesseraeError } from '../../core/errors.ts';
 import { type Shape, sizeOf } from '../../core/shape.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { IntegerType, QconvProblem } from '../../problem/quantized.ts';
-import { NO_OPERANDS } from '../../schedule/execute.ts';
+import { NO_OPERANDS, type Operands } from '../../schedule/execute.ts';
 import { lowerFilters } from '../../schedule/lower/quantized.ts';
 import type { FormMaker } from '../conv-weights.ts';
 import type { Heap, Held } from '../tensor.ts';
@@ -100,6 +100,18 @@ export class IntegerFilters implements PrepackedFilters, Held {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** A convolution's operands with filters in the form that its plan reads. */
+export function filterOperands(
+  { address, packed }: Placed,
+  swapped: boolean,
+  image: number,
+  raw: number,
+): Pick<Operands, 'a' | 'b' | 'packedA' | 'packedB'> {
+  const filters = packed ? raw : address;
+  const panels = packed ? address : undefined;
+  return swapped ? { a: filters, b: image, packedA: panels } : { a: image, b: filters, packedB: panels };
 }
 
 /** Filters of this runtime, or undefined for anything else. */

@@ -16,7 +16,7 @@ import type { Core } from '../core.ts';
 import type { Request } from '../request.ts';
 import { type DenseTensor, type Held, viewOf } from '../tensor.ts';
 import type { DType, Tensor } from '../types.ts';
-import { IntegerFilters } from './filters.ts';
+import { filterOperands, IntegerFilters } from './filters.ts';
 import type { Parameters } from './operands.ts';
 
 /** Row operand or image, column operand or weights, parameters, float bias, slope, panels. */
@@ -133,18 +133,6 @@ export class IntegerRequest implements Request {
     };
     referenceQuantized(p, operands, (out as DenseTensor<DType>).data);
   }
-}
-
-/** A convolution's operands with filters in the form that its plan reads. */
-export function filterOperands(
-  { address, packed }: ReturnType<IntegerFilters['formFor']>,
-  swapped: boolean,
-  image: number,
-  raw: number,
-): Pick<Operands, 'a' | 'b' | 'packedA' | 'packedB'> {
-  const filters = packed ? raw : address;
-  const panels = packed ? address : undefined;
-  return swapped ? { a: filters, b: image, packedA: panels } : { a: image, b: filters, packedB: panels };
 }
 
 function elementsOf(p: QuantizedProblem): { a: number; b: number } {

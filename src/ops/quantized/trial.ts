@@ -11,9 +11,8 @@ import type { QuantizedProblem } from '../../problem/quantized.ts';
 import type { Operands } from '../../schedule/execute.ts';
 import type { FormMaker } from '../conv-weights.ts';
 import { type Heap, viewOf } from '../tensor.ts';
-import { IntegerFilters } from './filters.ts';
+import { filterOperands, IntegerFilters } from './filters.ts';
 import { Parameters } from './operands.ts';
-import { filterOperands } from './request.ts';
 
 const SPOT_CHECKS = 24;
 /** Sums of random bytes, scaled so that results are spread over the range of 8 bits and beyond. */
