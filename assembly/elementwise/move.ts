@@ -2,7 +2,7 @@
 import { high32, high64, low32, low64 } from '../conv/transpose4';
 import { rowAt } from './map';
 import {
-  JOB_A, JOB_C, MOVE_RUN, MOVE_TURN, PROGRAM_KIND, PROGRAM_OFFSETS, PROGRAM_RANK, RECORD_COLS, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0, RECORD_ROWS,
+  JOB_A, JOB_B, JOB_C, MOVE_RUN, MOVE_TURN, PROGRAM_INNER, PROGRAM_K, PROGRAM_KIND, PROGRAM_OFFSETS, PROGRAM_RANK, PROGRAM_TAPS, RECORD_COLS, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0, RECORD_ROWS,
 } from '../gen/layout';
 
 /** Columns of a plane that are turned together: with 64 lines of the other side they stay in the first cache. */
@@ -59,6 +59,23 @@ export function move(job: usize, program: usize, record: usize): void {
         turn(corner + p * stepFrom, <usize>stepFrom, target + (<usize>p << 2), pitchTo, load<i32>(record, RECORD_ROWS), min(STRIP, k0 + ks - p));
     } else {
       for (let i = k0; i < k0 + ks; i++) store<u32>(to + i * stepTo, load<u32>(from + i * stepFrom));
+    }
+  }
+}
+
+/** Outer indices N0, COLS; of each the places K0, KS of the list at B: `inner` elements each. */
+export function take(job: usize, program: usize, record: usize): void {
+  const size = load<i32>(program, PROGRAM_K), inner = <usize>load<i32>(program, PROGRAM_INNER) << 2, count = load<i32>(program, PROGRAM_TAPS);
+  const n0 = load<i32>(record, RECORD_N0), k0 = load<i32>(record, RECORD_K0), k1 = k0 + load<i32>(record, RECORD_KS);
+  const list = load<usize>(job, JOB_B);
+  for (let index = n0; index < n0 + load<i32>(record, RECORD_COLS); index++) {
+    const from = load<usize>(job, JOB_A) + <usize>(index * size) * inner;
+    let to = load<usize>(job, JOB_C) + <usize>(index * count + k0) * inner;
+    for (let i = k0; i < k1; i++) {
+      const place = load<i32>(list + (<usize>i << 2));
+      if (inner == 4) store<u32>(to, load<u32>(from + (<usize>place << 2)));
+      else memory.copy(to, from + <usize>place * inner, inner);
+      to += inner;
     }
   }
 }

@@ -12,7 +12,7 @@ import {
   CLOSED,
   JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
   OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_FOLD, OP_LINES, OP_MAP, OP_MOVE, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_BYTES, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
-  OP_SEGMENT_TILE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
+  OP_SEGMENT_TILE, OP_TAKE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
   TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY,
@@ -23,7 +23,7 @@ import { offsetTile, packFilters, pad, patchTile, segmentTile } from '../conv/ti
 import { winogradPanels, winogradTile, winogradTransform } from '../conv/winograd_steps';
 import { lines } from '../elementwise/lines';
 import { map } from '../elementwise/map';
-import { move } from '../elementwise/move';
+import { move, take } from '../elementwise/move';
 import { packA, packB, tile, vector } from '../gemm/macro';
 import { packBytes } from '../quantized/bytes';
 import { integerDepthwise } from '../quantized/depthwise';
@@ -90,6 +90,7 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
     case OP_MAP: map(job, program, record, scratch); break;
     case OP_LINES: lines(job, program, record, scratch); break;
     case OP_MOVE: move(job, program, record); break;
+    case OP_TAKE: take(job, program, record); break;
     case OP_PACK_BYTES: packBytes(job, program, record); break;
     case OP_INTEGER_DEPTHWISE: integerDepthwise(job, program, record, scratch); break;
     case OP_INTEGER_VECTOR: integerVector(job, program, record, scratch); break;

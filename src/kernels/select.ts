@@ -112,6 +112,7 @@ function serves(kernel: Kernel, p: Problem): boolean {
     case 'map':
     case 'lines':
     case 'move':
+    case 'take':
       return false;
     default:
       throw new Error(`unknown problem ${p satisfies never}`);

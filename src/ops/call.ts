@@ -34,8 +34,12 @@ export function callSync(core: Core, request: Request): Tensor {
     else {
       const planned = planOf(core, request);
       if (planned)
-        core.executor.runSync(planned, request.operands(core, planned, placed.at, placed.out.block.address));
-      else request.runReference(core, placed.at, placed.out);
+        core.runSync(planned, request.operands(core, planned, placed.at, placed.out.block.address));
+      else {
+        core.tape?.spoil('a kernel is not trusted');
+        request.runReference(core, placed.at, placed.out);
+      }
+      if (request.isFleeting) core.tape?.spoil('operands of integers are made anew at each call');
     }
     failed = false;
     return placed.out;

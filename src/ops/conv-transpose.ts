@@ -261,7 +261,7 @@ export function convTranspose2dSync(
       if (mustRefer(core, request)) runReference(core, request, at, out);
       else
         for (const { execution, operands } of stagesOf(core, request, at, out.block.address))
-          core.executor.runSync(execution, operands);
+          core.runSync(execution, operands);
     }
     failed = false;
     return out;

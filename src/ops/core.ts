@@ -16,8 +16,9 @@ import type { Effort } from '../plan/plan.ts';
 import { type Planned, Planner } from '../plan/planner.ts';
 import type { Wisdom } from '../plan/wisdom.ts';
 import type { Problem } from '../problem/problem.ts';
-import { Executor } from '../schedule/execute.ts';
+import { type Execution, Executor, type Operands } from '../schedule/execute.ts';
 import type { GpuPlace } from './gpu/place.ts';
+import { Tape } from './tape.ts';
 import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
 import type { Policy, RuntimeEvent } from './types.ts';
@@ -59,6 +60,8 @@ export class Core {
   readonly #quarantined = new Map<string, string>();
   readonly #leaks: FinalizationRegistry<{ block: Watched; shape: Shape }>;
   readonly #tuning = new Map<string, Promise<unknown>>();
+  readonly #tapes = new Set<Tape>();
+  #tape: Tape | undefined;
   #tensors = 0;
   #machine: MachineProfile;
   #closed = false;
@@ -141,6 +144,46 @@ export class Core {
       if (!planned || this.#trusted.has(planned)) return planned;
       if (kernelsUsed(planned.plan.kernel).every((name) => this.trust(name))) this.#trusted.add(planned);
     }
+  }
+
+  /** Runs what a call has planned; a tape that is being recorded keeps it. */
+  runSync(execution: Execution, operands: Operands): void {
+    this.executor.runSync(execution, operands);
+    this.#tape?.add(execution, operands);
+  }
+
+  /** The tape that is being recorded. */
+  get tape(): Tape | undefined {
+    return this.#tape;
+  }
+
+  /** A tape that is recorded by `record` and lives until `forget`. */
+  makeTape(): Tape {
+    const memory = {
+      allocate: (bytes: number, owner: Owner) => this.backend.allocate(bytes, owner),
+      free: (address: Address) => {
+        if (!this.#closed) this.backend.free(address);
+      },
+    };
+    const tape = new Tape(memory);
+    this.#tapes.add(tape);
+    return tape;
+  }
+
+  /** Does synchronous work with a tape running, or with none (for what outlives every tape). */
+  record<T>(tape: Tape | undefined, work: () => T): T {
+    const before = this.#tape;
+    this.#tape = tape;
+    try {
+      return work();
+    } finally {
+      this.#tape = before;
+    }
+  }
+
+  forget(tape: Tape): void {
+    this.#tapes.delete(tape);
+    tape.dispose();
   }
 
   /** What the engine's 8-bit dot product can do; found at the first question. */
@@ -237,9 +280,19 @@ export class Core {
       get closed() {
         return core.#closed;
       },
-      allocate: (bytes: number, owner: Owner): Address => core.backend.allocate(bytes, owner),
+      // kept weights outlive every tape
+      allocate: (bytes: number, owner: Owner): Address =>
+        core.#tape && owner !== 'prepacked'
+          ? core.#tape.allocate(bytes)
+          : core.backend.allocate(bytes, owner),
       free: (address: Address) => {
-        if (!core.#closed) core.backend.free(address);
+        if (core.#closed) return;
+        for (const tape of core.#tapes)
+          if (tape.owns(address)) {
+            tape.free(address);
+            return;
+          }
+        core.backend.free(address);
       },
       floats: () => core.backend.floats(),
       send: (values) => core.needGpu().send(values),

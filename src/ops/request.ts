@@ -19,6 +19,8 @@ export interface Request {
   gpu?(): GpuForm | undefined;
   /** Whether an extent is 0, which no kernel takes. */
   readonly empty: boolean;
+  /** Whether operands are made for the call and gone after it, so that it cannot be run again on them. */
+  readonly isFleeting?: boolean;
   /** The plan, where the planner is not asked. */
   plan?(core: Core): Execution;
   /** Addresses and scalars for a plan; `at` are the inputs' addresses in their order. */

@@ -85,6 +85,15 @@ export async function createRuntimeWith(options: RuntimeOptions, internals: Inte
   return new WasmRuntime(await setUp(options, internals));
 }
 
+const cores = new WeakMap<Runtime, Core>();
+
+/** The parts of a runtime, for what is built on it in this library. */
+export function coreOf(runtime: Runtime): Core {
+  const core = cores.get(runtime);
+  if (core) return core;
+  throw badArgument('runtime', runtime, 'What createRuntime() of this library returned.');
+}
+
 class WasmRuntime extends ArrayMethods implements Runtime {
   readonly #core: Core;
   readonly #settings: Settings;
@@ -95,6 +104,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
 
   constructor({ core, settings, features, threads, noGpu }: Setup) {
     super(core);
+    cores.set(this, core);
     this.#core = core;
     this.#settings = settings;
     this.#features = features;

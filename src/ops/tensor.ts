@@ -119,6 +119,7 @@ class Home implements Watched {
   /** Whether what lies in the block is what the tensor holds. */
   isHere: boolean;
   #disposed = false;
+  #shares = 1;
 
   constructor(heap: Heap, bytes: number, remote: Remote | undefined) {
     this.heap = heap;
@@ -130,6 +131,20 @@ class Home implements Watched {
 
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  /** For one more tensor over the same values. */
+  share(): this {
+    this.#shares++;
+    return this;
+  }
+
+  /** True when the last of the tensors is gone. */
+  release(): boolean {
+    this.#shares--;
+    if (this.#shares > 0) return false;
+    this.dispose();
+    return true;
   }
 
   dispose(): void {
@@ -145,15 +160,28 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
   readonly shape: Shape;
   readonly size: number;
   readonly #home: Home;
+  /** Whose values these are, kept as long as this is used. */
+  readonly origin: DenseTensor<D> | undefined;
+  #isGone = false;
   #view: TypedArrays[D] | undefined;
 
-  /** With values in memory, which are made here, or with those that lie on a GPU. */
-  constructor(heap: Heap, shape: Shape, dtype: D = 'f32' as D, remote?: Remote) {
+  /** With values in memory, which are made here, with those that lie on a GPU, or with those of another tensor. */
+  constructor(heap: Heap, shape: Shape, dtype: D = 'f32' as D, remote?: Remote | DenseTensor<D>) {
     this.dtype = dtype;
     this.shape = shape;
     this.size = sizeOf(shape);
+    if (remote instanceof DenseTensor) {
+      this.#home = remote.#home.share();
+      this.origin = remote;
+      return;
+    }
     this.#home = new Home(heap, ARRAYS[dtype].BYTES_PER_ELEMENT * this.size, remote);
     heap.watch(this, this.#home, shape);
+  }
+
+  /** Another tensor over the same values, with another shape of as many elements; both must be disposed. */
+  reshaped(shape: Shape): DenseTensor<D> {
+    return new DenseTensor<D>(this.heap, shape, this.dtype, this);
   }
 
   get heap(): Heap {
@@ -161,7 +189,7 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
   }
 
   get disposed(): boolean {
-    return this.#home.disposed;
+    return this.#isGone || this.#home.disposed;
   }
 
   get location(): Location {
@@ -306,8 +334,8 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
 
   dispose(): void {
     if (this.disposed) return;
-    this.heap.unwatch(this.#home);
-    this.#home.dispose();
+    this.#isGone = true;
+    if (this.#home.release()) this.heap.unwatch(this.#home);
   }
 
   [Symbol.dispose](): void {

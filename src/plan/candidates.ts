@@ -28,6 +28,7 @@ export function candidatePlans(
     case 'map':
     case 'lines':
     case 'move':
+    case 'take':
       return [];
     default:
       throw new Error(`no plans for ${p satisfies never}`);
@@ -51,6 +52,7 @@ export function planFits(p: Problem, plan: Plan, kernel: Kernel): boolean {
     case 'map':
     case 'lines':
     case 'move':
+    case 'take':
       return false;
     default:
       throw new Error(`no plans for ${p satisfies never}`);

@@ -28,6 +28,7 @@ export function estimateMs(p: Problem, plan: Plan, machine: MachineProfile): num
     case 'map':
     case 'lines':
     case 'move':
+    case 'take':
       return Number.POSITIVE_INFINITY;
     default:
       throw new Error(`no estimate for ${p satisfies never}`);

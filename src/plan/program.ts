@@ -21,7 +21,7 @@ import type { Plan } from './plan.ts';
  * - `packBytes`: 8-bit columns of B into panels of bytes. `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
  * - `fold`: output rows of a transposed convolution, gathered from the columns of its product. `tapFilters`: its weights as the
  *   filters of a 1x1 convolution (NHWC).
- * - `map`: rows of a function of elements. `lines`: lines to values or lines. `move`: elements in another order.
+ * - `map`: rows of a function of elements. `lines`: lines to values or lines. `move`: elements in another order. `take`: parts by a list.
  */
 export type StepOp =
   | 'packA'
@@ -44,6 +44,7 @@ export type StepOp =
   | 'map'
   | 'lines'
   | 'move'
+  | 'take'
   | 'integerVector'
   | 'integerDepthwise'
   | 'packBytes'

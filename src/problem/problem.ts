@@ -7,9 +7,10 @@ import { type MatmulProblem, flopsOf as matmulFlops, matmulKey } from './matmul.
 import { type MoveProblem, movedElements, moveKey } from './move.ts';
 import { type PoolProblem, poolFlops, poolKey } from './pool.ts';
 import { type QuantizedProblem, quantizedKey } from './quantized.ts';
+import { type TakeProblem, takeKey, takenElements } from './take.ts';
 
 /** One way each and nothing to tune: they read and write, and the machine's bandwidth is their limit. */
-export type ArrayProblem = MapProblem | LinesProblem | MoveProblem;
+export type ArrayProblem = MapProblem | LinesProblem | MoveProblem | TakeProblem;
 
 export type Problem =
   | MatmulProblem
@@ -20,7 +21,7 @@ export type Problem =
   | ArrayProblem;
 
 export function isArrayProblem(p: Problem): p is ArrayProblem {
-  return p.op === 'map' || p.op === 'lines' || p.op === 'move';
+  return p.op === 'map' || p.op === 'lines' || p.op === 'move' || p.op === 'take';
 }
 
 /** Canonical key: equal problems have equal keys. */
@@ -43,6 +44,8 @@ export function keyOf(p: Problem): string {
       return linesKey(p);
     case 'move':
       return moveKey(p);
+    case 'take':
+      return takeKey(p);
     default:
       throw new Error(`no key for ${p satisfies never}`);
   }
@@ -68,6 +71,8 @@ export function flopsOf(p: Problem): number {
       return linesFlops(p);
     case 'move':
       return movedElements(p);
+    case 'take':
+      return takenElements(p);
     default:
       throw new Error(`no count for ${p satisfies never}`);
   }
@@ -92,6 +97,8 @@ export function resultElements(p: Problem): number {
       return lineResults(p);
     case 'move':
       return movedElements(p);
+    case 'take':
+      return takenElements(p);
     default:
       throw new Error(`no size for ${p satisfies never}`);
   }

@@ -4,6 +4,7 @@ import type { ActivationKind } from '../../problem/epilogue.ts';
 import { isReduction, type LineKind, type LinesProblem } from '../../problem/lines.ts';
 import type { BinaryKind, MapProblem, UnaryKind } from '../../problem/map.ts';
 import type { MoveProblem } from '../../problem/move.ts';
+import type { TakeProblem } from '../../problem/take.ts';
 import { erf, referenceActivation } from './matmul.ts';
 
 type Values = ArrayLike<number>;
@@ -118,6 +119,14 @@ export function referenceMove(p: MoveProblem, from: Values, out: Out): void {
   const count = sizeOf(p.extents);
   for (let i = 0; i < count; i++)
     out[walkTo(p.extents, p.strides[1]!, i)] = from[walkTo(p.extents, p.strides[0]!, i)]!;
+}
+
+export function referenceTake(p: TakeProblem, from: Values, list: Values, out: Out): void {
+  const { outer, size, inner, count } = p;
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < count; i++)
+      for (let x = 0; x < inner; x++)
+        out[(o * count + i) * inner + x] = from[(o * size + list[i]!) * inner + x]!;
 }
 
 const sum = (values: readonly number[]) => values.reduce((x, y) => x + y, 0);

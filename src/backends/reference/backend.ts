@@ -156,6 +156,7 @@ export class ReferenceBackend implements Backend {
       case 'map':
       case 'lines':
       case 'move':
+      case 'take':
         throw new Error(`the oracle of a ${p.op} is no backend`);
       case 'fold':
         throw new Error('the oracle of transposed convolutions folds nothing');

@@ -109,6 +109,7 @@ export const OP = {
   map: 17,
   lines: 18,
   move: 19,
+  take: 20,
 } as const satisfies Record<StepOp, number>;
 
 /** FIRST: the first pass over k (C is not read); LAST: the final one (the epilogue follows). */

@@ -47,6 +47,6 @@ function lowerLines(p: LinesProblem, name: string): Launch {
   };
 }
 
-export function lowerArray(p: ArrayProblem, name: string): Launch {
+export function lowerArray(p: Exclude<ArrayProblem, { op: 'take' }>, name: string): Launch {
   return p.op === 'lines' ? lowerLines(p, name) : lowerElements(p, name);
 }

@@ -188,7 +188,7 @@ function lowerDepthwise(p: ConvProblem, name: string): Launch {
 /** Undefined where the row does not serve the problem. */
 export function lower(problem: Problem, kernel: GpuKernel): Launch | undefined {
   if (!gpuServes(problem, kernel)) return undefined;
-  if (isArrayProblem(problem)) return lowerArray(problem, kernel.name);
+  if (isArrayProblem(problem) && problem.op !== 'take') return lowerArray(problem, kernel.name);
   if (kernel.family === 'gpu-depthwise') return lowerDepthwise(problem as ConvProblem, kernel.name);
   const row = kernel as GpuGemm;
   return problem.op === 'matmul' ? lowerMatmul(problem, row) : lowerConv(problem as ConvProblem, row);

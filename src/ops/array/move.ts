@@ -1,10 +1,14 @@
-/** transpose: arguments -> problem. */
+/** transpose, and the moves that parts of arrays are made of: arguments -> problem. */
+import type { Shape } from '../../core/shape.ts';
 import { denseStrides } from '../../core/strided.ts';
 import { moveProblem } from '../../problem/move.ts';
+import type { TakeProblem } from '../../problem/take.ts';
 import { badArgument, checkOptions } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import type { Core } from '../core.ts';
 import { readOperand, readOut } from '../operands.ts';
+import { readIntegers } from '../quantized/operands.ts';
+import type { DenseTensor } from '../tensor.ts';
 import type { PlacedOptions, Tensor, TensorLike } from '../types.ts';
 import { ASYNC, NO_SCALARS, SYNC } from './map.ts';
 import { ArrayRequest } from './request.ts';
@@ -56,4 +60,34 @@ export function transpose(
   options: TransposeOptions & PlacedOptions,
 ): Promise<Tensor> {
   return call(core, options, ASYNC, () => readTranspose(core, x, axes, options));
+}
+
+/** One array's part of another: extents with the strides of both, and where each begins. */
+export interface Part {
+  readonly extents: readonly number[];
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+  readonly firstFrom: number;
+  readonly firstTo: number;
+}
+
+/** Copies a part of `x` into a part of `out`, which are not the same. For what is checked already. */
+export function movePart(core: Core, x: DenseTensor, out: DenseTensor, part: Part): void {
+  const problem = moveProblem(part.extents, part.from, part.to);
+  const a = readOperand(core.heap, x, 'x');
+  const first = { from: part.firstFrom, to: part.firstTo };
+  callSync(core, new ArrayRequest(problem, out.shape, { a }, NO_SCALARS, out, first));
+}
+
+/** Places `list` (in range) of the middle extent of `x`, seen as [outer, size, inner]. */
+export function takePlaces(
+  core: Core,
+  x: DenseTensor,
+  lines: { readonly outer: number; readonly size: number; readonly inner: number },
+  list: DenseTensor<'i32'>,
+  shape: Shape,
+): Tensor {
+  const problem: TakeProblem = { op: 'take', dtype: 'f32', ...lines, count: list.size };
+  const inputs = { a: readOperand(core.heap, x, 'x'), b: readIntegers(core.heap, list, 'list', ['i32']) };
+  return callSync(core, new ArrayRequest(problem, shape, inputs, NO_SCALARS, undefined));
 }

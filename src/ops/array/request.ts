@@ -1,5 +1,10 @@
 /** What calls on elements, lines and orders share: there is one way to do each, so the plan is made here. */
-import { referenceLines, referenceMap, referenceMove } from '../../backends/reference/array.ts';
+import {
+  referenceLines,
+  referenceMap,
+  referenceMove,
+  referenceTake,
+} from '../../backends/reference/array.ts';
 import type { Shape } from '../../core/shape.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { MapKind } from '../../problem/map.ts';
@@ -9,7 +14,7 @@ import type { Core } from '../core.ts';
 import type { GpuForm } from '../gpu/form.ts';
 import type { Operand } from '../operands.ts';
 import type { Request } from '../request.ts';
-import type { DenseTensor } from '../tensor.ts';
+import { type DenseTensor, type Held, viewOf } from '../tensor.ts';
 
 /** Elements of one step: operands and result are a good part of a second cache, and take some tens of microseconds. */
 const STEP_ELEMENTS = 32 * 1024;
@@ -63,7 +68,8 @@ export interface ArrayScalars {
 /** `a`, `b` and `c0` are the operands of a function; lines have `a`, factors `b` and summands `bias`. */
 export interface ArrayInputs {
   readonly a: Operand;
-  readonly b?: Operand | undefined;
+  /** Of `take` the list of places. */
+  readonly b?: Operand | Held | undefined;
   readonly c0?: Operand | undefined;
   readonly bias?: Operand | undefined;
 }
@@ -71,9 +77,11 @@ export interface ArrayInputs {
 export class ArrayRequest implements Request {
   readonly problem: ArrayProblem;
   readonly shape: Shape;
-  readonly inputs: readonly (Operand | undefined)[];
+  readonly inputs: readonly (Operand | Held | undefined)[];
   readonly out: DenseTensor | undefined;
   readonly #scalars: ArrayScalars;
+  /** Elements before the first that is read, and before the first that is written. */
+  readonly #first: { readonly from: number; readonly to: number };
 
   constructor(
     problem: ArrayProblem,
@@ -81,7 +89,9 @@ export class ArrayRequest implements Request {
     { a, b, c0, bias }: ArrayInputs,
     scalars: ArrayScalars,
     out: DenseTensor | undefined,
+    first: { readonly from: number; readonly to: number } = { from: 0, to: 0 },
   ) {
+    this.#first = first;
     this.problem = problem;
     this.shape = shape;
     this.inputs = [a, b, c0, bias];
@@ -99,8 +109,11 @@ export class ArrayRequest implements Request {
     return { key: keyOf(problem), problem, ...planOf(problem, core.threads) };
   }
 
-  gpu(): GpuForm {
-    const [a, b, c0, bias] = this.inputs;
+  /** Parts of arrays, and places that are integers, stay in memory. */
+  gpu(): GpuForm | undefined {
+    const { from, to } = this.#first;
+    if (this.problem.op === 'take' || from !== 0 || to !== 0) return undefined;
+    const [a, b, c0, bias] = this.inputs as readonly (Operand | undefined)[];
     const { p0, p1, epsilon } = this.#scalars;
     const scalars = { alpha: epsilon, beta: 0, p0, p1 };
     return { a: a!, b, residual: c0, bias, slope: undefined, scalars };
@@ -109,7 +122,8 @@ export class ArrayRequest implements Request {
   operands(_core: Core, _planned: Execution | undefined, at: readonly number[], result: number): Operands {
     const [a, b, c0, bias] = at as readonly [number, number, number, number];
     const { p0, p1, epsilon } = this.#scalars;
-    return { a, b, c: result, c0, bias, slope: 0, alpha: epsilon, beta: 0, p0, p1 };
+    const { from, to } = this.#first;
+    return { a: a + 4 * from, b, c: result + 4 * to, c0, bias, slope: 0, alpha: epsilon, beta: 0, p0, p1 };
   }
 
   /** A reduction of nothing is what changes nothing. */
@@ -124,7 +138,10 @@ export class ArrayRequest implements Request {
     const operands = [values(0), values(1), values(2)].filter((list) => list !== undefined);
     const scalars = this.#scalars;
     if (p.op === 'map') referenceMap(p, operands, scalars, out.data);
-    else if (p.op === 'move') referenceMove(p, operands[0]!, out.data);
+    else if (p.op === 'move')
+      referenceMove(p, operands[0]!.subarray(this.#first.from), out.data.subarray(this.#first.to));
+    else if (p.op === 'take')
+      referenceTake(p, operands[0]!, viewOf(core.heap, 'i32', at[1]!, p.count), out.data);
     else {
       const affine = { scale: values(1), bias: values(3), epsilon: scalars.epsilon };
       referenceLines(p, { x: operands[0]!, ...affine }, out.data);

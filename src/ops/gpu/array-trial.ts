@@ -106,6 +106,7 @@ function linesTrial(p: LinesProblem): GpuTrial {
 const NAMES = ['a', 'b', 'c0'] as const;
 
 export function arrayTrial(p: ArrayProblem): GpuTrial {
+  if (p.op === 'take') throw new Error('a take is not computed there');
   if (p.op === 'lines') return linesTrial(p);
   if (p.op === 'move') {
     const { problem, sizes } = smallWalk(p);

@@ -45,6 +45,7 @@ export class IntegerRequest implements Request {
   readonly dtype: DType;
   readonly inputs: IntegerInputs;
   readonly out: DenseTensor | undefined;
+  readonly isFleeting = true;
   readonly #quantization: () => Quantization;
   readonly #biasElements: number;
   readonly #scalars: IntegerScalars;

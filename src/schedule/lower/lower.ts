@@ -10,6 +10,7 @@ import { lowerMap } from './map.ts';
 import { lowerMove } from './move.ts';
 import { lowerPool } from './pool.ts';
 import { lowerQuantized } from './quantized.ts';
+import { lowerTake } from './take.ts';
 
 export function lower(problem: Problem, plan: Plan): Program {
   switch (problem.op) {
@@ -30,6 +31,8 @@ export function lower(problem: Problem, plan: Plan): Program {
       return lowerLines(problem, plan);
     case 'move':
       return lowerMove(problem, plan);
+    case 'take':
+      return lowerTake(problem, plan);
     default:
       throw new Error(`no steps for ${problem satisfies never}`);
   }

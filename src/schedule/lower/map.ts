@@ -15,7 +15,7 @@ function activationOf(kind: MapProblem['kind']): ActivationKind {
 /** Steps of about `chunk` elements over outer x inner of them: whole rows, or parts of each row. */
 export function addRows(
   list: StepList,
-  op: 'map' | 'move' | 'lines',
+  op: 'map' | 'move' | 'take',
   outer: number,
   inner: number,
   chunk: number,

@@ -1,0 +1,90 @@
+/** Runs a graph node by node: values live until their last reader is done. */
+import { TesseraeError } from '../../core/errors.ts';
+import type { Context } from '../context.ts';
+import type { Graph, GraphNode } from '../model/types.ts';
+import { OPERATORS } from '../operators/index.ts';
+import type { Run } from '../operators/types.ts';
+import { Value } from '../value.ts';
+import { readBy } from './check.ts';
+
+/** A graph with its nodes in order and, for each, the names that nobody reads after it. */
+export interface Schedule {
+  readonly graph: Graph;
+  readonly nodes: readonly GraphNode[];
+  readonly last: readonly (readonly string[])[];
+  readonly constants: ReadonlyMap<string, Value>;
+}
+
+export function schedule(graph: Graph, nodes: readonly GraphNode[]): Schedule {
+  const lastReader = new Map<string, number>();
+  nodes.forEach((node, index) => {
+    for (const name of [...node.outputs, ...readBy(node)]) lastReader.set(name, index);
+  });
+  const outputs = new Set(graph.outputs.map(({ name }) => name));
+  const last = nodes.map((_, index) =>
+    [...lastReader].flatMap(([name, at]) =>
+      at === index && name !== '' && !outputs.has(name) ? [name] : [],
+    ),
+  );
+  const constants = new Map(
+    [...graph.constants].map(([name, { type, shape, data }]) => {
+      const value = Value.ofNumbers(type, shape, data, true);
+      value.isLasting = true;
+      return [name, value] as const;
+    }),
+  );
+  return { graph, nodes, last, constants };
+}
+
+function runNode(
+  context: Context,
+  node: GraphNode,
+  inputs: readonly (Value | undefined)[],
+): readonly (Value | undefined)[] {
+  const { run, needs } = OPERATORS[node.op]!;
+  context.enter(node);
+  for (let i = 0; i < needs; i++) if (!inputs[i]) throw context.refuse(`input ${i} is missing`);
+  try {
+    const made = (run as Run)(context, ...inputs);
+    return context.leave(made instanceof Value ? [made] : made, inputs);
+  } catch (error) {
+    if (error instanceof TesseraeError && error.code === 'E_MODEL') throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TesseraeError(
+      error instanceof TesseraeError ? error.code : 'E_MODEL',
+      `${node.op} "${node.name}" fails: ${reason}`,
+      { op: node.op, name: node.name, shapes: inputs.map((value) => value?.shape) },
+      'The inputs do not fit the model, or it uses the operator in a way that is not run.',
+      error,
+    );
+  }
+}
+
+/** The graph's outputs, in its order; whoever asked disposes them. `outer` are values that graphs inside of nodes may read. */
+export function runSchedule(
+  context: Context,
+  { graph, nodes, last, constants }: Schedule,
+  feeds: ReadonlyMap<string, Value>,
+  outer?: (name: string) => Value | undefined,
+): Value[] {
+  const values = new Map<string, Value>([...constants, ...feeds]);
+  const find = (name: string) => values.get(name) ?? outer?.(name);
+  nodes.forEach((node, index) => {
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : find(name)));
+    const made = runNode(context, node, inputs);
+    node.outputs.forEach((name, i) => {
+      const value = made[i];
+      if (name !== '' && value) values.set(name, value);
+      else value?.dispose();
+    });
+    for (const name of last[index]!) {
+      if (!feeds.has(name) && !constants.has(name)) values.get(name)?.dispose();
+      values.delete(name);
+    }
+  });
+  return graph.outputs.map(({ name }) => {
+    const value = find(name);
+    if (value) return value;
+    throw new TesseraeError('E_MODEL', `nothing made the output ${name}`, { name }, 'A node left it out.');
+  });
+}

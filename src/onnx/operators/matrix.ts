@@ -1,0 +1,103 @@
+/** Products of matrices. */
+import { sizeOf } from '../../core/shape.ts';
+import { biasKind } from '../../ops/operands.ts';
+import type { DenseTensor } from '../../ops/tensor.ts';
+import type { MatmulOptions, Prepacked } from '../../ops/types.ts';
+import type { Context } from '../context.ts';
+import { Value } from '../value.ts';
+import { binary } from './elementwise.ts';
+import { fusedActivation } from './fused.ts';
+import { floats } from './spatial.ts';
+import { type Operators, operator } from './types.ts';
+
+/** A constant right operand is packed once, for as many rows as the first product has. */
+function rightOf(context: Context, b: Value, m: number, transposeB: boolean): DenseTensor | Prepacked {
+  if (!b.isConstant || !b.numbers || b.rank !== 2) return context.tensor(b);
+  const known = context.kept.prepared.get(b.numbers) as Prepacked | undefined;
+  if (known) return known;
+  const array = { data: floats(b.numbers), shape: b.shape };
+  const made = context.outside(() => context.kept.own(context.rt.prepack(array, { transposeB, m })));
+  context.kept.prepared.set(b.numbers, made);
+  return made;
+}
+
+/** NumPy's matmul; with a bias for each column where one was joined to it. */
+function matmul(context: Context, a: Value, b: Value, bias?: Value): Value {
+  const left = a.rank === 1 ? context.reshaped(a, [1, a.size]) : a;
+  const right = b.rank === 1 ? context.reshaped(b, [b.size, 1]) : b;
+  const y = product(context, left, right, bias);
+  for (const [value, own] of [
+    [left, a],
+    [right, b],
+  ])
+    if (value !== own) value!.dispose();
+  if (a.rank > 1 && b.rank > 1) return y;
+  const shape = y.shape.filter(
+    (_, axis) => !(a.rank === 1 && axis === y.rank - 2) && !(b.rank === 1 && axis === y.rank - 1),
+  );
+  const result = context.reshaped(y, shape);
+  y.dispose();
+  return result;
+}
+
+function product(context: Context, a: Value, b: Value, bias: Value | undefined): Value {
+  const options: MatmulOptions = {
+    activation: fusedActivation(context),
+    ...(bias ? { bias: context.tensor(bias) } : {}),
+  };
+  if (b.rank > 2)
+    return context.result(context.rt.matmulSync(context.tensor(a), context.tensor(b), options), a.type);
+  // one matrix for all: its product with all rows at once
+  const [k, n] = b.shape as [number, number];
+  const m = k === 0 ? sizeOf(a.shape.slice(0, -1)) : a.size / k;
+  const rows = a.rank > 2 ? context.reshaped(a, [m, a.shape.at(-1)!]) : a;
+  const y = context.result(
+    context.rt.matmulSync(context.tensor(rows), rightOf(context, b, m, false), options),
+    a.type,
+  );
+  if (rows === a) return y;
+  const result = context.reshaped(y, [...a.shape.slice(0, -1), n]);
+  rows.dispose();
+  y.dispose();
+  return result;
+}
+
+/** Whether C can be added in the product's last pass. */
+function isBias(c: Value, m: number, n: number): boolean {
+  try {
+    biasKind(c.shape, m, n);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function gemm(context: Context, a: Value, b: Value, c?: Value): Value {
+  const [transposeA, transposeB] = [context.int('transA', 0) === 1, context.int('transB', 0) === 1];
+  const [alpha, beta] = [context.float('alpha', 1), context.float('beta', 1)];
+  const m = a.shape[transposeA ? 1 : 0]!;
+  const n = b.shape[transposeB ? 0 : 1]!;
+  const inPass = c !== undefined && beta === 1 && isBias(c, m, n);
+  const packed = rightOf(context, b, m, transposeB);
+  const options = {
+    transposeA,
+    alpha,
+    ...(packed === b.tensor ? { transposeB } : {}),
+    ...(inPass ? { bias: context.tensor(c) } : {}),
+    ...(c === undefined || inPass ? { activation: fusedActivation(context) } : {}),
+  };
+  const y = context.result(context.rt.matmulSync(context.tensor(a), packed, options), a.type);
+  if (c === undefined || inPass) return y;
+  const scale = context.made('float32', [], Float32Array.of(beta), []);
+  const sum = binary(context, 'add', y, beta === 1 ? c : binary(context, 'mul', c, scale));
+  y.dispose();
+  const activation = fusedActivation(context);
+  return activation === 'none'
+    ? sum
+    : Value.ofTensor(context.rt.unarySync(activation, sum.tensor!) as DenseTensor, a.type);
+}
+
+export const MATRIX: Operators = {
+  MatMul: operator(1, 2, matmul),
+  Gemm: operator(7, 2, gemm),
+};

@@ -1,0 +1,92 @@
+/** How a model runs on inputs of certain shapes: recorded in the first run, replayed in the later ones. */
+import type { Core } from '../ops/core.ts';
+import type { Tape, TapeStep } from '../ops/tape.ts';
+import { DenseTensor } from '../ops/tensor.ts';
+import type { AsyncOptions, Runtime } from '../ops/types.ts';
+import { Context, Kept } from './context.ts';
+import { runSchedule, type Schedule } from './graph/run.ts';
+import { fromNumbers, Tensor, toNumbers } from './tensor.ts';
+import { isFloat, Value } from './value.ts';
+
+export class Plan {
+  readonly #runtime: Runtime;
+  readonly #core: Core;
+  readonly #kept: Kept;
+  readonly #opset: number;
+  readonly #schedule: Schedule;
+  readonly #planned = new Kept();
+  readonly #tape: Tape;
+  readonly #inputs = new Map<string, Value>();
+  #outputs: readonly Value[] = [];
+
+  constructor(runtime: Runtime, core: Core, kept: Kept, opset: number, of: Schedule) {
+    this.#runtime = runtime;
+    this.#core = core;
+    this.#kept = kept;
+    this.#opset = opset;
+    this.#schedule = of;
+    this.#tape = core.makeTape();
+  }
+
+  /** Whether later runs can go without asking every node again. */
+  get isReplayable(): boolean {
+    return this.#tape.spoiled === undefined;
+  }
+
+  /** Why not. */
+  get spoiled(): string | undefined {
+    return this.#tape.spoiled;
+  }
+
+  /** The first run: every node is asked, planned and executed, and what was executed is remembered. */
+  record(inputs: ReadonlyMap<string, Tensor>): Record<string, Tensor> {
+    return this.#core.record(this.#tape, () => {
+      for (const [name, tensor] of inputs) this.#inputs.set(name, this.#place(tensor));
+      const context = new Context(this.#runtime, this.#core, this.#kept, this.#planned, this.#opset);
+      this.#outputs = runSchedule(context, this.#schedule, this.#inputs);
+      return this.#results();
+    });
+  }
+
+  async run(
+    inputs: ReadonlyMap<string, Tensor>,
+    { signal, onProgress }: AsyncOptions,
+    each?: (step: TapeStep, ms: number) => void,
+  ): Promise<Record<string, Tensor>> {
+    for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor!.data.set(toNumbers(tensor));
+    const total = this.#tape.steps.length;
+    await this.#tape.replay(this.#core.executor, { signal }, each);
+    onProgress?.({ phase: 'run', done: total, total });
+    return this.#results();
+  }
+
+  dispose(): void {
+    for (const value of [...this.#outputs, ...this.#inputs.values()]) value.dispose();
+    this.#outputs = [];
+    this.#inputs.clear();
+    this.#planned.dispose();
+    this.#core.forget(this.#tape);
+  }
+
+  /** Floats go to memory that stays theirs; other numbers may say shapes and are read on the host. */
+  #place(tensor: Tensor): Value {
+    if (!isFloat(tensor.type)) return Value.ofNumbers(tensor.type, tensor.dims, toNumbers(tensor), false);
+    const made = new DenseTensor(this.#core.heap, tensor.dims);
+    made.data.set(toNumbers(tensor));
+    const value = Value.ofTensor(made, tensor.type);
+    return value;
+  }
+
+  /** Copies: the memory is written again in the next run. */
+  #results(): Record<string, Tensor> {
+    const { outputs } = this.#schedule.graph;
+    return Object.fromEntries(
+      outputs.map(({ name }, i) => {
+        const { tensor, numbers, type, shape } = this.#outputs[i]!;
+        const from = tensor ? tensor.data : numbers!;
+        const data = type === 'float32' ? Float32Array.from(from) : fromNumbers(type, from);
+        return [name, new Tensor(type, data, shape)];
+      }),
+    );
+  }
+}

@@ -1,0 +1,303 @@
+/** InferenceSession: a model that is loaded once and run on many inputs. */
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TesseraeError } from '../core/errors.ts';
+import { showShape } from '../core/shape.ts';
+import { checkAsync, checkOptions } from '../ops/arguments.ts';
+import type { Core } from '../ops/core.ts';
+import { coreOf, createRuntime } from '../ops/runtime.ts';
+import type { TapeStep } from '../ops/tape.ts';
+import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
+import { resultElements } from '../problem/problem.ts';
+import { Kept } from './context.ts';
+import { externalFrom, noExternal } from './external.ts';
+import { checkModel, inOrder } from './graph/check.ts';
+import { optimise } from './graph/optimise.ts';
+import { type Schedule, schedule } from './graph/run.ts';
+import { readModel } from './model/read.ts';
+import type { Model, ValueInfo } from './model/types.ts';
+import { Plan } from './plan.ts';
+import { readTensorIn, Tensor, type TensorIn } from './tensor.ts';
+
+export interface SessionOptions extends RuntimeOptions {
+  /** Run on a runtime of the caller's, which is then not closed with the session. */
+  readonly runtime?: Runtime;
+  /** `none` runs every node as it is in the file. Default `all`. */
+  readonly graphOptimizationLevel?: 'none' | 'all';
+}
+
+export type Feeds = Readonly<Record<string, TensorIn>>;
+export type Results = Readonly<Record<string, Tensor>>;
+
+/** One step of a run as `explain` tells it. */
+export interface StepReport {
+  /** The node, or the output that names it. */
+  readonly node: string;
+  readonly op: string;
+  readonly problem: string;
+  readonly kernel: string;
+  readonly backend: string;
+  readonly ms: number;
+  /** Of the result. */
+  readonly bytes: number;
+}
+
+/** Plans that are kept, one for each set of input shapes. */
+const MOST_PLANS = 8;
+const RUN_OPTIONS: ReadonlySet<string> = new Set(['signal', 'onProgress']);
+
+/**
+ * A model ready to run. Made by `InferenceSession.create`; the shape of the API is onnxruntime-common's.
+ * @example
+ * const session = await InferenceSession.create('model.onnx');
+ * const { scores } = await session.run({ input: new Tensor('float32', pixels, [1, 3, 224, 224]) });
+ * await session.release();
+ */
+export class InferenceSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly ValueInfo[];
+  readonly outputMetadata: readonly ValueInfo[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly #runtime: Runtime;
+  readonly #owned: boolean;
+  readonly #core: Core;
+  readonly #schedule: Schedule;
+  readonly #opset: number;
+  readonly #kept = new Kept();
+  readonly #plans = new Map<string, Plan>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #released = false;
+
+  private constructor(model: Model, runtime: Runtime, owned: boolean, optimised: Schedule) {
+    this.#runtime = runtime;
+    this.#owned = owned;
+    this.#core = coreOf(runtime);
+    this.#schedule = optimised;
+    this.#opset = model.opsets.get('') ?? 1;
+    this.metadata = model.metadata;
+    this.inputMetadata = model.graph.inputs;
+    this.outputMetadata = model.graph.outputs;
+    this.inputNames = model.graph.inputs.map(({ name }) => name);
+    this.outputNames = model.graph.outputs.map(({ name }) => name);
+  }
+
+  /**
+   * Loads a model from a file, a `file:` URL or bytes; constants in other files are found beside it.
+   * @throws `E_MODEL` for what is no model, and, all in one, for operators, versions and types that are not run.
+   */
+  static async create(
+    source: string | URL | Uint8Array | ArrayBuffer,
+    options: SessionOptions = {},
+  ): Promise<InferenceSession> {
+    const { runtime: given, graphOptimizationLevel = 'all', ...runtimeOptions } = options;
+    const { bytes, folder } = await bytesOf(source);
+    const model = readModel(bytes, folder === undefined ? noExternal : externalFrom(folder));
+    checkModel(model);
+    const ordered = inOrder(model.graph);
+    const plain = { ...model.graph, nodes: ordered };
+    const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain);
+    const runtime = given ?? (await createRuntime(runtimeOptions));
+    try {
+      return new InferenceSession(model, runtime, given === undefined, schedule(graph, graph.nodes));
+    } catch (error) {
+      if (!given) await runtime.close();
+      throw error;
+    }
+  }
+
+  /** The runtime that the session computes on. */
+  get runtime(): Runtime {
+    return this.#runtime;
+  }
+
+  /**
+   * Runs the model. Runs that overlap take turns. Inputs of shapes that were seen before go the way that was found then.
+   * @throws `E_ARGUMENT`, `E_DTYPE`, `E_SHAPE` for inputs that do not fit; the signal's reason when aborted.
+   */
+  run(feeds: Feeds, options: AsyncOptions = {}): Promise<Results> {
+    const turn = this.#turn.then(async () => {
+      const inputs = this.#read(feeds, options);
+      return this.#run(inputs, options);
+    });
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Plans, packs and compiles for inputs of these shapes, on zeros where none are given. */
+  async prepare(feeds?: Feeds): Promise<void> {
+    await this.run(feeds ?? this.#zeros());
+    await this.run(feeds ?? this.#zeros());
+  }
+
+  /** What each step of a run on these inputs is, and what it took. */
+  explain(feeds?: Feeds): Promise<readonly StepReport[]> {
+    const given = feeds ?? this.#zeros();
+    const turn = this.#turn.then(async () => {
+      const inputs = this.#read(given, {});
+      await this.#run(inputs, {});
+      const steps: StepReport[] = [];
+      await this.#run(inputs, {}, (step, ms) => steps.push(report(this.#schedule, step, ms)));
+      return steps;
+    });
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Gives back what the session holds, and closes the runtime that it made for itself. */
+  async release(): Promise<void> {
+    if (this.#released) return;
+    this.#released = true;
+    await this.#turn;
+    for (const plan of this.#plans.values()) plan.dispose();
+    this.#plans.clear();
+    this.#kept.dispose();
+    if (this.#owned) await this.#runtime.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+
+  async #run(
+    inputs: ReadonlyMap<string, Tensor>,
+    options: AsyncOptions,
+    each?: (step: TapeStep, ms: number) => void,
+  ): Promise<Results> {
+    options.signal?.throwIfAborted();
+    const key = [...inputs].map(([name, { dims }]) => `${name}:${dims.join('x')}`).join(' ');
+    const known = this.#plans.get(key);
+    if (known) {
+      // the one that was used last is thrown away last
+      this.#plans.delete(key);
+      this.#plans.set(key, known);
+      return known.run(inputs, options, each);
+    }
+    const plan = new Plan(this.#runtime, this.#core, this.#kept, this.#opset, this.#schedule);
+    try {
+      const results = plan.record(inputs);
+      if (plan.isReplayable) this.#keep(key, plan);
+      else plan.dispose();
+      options.onProgress?.({ phase: 'run', done: 1, total: 1 });
+      return results;
+    } catch (error) {
+      plan.dispose();
+      throw error;
+    }
+  }
+
+  #keep(key: string, plan: Plan): void {
+    this.#plans.set(key, plan);
+    if (this.#plans.size <= MOST_PLANS) return;
+    const [oldest] = this.#plans;
+    oldest![1].dispose();
+    this.#plans.delete(oldest![0]);
+  }
+
+  #read(feeds: Feeds, options: AsyncOptions): Map<string, Tensor> {
+    if (this.#released)
+      throw new TesseraeError(
+        'E_CLOSED',
+        'the session was released',
+        {},
+        'Create another with InferenceSession.create().',
+      );
+    this.#core.checkOpen('run a model');
+    checkOptions(options, RUN_OPTIONS);
+    checkAsync(options);
+    if (typeof feeds !== 'object' || feeds === null)
+      throw new TesseraeError(
+        'E_ARGUMENT',
+        'feeds is no object',
+        { feeds },
+        'Pass { name: tensor } for each input.',
+      );
+    const known = new Set(this.inputNames);
+    const odd = Object.keys(feeds).find((name) => !known.has(name));
+    if (odd !== undefined)
+      throw new TesseraeError(
+        'E_ARGUMENT',
+        `the model has no input ${odd}`,
+        { name: odd, inputs: this.inputNames },
+        `Its inputs are ${this.inputNames.join(', ')}.`,
+      );
+    return new Map(this.inputMetadata.map((info) => [info.name, readFeed(info, feeds[info.name])]));
+  }
+
+  /** Zeros of the shapes that the model says; extents that it leaves open are 1. */
+  #zeros(): Feeds {
+    return Object.fromEntries(
+      this.inputMetadata.map(({ name, type, shape = [] }) => {
+        const dims = shape.map((extent) => (typeof extent === 'number' && extent > 0 ? extent : 1));
+        const count = dims.reduce((x, y) => x * y, 1);
+        return [name, new Tensor(type, new Array<number>(count).fill(0), dims)];
+      }),
+    );
+  }
+}
+
+function readFeed({ name, type, shape }: ValueInfo, value: unknown): Tensor {
+  if (value === undefined)
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      `the input ${name} is missing`,
+      { name },
+      `Pass { '${name}': tensor }.`,
+    );
+  const tensor = readTensorIn(name, value, type);
+  const fits =
+    shape === undefined ||
+    (shape.length === tensor.dims.length &&
+      shape.every(
+        (extent, axis) => typeof extent !== 'number' || extent <= 0 || extent === tensor.dims[axis],
+      ));
+  if (fits) return tensor;
+  throw new TesseraeError(
+    'E_SHAPE',
+    `${name} has shape ${showShape(tensor.dims)}, the model takes [${shape.join(', ')}]`,
+    { name, dims: tensor.dims, wanted: shape },
+    'Names stand for any extent, numbers for themselves.',
+  );
+}
+
+function report({ nodes }: Schedule, { label, execution }: TapeStep, ms: number): StepReport {
+  const node = nodes.find((one) => (one.name || one.outputs[0] || one.op) === label);
+  const { key, plan, problem } = execution;
+  return {
+    node: label,
+    op: node?.op ?? '',
+    problem: key,
+    kernel: `${plan.algorithm} ${plan.kernel} x${plan.threads}`,
+    backend: plan.backend,
+    ms,
+    bytes: 4 * resultElements(problem),
+  };
+}
+
+async function bytesOf(
+  source: string | URL | Uint8Array | ArrayBuffer,
+): Promise<{ readonly bytes: Uint8Array; readonly folder: string | undefined }> {
+  if (source instanceof Uint8Array) return { bytes: source, folder: undefined };
+  if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), folder: undefined };
+  const isUrl = source instanceof URL || (typeof source === 'string' && source.startsWith('file:'));
+  if (!isUrl && typeof source !== 'string')
+    throw new TesseraeError(
+      'E_ARGUMENT',
+      'the model is no path, URL or bytes',
+      { source: typeof source },
+      'Pass a path.',
+    );
+  const path = isUrl ? fileURLToPath(source) : source;
+  try {
+    return { bytes: new Uint8Array(await readFile(path)), folder: dirname(path) };
+  } catch (error) {
+    throw new TesseraeError(
+      'E_MODEL',
+      `the model cannot be read: ${error instanceof Error ? error.message : error}`,
+      { path },
+      'Check the path.',
+      error,
+    );
+  }
+}
