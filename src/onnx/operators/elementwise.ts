@@ -198,6 +198,14 @@ function gelu(context: Context, x: Value): Value {
   return binary(context, 'mul', half, binary(context, 'add', t, constant(1)));
 }
 
+/** x sigmoid(alpha x). */
+function swish(context: Context, x: Value): Value {
+  const alpha = context.float('alpha', 1);
+  if (alpha === 1) return unary(context, 'silu', x);
+  const scaled = binary(context, 'mul', x, context.made('float32', [], Float32Array.of(alpha), []));
+  return binary(context, 'mul', x, unary(context, 'sigmoid', scaled));
+}
+
 function sumOf(context: Context, ...inputs: Value[]): Value {
   return inputs.slice(1).reduce((sum, value) => binary(context, 'add', sum, value), inputs[0]!);
 }
@@ -299,6 +307,7 @@ export const ELEMENTWISE: Operators = {
   Softsign: one('softsign'),
   Mish: one('mish', 18),
   HardSwish: one('hardSwish', 14),
+  Swish: operator(24, 1, swish),
   Gelu: operator(20, 1, gelu),
   LeakyRelu: one1(1, (context) => ({ kind: 'leakyRelu', slope: context.float('alpha', 0.01) })),
   Elu: one1(1, (context) => ({ kind: 'elu', alpha: context.float('alpha', 1) })),

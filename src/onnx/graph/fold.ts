@@ -1,0 +1,177 @@
+/** Factors and summands for each channel that go into the constants of a convolution before or behind them. */
+import { sizeOf } from '../../core/shape.ts';
+import type { ConstantArray, GraphNode } from '../model/types.ts';
+import { type Editor, floatOf, intOf, intsOf } from './editor.ts';
+
+/** y = factor x + summand, for each channel. */
+interface Affine {
+  readonly factor: Float64Array;
+  readonly summand: Float64Array;
+}
+
+const LINEAR = ['Conv', 'ConvTranspose'] as const;
+
+/** Values for each channel of an image: one for all, or extents that are 1 but for the channels'. */
+function channelValues(array: ConstantArray | undefined, channels: number): Float64Array | undefined {
+  if (!array) return undefined;
+  const { shape, data } = array;
+  const count = sizeOf(shape);
+  if (count === 1 && shape.length <= 4) return new Float64Array(channels).fill(data[0]!);
+  const isByChannel = count === channels && shape.length >= 3 && shape.at(-3) === channels;
+  return isByChannel && shape.slice(-2).every((extent) => extent === 1) ? Float64Array.from(data) : undefined;
+}
+
+/** What a node does to the image `name`, if that is a factor or a summand for each channel. */
+function affineOf(editor: Editor, node: GraphNode, name: string, channels: number): Affine | undefined {
+  const ones = () => new Float64Array(channels).fill(1);
+  const zeros = () => new Float64Array(channels);
+  if (node.op === 'BatchNormalization') return normOf(editor, node);
+  const isFirst = node.inputs[0] === name;
+  const values = channelValues(editor.constant(node.inputs[isFirst ? 1 : 0]), channels);
+  if (!values) return undefined;
+  switch (node.op) {
+    case 'Mul':
+      return { factor: values, summand: zeros() };
+    case 'Div':
+      return isFirst ? { factor: values.map((v) => 1 / v), summand: zeros() } : undefined;
+    case 'Add':
+      return { factor: ones(), summand: values };
+    case 'Sub':
+      return isFirst ? { factor: ones(), summand: values.map((v) => -v) } : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function normOf(editor: Editor, node: GraphNode): Affine | undefined {
+  const [scale, bias, mean, variance] = node.inputs.slice(1).map((name) => editor.constant(name)?.data);
+  if (!scale || !bias || !mean || !variance || intOf(node, 'training_mode', 0) === 1) return undefined;
+  const epsilon = floatOf(node, 'epsilon', 1e-5);
+  const factor = Float64Array.from(scale, (s, i) => s / Math.sqrt(variance[i]! + epsilon));
+  return { factor, summand: Float64Array.from(bias, (b, i) => b - mean[i]! * factor[i]!) };
+}
+
+interface Filters {
+  readonly weights: ConstantArray;
+  readonly bias: ArrayLike<number> | undefined;
+  readonly channels: number;
+}
+
+function filtersOf(editor: Editor, node: GraphNode): Filters | undefined {
+  const weights = editor.constant(node.inputs[1]);
+  const biasName = node.inputs[2];
+  const bias = biasName ? editor.constant(biasName)?.data : undefined;
+  if (weights?.type !== 'float32' || (biasName && !bias) || node.inputs.length > 3)
+    return undefined;
+  const groups = intOf(node, 'group', 1);
+  const channels = node.op === 'Conv' ? weights.shape[0]! : weights.shape[1]! * groups;
+  return { weights, bias, channels };
+}
+
+function floats(shape: readonly number[], data: Float32Array): ConstantArray {
+  return { type: 'float32', shape, data };
+}
+
+/** The output channel that an element of the filters belongs to. */
+function channelOf(node: GraphNode, shape: readonly number[]): (index: number) => number {
+  if (node.op === 'Conv') {
+    const perChannel = sizeOf(shape.slice(1));
+    return (index) => Math.floor(index / perChannel);
+  }
+  const [inC, perGroup] = shape as [number, number];
+  const taps = sizeOf(shape.slice(2));
+  const inGroup = inC / intOf(node, 'group', 1);
+  return (index) => {
+    const group = Math.floor(index / (taps * perGroup * inGroup));
+    return group * perGroup + (Math.floor(index / taps) % perGroup);
+  };
+}
+
+/** A factor or summand behind a convolution. */
+export function foldAfter(editor: Editor, node: GraphNode): boolean {
+  for (const name of node.inputs.slice(0, 2)) {
+    const before = editor.only(name, ...LINEAR);
+    const filters = before && filtersOf(editor, before);
+    const affine = filters && affineOf(editor, node, name, filters.channels);
+    if (!affine || affine.factor.length !== filters.channels) continue;
+    const { weights, bias, channels } = filters;
+    const channel = channelOf(before, weights.shape);
+    const data = Float32Array.from(weights.data, (w, i) => w * affine.factor[channel(i)]!);
+    const summed = Float32Array.from(
+      { length: channels },
+      (_, c) => (bias?.[c] ?? 0) * affine.factor[c]! + affine.summand[c]!,
+    );
+    const inputs = [
+      before.inputs[0]!,
+      editor.addConstant(floats(weights.shape, data)),
+      editor.addConstant(floats([channels], summed)),
+    ];
+    editor.replace(node, { ...before, inputs, outputs: [node.outputs[0]!] }, before);
+    return true;
+  }
+  return false;
+}
+
+/** A convolution whose border sees no padding. */
+function isBare(node: GraphNode): boolean {
+  const auto = node.attributes.get('auto_pad');
+  const isPlain = auto?.kind !== 'string' || auto.value === 'NOTSET' || auto.value === 'VALID';
+  return isPlain && (intsOf(node, 'pads') ?? []).every((pad) => pad === 0);
+}
+
+/** A factor before a convolution, or a summand where nothing is padded: zeros in a padding would not have had it. */
+export function foldBefore(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Conv') return false;
+  const filters = filtersOf(editor, node);
+  const before = filters && editor.only(node.inputs[0], 'Mul', 'Add', 'Div', 'Sub');
+  if (!before) return false;
+  const { weights, bias, channels } = filters;
+  const [outC, perGroup] = weights.shape as [number, number];
+  const groups = intOf(node, 'group', 1);
+  const x = before.inputs.find((name) => editor.constant(name) === undefined);
+  const affine = x === undefined ? undefined : affineOf(editor, before, x, perGroup * groups);
+  if (x === undefined || !affine) return false;
+  const shifts = affine.summand.some((v) => v !== 0);
+  if (shifts && !isBare(node)) return false;
+  const taps = sizeOf(weights.shape.slice(2));
+  const first = (out: number) => Math.floor(out / (outC / groups)) * perGroup;
+  const data = new Float32Array(weights.data.length);
+  const summed = Float32Array.from({ length: channels }, (_, c) => bias?.[c] ?? 0);
+  for (let out = 0; out < outC; out++) {
+    let shift = 0;
+    for (let c = 0; c < perGroup; c++) {
+      for (let tap = 0; tap < taps; tap++) {
+        const index = (out * perGroup + c) * taps + tap;
+        data[index] = weights.data[index]! * affine.factor[first(out) + c]!;
+        shift += weights.data[index]! * affine.summand[first(out) + c]!;
+      }
+    }
+    summed[out]! += shift;
+  }
+  const biasName = bias || shifts ? [editor.addConstant(floats([channels], summed))] : [];
+  const inputs = [x, editor.addConstant(floats(weights.shape, data)), ...biasName];
+  editor.replace(node, { ...node, inputs }, before);
+  return true;
+}
+
+/** s x + t before a padded convolution as s (x + t / s): the factor then goes into the filters. */
+export function swapShift(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Add') return false;
+  const [reader] = editor.readers(node.outputs[0]!);
+  if (reader?.op !== 'Conv' || !editor.isReadOnce(node) || isBare(reader)) return false;
+  const shiftName = node.inputs.find((name) => editor.scalar(name) !== undefined);
+  const product = editor.only(
+    node.inputs.find((name) => name !== shiftName),
+    'Mul',
+  );
+  const factorName = product?.inputs.find((name) => editor.scalar(name) !== undefined);
+  const x = product?.inputs.find((name) => name !== factorName);
+  if (shiftName === undefined || factorName === undefined || x === undefined || editor.constant(x))
+    return false;
+  const [shift, factor] = [editor.scalar(shiftName)!, editor.scalar(factorName)!];
+  if (!Number.isFinite(shift / factor)) return false;
+  const ratio = editor.addConstant(floats([1], Float32Array.of(shift / factor)));
+  editor.replace(product!, { ...product!, op: 'Add', inputs: [x, ratio] });
+  editor.replace(node, { ...node, op: 'Mul', inputs: [product!.outputs[0]!, factorName] });
+  return true;
+}

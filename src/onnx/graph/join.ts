@@ -1,0 +1,96 @@
+/** What a product or a convolution does in its last pass: bias, another tensor of the result's shape, an activation. */
+import type { Attribute, GraphNode } from '../model/types.ts';
+import { ACTIVATION, P0, P1 } from '../operators/fused.ts';
+import { type Editor, floatOf, withAttributes } from './editor.ts';
+
+const PRODUCTS = ['Conv', 'ConvTranspose', 'MatMul', 'Gemm'] as const;
+
+/** Activations by the operators that they are. */
+const KINDS: Readonly<Record<string, string>> = {
+  ...{ Relu: 'relu', Sigmoid: 'sigmoid', Tanh: 'tanh', HardSwish: 'hardSwish', Swish: 'silu', Gelu: 'gelu' },
+  ...{ LeakyRelu: 'leakyRelu', HardSigmoid: 'hardSigmoid', Clip: 'clip' },
+};
+
+function numbersOf(editor: Editor, node: GraphNode): readonly [number, number] | undefined {
+  switch (node.op) {
+    case 'LeakyRelu':
+      return [floatOf(node, 'alpha', 0.01), 0];
+    case 'HardSigmoid':
+      return [floatOf(node, 'alpha', 0.2), floatOf(node, 'beta', 0.5)];
+    case 'Clip': {
+      const bound = (at: number, name: string, none: number) =>
+        node.inputs[at] ? editor.scalar(node.inputs[at]) : floatOf(node, name, none);
+      const low = bound(1, 'min', Number.NEGATIVE_INFINITY);
+      const high = bound(2, 'max', Number.POSITIVE_INFINITY);
+      return low === undefined || high === undefined || low > high ? undefined : [low, high];
+    }
+    case 'Gelu':
+      return node.attributes.has('approximate') ? undefined : [0, 0];
+    case 'Swish':
+      return floatOf(node, 'alpha', 1) === 1 ? [0, 0] : undefined;
+    default:
+      return [0, 0];
+  }
+}
+
+function isFinished(node: GraphNode): boolean {
+  return node.attributes.has(ACTIVATION);
+}
+
+export function joinActivation(editor: Editor, node: GraphNode): boolean {
+  const kind = KINDS[node.op];
+  const product = kind === undefined ? undefined : editor.only(node.inputs[0], ...PRODUCTS);
+  const numbers = product && !isFinished(product) ? numbersOf(editor, node) : undefined;
+  if (!product || !numbers) return false;
+  const value = (number: number): Attribute => ({ kind: 'float', value: number });
+  const more = {
+    [ACTIVATION]: { kind: 'string', value: kind! } as const,
+    [P0]: value(numbers[0]),
+    [P1]: value(numbers[1]),
+  };
+  const joined = withAttributes(product, more);
+  editor.replace(node, { ...joined, outputs: [node.outputs[0]!] }, product);
+  return true;
+}
+
+/** A line of constants added to a product of matrices. */
+export function joinBias(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Add') return false;
+  const bias = node.inputs.find((name) => editor.constant(name)?.shape.length === 1);
+  const product =
+    bias === undefined
+      ? undefined
+      : editor.only(
+          node.inputs.find((name) => name !== bias),
+          'MatMul',
+        );
+  const right = editor.constant(product?.inputs[1]);
+  if (product?.inputs.length !== 2 || isFinished(product)) return false;
+  // the bias has an element for each column, or it would widen the result
+  if (right?.shape.length !== 2 || editor.constant(bias)!.shape[0] !== right.shape[1]) return false;
+  editor.replace(
+    node,
+    { ...product, inputs: [...product.inputs, bias!], outputs: [node.outputs[0]!] },
+    product,
+  );
+  return true;
+}
+
+/** The sum of a convolution and another tensor: the one that is made later takes the other in. */
+export function joinResidual(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Add' || node.inputs.length !== 2) return false;
+  const order = (name: string) => editor.nodes.findIndex(({ outputs }) => outputs.includes(name));
+  const [a, b] = [...node.inputs].sort((x, y) => order(y) - order(x)) as [string, string];
+  for (const [name, other] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const conv = editor.only(name, 'Conv');
+    if (!conv || isFinished(conv) || conv.inputs.length > 3 || editor.constant(other) || name === other)
+      continue;
+    const inputs = [conv.inputs[0]!, conv.inputs[1]!, conv.inputs[2] ?? '', other];
+    editor.replace(node, { ...conv, inputs, outputs: [node.outputs[0]!] }, conv);
+    return true;
+  }
+  return false;
+}

@@ -1,0 +1,23 @@
+/** Nodes that say nothing: constants written as nodes, and what changes nothing. */
+import type { GraphNode } from '../model/types.ts';
+import type { Editor } from './editor.ts';
+
+export function constants(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Constant') return false;
+  const value = node.attributes.get('value');
+  if (value?.kind !== 'tensor') return false;
+  return editor.bypass(node, editor.addConstant(value.value));
+}
+
+/** Identity, dropout whose mask nobody reads, a factor of 1. */
+export function dropIdentity(editor: Editor, node: GraphNode): boolean {
+  const [x, y] = node.inputs;
+  const isLone = node.outputs.slice(1).every((name) => name === '' || editor.readers(name).length === 0);
+  if ((node.op === 'Identity' || node.op === 'Dropout') && isLone) return editor.bypass(node, x!);
+  // a scalar without extents cannot widen the other operand
+  const isOne = (name: string | undefined) =>
+    editor.scalar(name) === 1 && editor.constant(name)!.shape.length === 0;
+  if (node.op === 'Mul' && isOne(y) && !editor.constant(x)) return editor.bypass(node, x!);
+  if (node.op === 'Mul' && isOne(x) && !editor.constant(y)) return editor.bypass(node, y!);
+  return false;
+}
