@@ -3,6 +3,7 @@ import type { Core } from '../ops/core.ts';
 import type { Tape, TapeStep } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
+import type { Problem } from '../problem/problem.ts';
 import { Context, Kept } from './context.ts';
 import { runSchedule, type Schedule } from './graph/run.ts';
 import { fromNumbers, Tensor, toNumbers } from './tensor.ts';
@@ -36,6 +37,12 @@ export class Plan {
   /** Why not. */
   get spoiled(): string | undefined {
     return this.#tape.spoiled;
+  }
+
+  /** What was planned, each once: products and convolutions are worth being measured. */
+  get problems(): readonly Problem[] {
+    const byKey = new Map(this.#tape.steps.map(({ execution: { key, problem } }) => [key, problem]));
+    return [...byKey.values()].filter(({ op }) => op === 'matmul' || op === 'conv');
   }
 
   /** The first run: every node is asked, planned and executed, and what was executed is remembered. */

@@ -8,6 +8,7 @@ import { checkAsync, checkOptions } from '../ops/arguments.ts';
 import type { Core } from '../ops/core.ts';
 import { coreOf, createRuntime } from '../ops/runtime.ts';
 import type { TapeStep } from '../ops/tape.ts';
+import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
 import { Kept } from './context.ts';
@@ -25,6 +26,12 @@ export interface SessionOptions extends RuntimeOptions {
   readonly runtime?: Runtime;
   /** `none` runs every node as it is in the file. Default `all`. */
   readonly graphOptimizationLevel?: 'none' | 'all';
+}
+
+export interface PrepareOptions {
+  /** Milliseconds for measuring plans. Default 0: estimates serve. */
+  readonly tuneMs?: number;
+  readonly signal?: AbortSignal;
 }
 
 export type Feeds = Readonly<Record<string, TensorIn>>;
@@ -125,10 +132,39 @@ export class InferenceSession {
     return turn;
   }
 
-  /** Plans, packs and compiles for inputs of these shapes, on zeros where none are given. */
-  async prepare(feeds?: Feeds): Promise<void> {
-    await this.run(feeds ?? this.#zeros());
-    await this.run(feeds ?? this.#zeros());
+  /**
+   * Plans, packs and compiles for inputs of these shapes, on zeros where none are given. With `tuneMs`, which all products and
+   * convolutions share, plans are measured first and kept in wisdom.
+   */
+  async prepare(feeds?: Feeds, { tuneMs = 0, signal }: PrepareOptions = {}): Promise<void> {
+    const given = feeds ?? this.#zeros();
+    await this.run(given, signal ? { signal } : {});
+    if (tuneMs > 0) {
+      await this.#tune(keyOf(this.#read(given, {})), tuneMs, signal);
+      await this.run(given, signal ? { signal } : {});
+    }
+    await this.run(given, signal ? { signal } : {});
+  }
+
+  /** Measures the plans of a recorded run; the run is recorded anew. */
+  async #tune(key: string, tuneMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const plan = this.#plans.get(key);
+    const problems = plan?.problems ?? [];
+    const core = this.#core;
+    const end = performance.now() + tuneMs;
+    for (const [index, problem] of problems.entries()) {
+      signal?.throwIfAborted();
+      const budgetMs = Math.max(1, (end - performance.now()) / (problems.length - index));
+      await tuneProblem(core, problem, { effort: 'measure', budgetMs, ...(signal ? { signal } : {}) });
+      core.checkOpen('tune');
+    }
+    core.save();
+    const turn = this.#turn.then(() => {
+      plan?.dispose();
+      this.#plans.delete(key);
+    });
+    this.#turn = turn;
+    await turn;
   }
 
   /** What each step of a run on these inputs is, and what it took. */
@@ -166,7 +202,7 @@ export class InferenceSession {
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Results> {
     options.signal?.throwIfAborted();
-    const key = [...inputs].map(([name, { dims }]) => `${name}:${dims.join('x')}`).join(' ');
+    const key = keyOf(inputs);
     const known = this.#plans.get(key);
     if (known) {
       // the one that was used last is thrown away last
@@ -235,6 +271,10 @@ export class InferenceSession {
       }),
     );
   }
+}
+
+function keyOf(inputs: ReadonlyMap<string, Tensor>): string {
+  return [...inputs].map(([name, { dims }]) => `${name}:${dims.join('x')}`).join(' ');
 }
 
 function readFeed({ name, type, shape }: ValueInfo, value: unknown): Tensor {

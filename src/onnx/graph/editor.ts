@@ -11,6 +11,7 @@ export class Editor {
   #readers = new Map<string, GraphNode[]>();
   readonly #outputs: ReadonlySet<string>;
   #made = 0;
+  readonly #inside = new WeakMap<GraphNode, readonly string[]>();
 
   constructor(graph: Graph) {
     this.#graph = graph;
@@ -22,6 +23,10 @@ export class Editor {
 
   get nodes(): readonly GraphNode[] {
     return this.#nodes;
+  }
+
+  has(node: GraphNode): boolean {
+    return this.#makers.get(node.outputs.find((name) => name !== '') ?? '') === node;
   }
 
   constant(name: string | undefined): ConstantArray | undefined {
@@ -79,7 +84,7 @@ export class Editor {
     const [name] = node.outputs;
     if (this.isOutput(name!)) return false;
     const renamed = (one: GraphNode): GraphNode =>
-      readBy(one).has(name!)
+      one.inputs.includes(name!)
         ? { ...one, inputs: one.inputs.map((input) => (input === name ? by : input)) }
         : one;
     if (
@@ -117,9 +122,18 @@ export class Editor {
     for (const node of this.#nodes) {
       for (const name of node.outputs) if (name !== '') this.#makers.set(name, node);
       for (const name of node.inputs) if (name !== '') this.#addReader(name, node);
-      const own = new Set(node.inputs);
-      for (const name of readBy(node)) if (!own.has(name)) this.#addReader(name, node);
+      for (const name of this.#readInside(node)) this.#addReader(name, node);
     }
+  }
+
+  /** Names that only graphs inside of a node read. */
+  #readInside(node: GraphNode): readonly string[] {
+    const known = this.#inside.get(node);
+    if (known) return known;
+    const own = new Set(node.inputs);
+    const names = [...readBy(node)].filter((name) => !own.has(name));
+    this.#inside.set(node, names);
+    return names;
   }
 
   #addReader(name: string, node: GraphNode): void {

@@ -61,8 +61,7 @@ function filtersOf(editor: Editor, node: GraphNode): Filters | undefined {
   const weights = editor.constant(node.inputs[1]);
   const biasName = node.inputs[2];
   const bias = biasName ? editor.constant(biasName)?.data : undefined;
-  if (weights?.type !== 'float32' || (biasName && !bias) || node.inputs.length > 3)
-    return undefined;
+  if (weights?.type !== 'float32' || (biasName && !bias) || node.inputs.length > 3) return undefined;
   const groups = intOf(node, 'group', 1);
   const channels = node.op === 'Conv' ? weights.shape[0]! : weights.shape[1]! * groups;
   return { weights, bias, channels };

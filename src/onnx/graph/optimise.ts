@@ -4,14 +4,14 @@ import { Editor } from './editor.ts';
 import { foldAfter, foldBefore, swapShift } from './fold.ts';
 import { joinActivation, joinBias, joinResidual } from './join.ts';
 import { findGelu, findHardSwish, findLayerNorm, findSilu, findSqueeze } from './patterns.ts';
-import { constants, dropIdentity } from './tidy.ts';
+import { dropIdentity, hoistConstants } from './tidy.ts';
 
 /** Looks at one node; true where it changed the graph. */
 export type Pass = (editor: Editor, node: Editor['nodes'][number]) => boolean;
 
 /** Composite functions come before what joins them to products. */
 const ROUNDS: readonly (readonly Pass[])[] = [
-  [constants, dropIdentity],
+  [dropIdentity],
   [findHardSwish, findSilu, findGelu, findLayerNorm, findSqueeze],
   [foldAfter],
   [foldBefore, swapShift],
@@ -20,18 +20,21 @@ const ROUNDS: readonly (readonly Pass[])[] = [
   [joinActivation],
 ];
 
-/** More rewrites than this of one graph would be a pass that undoes another. */
-const MOST = 100_000;
+/** More sweeps than this of one graph would be a pass that undoes another. */
+const MOST_SWEEPS = 1000;
 
+/** Sweeps over the nodes; those that a rewrite has put in a node's place are looked at in the next one. */
 function untilNothingChanges(editor: Editor, passes: readonly Pass[]): void {
-  for (let count = 0; count < MOST; count++) {
-    const changed = editor.nodes.some((node) => passes.some((pass) => pass(editor, node)));
+  for (let sweep = 0; sweep < MOST_SWEEPS; sweep++) {
+    let changed = false;
+    for (const node of editor.nodes)
+      for (const pass of passes) if (editor.has(node) && pass(editor, node)) changed = true;
     if (!changed) return;
   }
 }
 
 export function optimise(graph: Graph): Graph {
-  const editor = new Editor(graph);
+  const editor = new Editor(hoistConstants(graph));
   for (const passes of ROUNDS) {
     untilNothingChanges(editor, passes);
     editor.prune();

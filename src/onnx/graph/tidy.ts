@@ -1,12 +1,17 @@
 /** Nodes that say nothing: constants written as nodes, and what changes nothing. */
-import type { GraphNode } from '../model/types.ts';
+import type { Graph, GraphNode } from '../model/types.ts';
 import type { Editor } from './editor.ts';
 
-export function constants(editor: Editor, node: GraphNode): boolean {
-  if (node.op !== 'Constant') return false;
-  const value = node.attributes.get('value');
-  if (value?.kind !== 'tensor') return false;
-  return editor.bypass(node, editor.addConstant(value.value));
+/** Constants that are written as nodes, under their own names. */
+export function hoistConstants(graph: Graph): Graph {
+  const constants = new Map(graph.constants);
+  const nodes = graph.nodes.filter((node) => {
+    const value = node.op === 'Constant' ? node.attributes.get('value') : undefined;
+    if (value?.kind !== 'tensor') return true;
+    constants.set(node.outputs[0]!, value.value);
+    return false;
+  });
+  return { ...graph, nodes, constants };
 }
 
 /** Identity, dropout whose mask nobody reads, a factor of 1. */
