@@ -1,7 +1,8 @@
 // Builds dist/, the published package, from the sources:
 //
-//   index.js, index.cjs      the library, one file each, nothing foreign in it
-//   index.d.ts, index.d.cts  its types, rolled into one file
+//   index.js, onnx.js        the library and what runs models, over one file that both share; nothing foreign in the library
+//   index.cjs, onnx.cjs      the same for CommonJS, over core.cjs
+//   *.d.ts, *.d.cts          their types, rolled into one file each
 //   cli.js (and cli-*.js)    the command with its libraries bundled; it imports ./index.js for the library, so
 //                            the kernels are in the package once for each module system and no more
 //   THIRD-PARTY-LICENSES.txt the licences of what is bundled into the command
@@ -18,6 +19,7 @@ import { buildWasm } from './build-wasm.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const entry = join(root, 'src/index.ts');
+const onnx = join(root, 'src/onnx/index.ts');
 
 /** Benchmark peers and the GPU are optional and never bundled: the command looks for them where it runs. */
 const optional = ['onnxruntime-*', '@tensorflow/*', '@jax-js/*', 'gpu.js', 'webgpu'];
@@ -32,56 +34,74 @@ const common = {
   logLevel: 'warning',
 };
 
+const library = { ...common, external: optional, minify: true };
+
 /** Everything is shrunk, but functions and classes of the ESM file keep their names, which a user's stack traces and profiles show.
  * The CommonJS one, a second copy of the same, gives them up for the package's size. */
 async function buildLibrary() {
-  for (const [format, outfile] of [
-    ['esm', 'dist/index.js'],
-    ['cjs', 'dist/index.cjs'],
-  ]) {
-    const { metafile } = await build({
-      ...common,
-      entryPoints: [entry],
-      format,
-      outfile,
-      external: optional,
-      minify: true,
-      keepNames: format === 'esm',
-      // In CommonJS `import.meta` would silently be empty.
-      logOverride: { 'empty-import-meta': 'error' },
-    });
-    const foreign = packagesIn(metafile);
-    if (foreign.length > 0)
-      throw new Error(`${outfile} bundles ${foreign.join(', ')}; the core bundles nothing`);
-  }
+  const { metafile } = await build({
+    ...library,
+    entryPoints: { index: entry, onnx },
+    format: 'esm',
+    outdir: 'dist',
+    splitting: true,
+    chunkNames: 'core-[hash]',
+    keepNames: true,
+  });
+  checkForeign(metafile, (path) => path !== 'dist/onnx.js');
+  // CommonJS has no files in common: both entries are in one, and each hands out its own.
+  const both = `export * as index from ${JSON.stringify(entry)}; export * as onnx from ${JSON.stringify(onnx)};`;
+  await build({
+    ...library,
+    stdin: { contents: both, resolveDir: root },
+    format: 'cjs',
+    outfile: 'dist/core.cjs',
+    // In CommonJS `import.meta` would silently be empty.
+    logOverride: { 'empty-import-meta': 'error' },
+  });
+  for (const name of ['index', 'onnx'])
+    await writeFile(join(dist, `${name}.cjs`), `module.exports=require('./core.cjs').${name};\n`);
+  return packagesIn(metafile);
+}
+
+/** The library bundles nothing; only what reads models has the wire format's reader in it. */
+function checkForeign({ outputs }, isLibrary) {
+  const own = Object.fromEntries(Object.entries(outputs).filter(([path]) => isLibrary(path)));
+  const foreign = packagesIn({ outputs: own });
+  if (foreign.length > 0) throw new Error(`the library bundles ${foreign.join(', ')}`);
 }
 
 async function buildTypes() {
-  const bundle = await rollup({
-    input: entry,
-    plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
-    external: [/^node:/],
-  });
-  await bundle.write({
-    file: join(dist, 'index.d.ts'),
-    format: 'es',
-    // Symbol.dispose, for users whose own `lib` lacks it.
-    banner: '/// <reference lib="esnext.disposable" />',
-  });
-  await bundle.close();
-  // Named exports only, so the same text is right for both module systems.
-  await copyFile(join(dist, 'index.d.ts'), join(dist, 'index.d.cts'));
+  for (const [name, input] of [
+    ['index', entry],
+    ['onnx', onnx],
+  ]) {
+    const bundle = await rollup({
+      input,
+      plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
+      external: [/^node:/],
+    });
+    await bundle.write({
+      file: join(dist, `${name}.d.ts`),
+      format: 'es',
+      // Symbol.dispose, for users whose own `lib` lacks it.
+      banner: '/// <reference lib="esnext.disposable" />',
+    });
+    await bundle.close();
+    // Named exports only, so the same text is right for both module systems.
+    await copyFile(join(dist, `${name}.d.ts`), join(dist, `${name}.d.cts`));
+  }
 }
 
-async function buildCommand() {
+async function buildCommand(alsoBundled) {
   const libraryStaysOutside = {
     name: 'library-stays-outside',
     setup({ onResolve }) {
-      onResolve({ filter: /(^tesserae$|\/index\.ts$)/ }, ({ path, resolveDir }) =>
-        path === 'tesserae' || join(resolveDir, path) === entry
-          ? { path: './index.js', external: true }
-          : undefined,
-      );
+      onResolve({ filter: /(^tesserae$|\/index\.ts$)/ }, ({ path, resolveDir }) => {
+        const file = join(resolveDir, path);
+        if (path === 'tesserae' || file === entry) return { path: './index.js', external: true };
+        return file === onnx ? { path: './onnx.js', external: true } : undefined;
+      });
     },
   };
   const { metafile } = await build({
@@ -110,7 +130,7 @@ async function buildCommand() {
   const text = await readFile(cli, 'utf8');
   if (!text.startsWith('#!')) await writeFile(cli, `#!/usr/bin/env node\n${text}`);
   await chmod(cli, 0o755);
-  await writeLicences(packagesIn(metafile));
+  await writeLicences([...new Set([...alsoBundled, ...packagesIn(metafile)])].sort());
 }
 
 /** The names of the npm packages among the inputs that end up in an output. */
@@ -130,7 +150,7 @@ function packagesIn({ outputs }) {
 }
 
 async function writeLicences(folders) {
-  const parts = ['The tesserae command contains the following packages.'];
+  const parts = ['The tesserae command and what reads models contain the following packages.'];
   for (const folder of folders) {
     const { name, version, license } = JSON.parse(await readFile(join(root, folder, 'package.json'), 'utf8'));
     const file = (await readdir(join(root, folder))).find((f) => /^licen[cs]e/i.test(f));
@@ -143,9 +163,9 @@ async function writeLicences(folders) {
 await buildWasm();
 if (!existsSync(entry)) throw new Error('src/index.ts is missing');
 await rm(dist, { recursive: true, force: true });
-await buildLibrary();
+const bundled = await buildLibrary();
 await buildTypes();
-await buildCommand();
+await buildCommand(bundled);
 for (const name of (await readdir(dist)).sort()) {
   console.log(`dist/${name}: ${((await readFile(join(dist, name))).length / 1024).toFixed(1)} KiB`);
 }

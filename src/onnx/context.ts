@@ -63,6 +63,11 @@ export class Context {
     return own;
   }
 
+  /** After a node that failed. */
+  abandon(): void {
+    for (const value of this.#made) value.dispose();
+  }
+
   get node(): GraphNode {
     return this.#node!;
   }
@@ -112,11 +117,13 @@ export class Context {
 
   /** A new value of the host. */
   made(type: ElementType, shape: Shape, numbers: Numbers, from: readonly (Value | undefined)[]): Value {
-    return Value.ofNumbers(
-      type,
-      shape,
-      numbers,
-      from.every((value) => !value || value.isConstant),
+    return this.#keep(
+      Value.ofNumbers(
+        type,
+        shape,
+        numbers,
+        from.every((value) => !value || value.isConstant),
+      ),
     );
   }
 
@@ -182,13 +189,25 @@ export class Context {
   reshaped(value: Value, shape: Shape): Value {
     if (sizeOf(shape) !== value.size)
       throw this.refuse(`[${value.shape}] does not have the elements of [${shape}]`);
-    if (!value.tensor) return Value.ofNumbers(value.type, shape, value.numbers!, value.isConstant);
+    if (!value.tensor)
+      return this.#keep(Value.ofNumbers(value.type, shape, value.numbers!, value.isConstant));
     const tensor = value.isKept
       ? this.planned.own(value.tensor.reshaped(shape))
       : value.tensor.reshaped(shape);
     const result = this.#keep(Value.ofTensor(tensor, value.type, value.isConstant));
     result.isKept = value.isKept;
     result.numbers = value.numbers;
+    return result;
+  }
+
+  /** The same elements under another type, whose values they are already. */
+  retyped(value: Value, type: ElementType): Value {
+    const tensor = this.tensor(value);
+    const shared = value.isKept
+      ? this.planned.own(tensor.reshaped(value.shape))
+      : tensor.reshaped(value.shape);
+    const result = this.#keep(Value.ofTensor(shared, type, value.isConstant));
+    result.isKept = value.isKept;
     return result;
   }
 

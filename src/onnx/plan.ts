@@ -5,6 +5,7 @@ import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
 import type { Problem } from '../problem/problem.ts';
 import { Context, Kept } from './context.ts';
+import { readBy } from './graph/check.ts';
 import { runSchedule, type Schedule } from './graph/run.ts';
 import { fromNumbers, Tensor, toNumbers } from './tensor.ts';
 import { isFloat, Value } from './value.ts';
@@ -49,10 +50,18 @@ export class Plan {
   record(inputs: ReadonlyMap<string, Tensor>): Record<string, Tensor> {
     return this.#core.record(this.#tape, () => {
       for (const [name, tensor] of inputs) this.#inputs.set(name, this.#place(tensor));
+      this.#watchNumbers();
       const context = new Context(this.#runtime, this.#core, this.#kept, this.#planned, this.#opset);
       this.#outputs = runSchedule(context, this.#schedule, this.#inputs);
       return this.#results();
     });
+  }
+
+  /** Numbers of the host are worked with while recording: a replay would work with the same ones again. */
+  #watchNumbers(): void {
+    const read = new Set(this.#schedule.nodes.flatMap((node) => [...readBy(node)]));
+    for (const [name, value] of this.#inputs)
+      if (!value.tensor && read.has(name)) this.#tape.spoil(`the input ${name} holds ${value.type}`);
   }
 
   async run(
@@ -60,7 +69,7 @@ export class Plan {
     { signal, onProgress }: AsyncOptions,
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Record<string, Tensor>> {
-    for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor!.data.set(toNumbers(tensor));
+    for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
     const total = this.#tape.steps.length;
     await this.#tape.replay(this.#core.executor, { signal }, each);
     onProgress?.({ phase: 'run', done: total, total });

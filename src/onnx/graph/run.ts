@@ -48,6 +48,7 @@ function runNode(
     const made = (run as Run)(context, ...inputs);
     return context.leave(made instanceof Value ? [made] : made, inputs);
   } catch (error) {
+    context.abandon();
     if (error instanceof TesseraeError && error.code === 'E_MODEL') throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new TesseraeError(
@@ -69,22 +70,27 @@ export function runSchedule(
 ): Value[] {
   const values = new Map<string, Value>([...constants, ...feeds]);
   const find = (name: string) => values.get(name) ?? outer?.(name);
-  nodes.forEach((node, index) => {
-    const inputs = node.inputs.map((name) => (name === '' ? undefined : find(name)));
-    const made = runNode(context, node, inputs);
-    node.outputs.forEach((name, i) => {
-      const value = made[i];
-      if (name !== '' && value) values.set(name, value);
-      else value?.dispose();
+  try {
+    nodes.forEach((node, index) => {
+      const inputs = node.inputs.map((name) => (name === '' ? undefined : find(name)));
+      const made = runNode(context, node, inputs);
+      node.outputs.forEach((name, i) => {
+        const value = made[i];
+        if (name !== '' && value) values.set(name, value);
+        else value?.dispose();
+      });
+      for (const name of last[index]!) {
+        if (!feeds.has(name) && !constants.has(name)) values.get(name)?.dispose();
+        values.delete(name);
+      }
     });
-    for (const name of last[index]!) {
-      if (!feeds.has(name) && !constants.has(name)) values.get(name)?.dispose();
-      values.delete(name);
-    }
-  });
-  return graph.outputs.map(({ name }) => {
-    const value = find(name);
-    if (value) return value;
-    throw new TesseraeError('E_MODEL', `nothing made the output ${name}`, { name }, 'A node left it out.');
-  });
+    return graph.outputs.map(({ name }) => {
+      const value = find(name);
+      if (value) return value;
+      throw new TesseraeError('E_MODEL', `nothing made the output ${name}`, { name }, 'A node left it out.');
+    });
+  } catch (error) {
+    for (const [name, value] of values) if (!feeds.has(name) && !constants.has(name)) value.dispose();
+    throw error;
+  }
 }

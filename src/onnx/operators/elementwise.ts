@@ -8,7 +8,7 @@ import type { BinaryKind, MapKind } from '../../problem/map.ts';
 import type { Context } from '../context.ts';
 import { arrayFor } from '../model/tensor-proto.ts';
 import type { ElementType, Numbers } from '../model/types.ts';
-import { isFloat, Value } from '../value.ts';
+import { isFloat, type Value } from '../value.ts';
 import { type Operators, operator } from './types.ts';
 
 /** A number as its type holds it: integers wrap around, floats of 32 bits are rounded. */
@@ -145,16 +145,13 @@ export function castTo(context: Context, x: Value, type: ElementType): Value {
   const toInteger = !isFloat(type) && isFloat(x.type);
   const of = toInteger && type !== 'bool' ? Math.trunc : (v: number) => v;
   if (context.isHost(x)) return onHost(context, type, [x], of);
-  if (isFloat(type)) {
-    const same = context.reshaped(x, x.shape);
-    return Value.ofTensor(same.tensor!, type);
-  }
+  if (isFloat(type)) return context.retyped(x, type);
   const zero = context.made('float32', [], Float32Array.of(0), []);
   if (type === 'bool') {
     const isZero = context.rt.binarySync('equal', context.tensor(x), context.tensor(zero));
     return context.result(context.rt.unarySync('not', isZero, { out: isZero }), type);
   }
-  if (!toInteger) return Value.ofTensor(context.reshaped(x, x.shape).tensor!, type);
+  if (!toInteger) return context.retyped(x, type);
   const size = context.rt.unarySync('abs', context.tensor(x));
   context.rt.unarySync('floor', size, { out: size });
   const sign = context.rt.unarySync('sign', context.tensor(x));

@@ -120,13 +120,17 @@ function convTranspose(context: Context, x: Value, w: Value, b?: Value): Value {
   const filters = asImage(context, w);
   const strides = pair(context.intList('strides'), 1);
   const dilation = pair(context.intList('dilations'), 1);
-  const extra = pair(context.intList('output_padding'), 0);
+  const added = pair(context.intList('output_padding'), 0);
   const wanted = context.intList('output_shape')?.slice(-2);
   const kernel = [filters.shape[2]!, filters.shape[3]!] as const;
   // an output shape that is asked for says what padding there is
   const padding = wanted
-    ? outputPadding(context, image.shape.slice(2), kernel, strides, dilation, extra, wanted)
+    ? outputPadding(context, image.shape.slice(2), kernel, strides, dilation, added, wanted)
     : paddingOf(context, x.rank);
+  const natural = (i: number) =>
+    strides[i]! * (image.shape[2 + i]! - 1) + (kernel[i]! - 1) * dilation[i]! + 1;
+  const lacking = (i: number) => Math.max(added[i]!, wanted ? (wanted[i] ?? 0) - natural(i) : 0);
+  const extra = [lacking(0), lacking(1)] as const;
   const options = {
     ...{ stride: strides, dilation, padding, outputPadding: extra, groups: context.int('group', 1) },
     activation: fusedActivation(context),
@@ -191,8 +195,13 @@ function coordinate(mode: string, i: number, scale: number, extent: number, want
   switch (mode) {
     case 'asymmetric':
       return i / scale;
-    case 'align_corners':
-      return wanted === 1 ? 0 : (i * (extent - 1)) / (wanted - 1);
+    case 'align_corners': {
+      // the exact length, before it was cut to a whole number
+      const length = scale * extent;
+      return length === 1 || wanted === 1 ? 0 : (i * (extent - 1)) / (length - 1);
+    }
+    case 'tf_half_pixel_for_nn':
+      return (i + 0.5) / scale;
     case 'pytorch_half_pixel':
       return wanted > 1 ? (i + 0.5) / scale - 0.5 : 0;
     case 'half_pixel_symmetric': {

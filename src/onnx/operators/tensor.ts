@@ -4,6 +4,7 @@ import { broadcastStrides, denseStrides } from '../../core/strided.ts';
 import type { Context } from '../context.ts';
 import { arrayFor } from '../model/tensor-proto.ts';
 import { Value } from '../value.ts';
+import { CODES } from './elementwise.ts';
 import { type Operators, operator } from './types.ts';
 import { assemble, ofInts, type Placed, read, take } from './views.ts';
 
@@ -50,7 +51,8 @@ function same(context: Context, x: Value): Value {
 }
 
 /** Nothing is dropped when a network is used; the mask is all true. */
-function dropout(context: Context, x: Value): readonly Value[] {
+function dropout(context: Context, x: Value, _ratio?: Value, training?: Value): readonly Value[] {
+  if (training && context.numbers(training)[0]) throw context.refuse('it is in training mode');
   const mask = Value.ofNumbers('bool', x.shape, new Uint8Array(x.size).fill(1), true);
   return context.node.outputs.length > 1 ? [same(context, x), mask] : [same(context, x)];
 }
@@ -358,9 +360,12 @@ function trilu(context: Context, x: Value, k?: Value): Value {
 function eyeLike(context: Context, x: Value): Value {
   const [rows, columns] = x.shape as [number, number];
   const k = context.int('k', 0);
-  const out = arrayFor(x.type, rows * columns);
+  const code = context.int('dtype', 0);
+  const type = code === 0 ? x.type : CODES[code];
+  if (!type) throw context.refuse(`of type ${code}`);
+  const out = arrayFor(type, rows * columns);
   for (let r = 0; r < rows; r++) if (r + k >= 0 && r + k < columns) out[r * columns + r + k] = 1;
-  return Value.ofNumbers(x.type, x.shape, out, true);
+  return Value.ofNumbers(type, x.shape, out, true);
 }
 
 export const TENSOR: Operators = {

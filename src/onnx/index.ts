@@ -1,0 +1,13 @@
+/** The public names of tesserae/onnx, nothing else. */
+
+export type { Gap } from './graph/check.ts';
+export type { ElementType, Extent, ValueInfo } from './model/types.ts';
+export {
+  type Feeds,
+  InferenceSession,
+  type PrepareOptions,
+  type Results,
+  type SessionOptions,
+  type StepReport,
+} from './session.ts';
+export { Tensor, type TensorArrays, type TensorIn } from './tensor.ts';

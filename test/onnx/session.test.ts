@@ -1,0 +1,170 @@
+/** Sessions: what goes in and out, runs that overlap, end early, or do not fit; and memory that comes back. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import test from 'tape';
+import { initializer, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
+import { InferenceSession } from '../../src/onnx/session.ts';
+import { Tensor } from '../../src/onnx/tensor.ts';
+import { codeOf, failure } from '../support/faulty.ts';
+import { edge, modelOf } from '../support/onnx.ts';
+import { makeRuntime } from '../support/runtime.ts';
+
+const WEIGHTS = edge('w', [3, 2]);
+
+/** relu(x w) over two columns. */
+function small(): Uint8Array {
+  return modelOf(
+    [node('MatMul', ['x', 'w'], 'y'), node('Relu', ['y'], 'z')],
+    [edge('x', [2, 3])],
+    edge('z', [2, 2]),
+    [initializer(WEIGHTS, Float32Array.of(1, -1, 2, -2, 3, -3))],
+  );
+}
+
+const X = () => new Tensor('float32', [1, 2, 3, 4, 5, 6], [2, 3]);
+
+test('a session: names, values, from bytes, a path and a URL', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-'));
+  const path = join(folder, 'small.onnx');
+  writeFileSync(path, small());
+  for (const source of [small(), small().buffer as ArrayBuffer, path, pathToFileURL(path)]) {
+    const session = await InferenceSession.create(source, { runtime: await makeRuntime() });
+    t.deepEqual([session.inputNames, session.outputNames], [['x'], ['z']]);
+    t.deepEqual(session.inputMetadata[0]!.shape, [2, 3]);
+    const { z } = await session.run({ x: X() });
+    t.deepEqual([z!.type, [...z!.dims], [...z!.data]], ['float32', [2, 2], [14, 0, 32, 0]]);
+    const again = await session.run({ x: new Tensor('float32', [0, 0, 1, 0, 0, -1], [2, 3]) });
+    t.deepEqual([...again.z!.data], [3, 0, 0, 3], 'a replay reads what it is given');
+    t.deepEqual([...z!.data], [14, 0, 32, 0], 'and leaves earlier results alone');
+    await session.release();
+    await session.runtime.close();
+  }
+  rmSync(folder, { recursive: true });
+});
+
+test('a session: its own runtime, explain, prepare, an end', async (t) => {
+  const session = await InferenceSession.create(small(), { threads: 1, wisdom: false });
+  await session.prepare();
+  await session.prepare({ x: X() }, { tuneMs: 20 });
+  const steps = await session.explain({ x: X() });
+  t.deepEqual(
+    steps.map(({ op, backend, bytes }) => [op, backend, bytes]),
+    [['MatMul', 'wasm', 16]],
+    'the activation went into the product',
+  );
+  t.ok(steps[0]!.ms >= 0 && steps[0]!.problem.includes('act=relu'), steps[0]!.problem);
+  await session.release();
+  await session.release();
+  t.equal(await codeOf(session.run({ x: X() })), 'E_CLOSED', 'runs after its end are refused');
+  t.ok(session.runtime.info.closed, 'its runtime is closed with it');
+});
+
+test('a session: what does not fit', async (t) => {
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(small(), { runtime });
+  const run = (feeds: unknown, options = {}) => codeOf(session.run(feeds as never, options));
+  t.equal(await run(null), 'E_ARGUMENT', 'no feeds');
+  t.equal(await run({}), 'E_ARGUMENT', 'an input is missing');
+  t.equal(await run({ x: X(), y: X() }), 'E_ARGUMENT', 'an input too many');
+  t.equal(await run({ x: [1, 2] }), 'E_ARGUMENT', 'no tensor');
+  t.equal(await run({ x: new Tensor('int32', [1, 2, 3, 4, 5, 6], [2, 3]) }), 'E_DTYPE', 'another type');
+  t.equal(await run({ x: new Tensor('float32', [1, 2, 3], [1, 3]) }), 'E_SHAPE', 'another extent');
+  t.equal(await run({ x: X() }, { silent: true }), 'E_ARGUMENT', 'an unknown option');
+  t.equal(await codeOf(() => new Tensor('float32', [1, 2], [3])), 'E_SHAPE', 'data that are no shape');
+  t.equal(await codeOf(() => new Tensor('float3' as 'float32', [1])), 'E_DTYPE', 'a type that is none');
+  const { z } = await session.run({ x: X() });
+  t.deepEqual([...z!.data], [14, 0, 32, 0], 'and it still runs');
+  await session.release();
+  t.equal(runtime.info.closed, false, "a caller's runtime stays");
+  t.equal(runtime.memory().tensors, 0, 'nothing is kept');
+  await runtime.close();
+  t.equal(
+    await codeOf(InferenceSession.create(join(tmpdir(), 'there-is-none.onnx'))),
+    'E_MODEL',
+    'a path to nothing',
+  );
+  t.equal(await codeOf(InferenceSession.create(5 as never)), 'E_ARGUMENT', 'no model at all');
+});
+
+test('a session: eight runs at once, each with its own values; two sessions on one runtime', async (t) => {
+  const runtime = await makeRuntime();
+  const sessions = [
+    await InferenceSession.create(small(), { runtime }),
+    await InferenceSession.create(small(), { runtime }),
+  ];
+  const runs = Array.from({ length: 16 }, async (_, i) => {
+    const { z } = await sessions[i % 2]!.run({ x: new Tensor('float32', [i, 0, 0, 0, 0, 0], [2, 3]) });
+    return z!.data[0];
+  });
+  t.deepEqual(
+    await Promise.all(runs),
+    Array.from({ length: 16 }, (_, i) => i),
+    'nobody reads what is another run’s',
+  );
+  for (const session of sessions) await session.release();
+  await runtime.close();
+});
+
+test('a session: aborted before and during a run', async (t) => {
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(small(), { runtime });
+  const controller = new AbortController();
+  controller.abort(new Error('enough'));
+  t.equal(
+    ((await failure(session.run({ x: X() }, { signal: controller.signal }))) as Error).message,
+    'enough',
+  );
+  const { z } = await session.run({ x: X() });
+  t.deepEqual([...z!.data], [14, 0, 32, 0], 'later runs are right');
+  const later = new AbortController();
+  const pending = session.run({ x: X() }, { signal: later.signal });
+  later.abort(new Error('stop'));
+  t.equal(((await failure(pending)) as Error).message, 'stop', 'a run that waits ends too');
+  await session.release();
+  await runtime.close();
+});
+
+test('a session: memory is flat over a thousand runs', async (t) => {
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(small(), { runtime });
+  await session.run({ x: X() });
+  const before = runtime.memory();
+  for (let i = 0; i < 1000; i++) await session.run({ x: X() });
+  t.deepEqual(runtime.memory(), before);
+  await session.release();
+  await runtime.close();
+});
+
+test('a model whose shapes follow from the values of its inputs: asked anew at each run', async (t) => {
+  const bytes = modelOf(
+    [node('Reshape', ['x', 'shape'], 'y'), node('Transpose', ['y'], 'z', [intsAttribute('perm', [1, 0])])],
+    [edge('x', [6]), edge('shape', [2], 'int32')],
+    edge('z', [1, 1]),
+  );
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(bytes, { runtime });
+  const run = async (shape: number[]) => {
+    const { z } = await session.run({
+      x: new Tensor('float32', [1, 2, 3, 4, 5, 6]),
+      shape: new Tensor('int32', shape),
+    });
+    return [[...z!.dims], [...z!.data]];
+  };
+  t.deepEqual(await run([2, 3]), [
+    [3, 2],
+    [1, 4, 2, 5, 3, 6],
+  ]);
+  t.deepEqual(
+    await run([3, 2]),
+    [
+      [2, 3],
+      [1, 3, 5, 2, 4, 6],
+    ],
+    'and not as the time before',
+  );
+  await session.release();
+  t.equal(runtime.memory().tensors, 0, 'nothing is kept');
+  await runtime.close();
+});

