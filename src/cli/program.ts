@@ -5,6 +5,8 @@ import { defineChart } from './commands/chart.ts';
 import { defineCompare } from './commands/compare.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineExplain } from './commands/explain.ts';
+import { defineInspect } from './commands/inspect.ts';
+import { defineRun } from './commands/run.ts';
 import { defineTune } from './commands/tune.ts';
 import type { Run } from './commands/types.ts';
 import { defineWisdom } from './commands/wisdom.ts';
@@ -41,7 +43,7 @@ export async function runProgram(argv: readonly string[], host: Host): Promise<E
 function makeProgram(host: Host, run: Run): Command {
   const program = new Command('tesserae')
     .description(
-      'Matrix products and convolutions chosen by measurement: look at the machine, measure, tune, explain.',
+      'Products, convolutions and ONNX models, chosen by measurement: look at the machine, measure, tune, explain, run.',
     )
     .version(packageFacts().version)
     .exitOverride()
@@ -49,7 +51,7 @@ function makeProgram(host: Host, run: Run): Command {
     .addHelpText('after', HELP);
   const commands = [
     ...[defineDoctor, defineBench, defineCompare, defineChart],
-    ...[defineTune, defineExplain, defineWisdom],
+    ...[defineTune, defineExplain, defineWisdom, defineInspect, defineRun],
   ];
   for (const define of commands) define(program, run);
   return program;

@@ -1,6 +1,7 @@
 /** The public names of tesserae/onnx, nothing else. */
 
 export type { Gap } from './graph/check.ts';
+export { inspectModel, type ModelReport } from './inspect.ts';
 export type { ElementType, Extent, ValueInfo } from './model/types.ts';
 export {
   type Feeds,

@@ -1,7 +1,4 @@
 /** InferenceSession: a model that is loaded once and run on many inputs. */
-import { readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { TesseraeError } from '../core/errors.ts';
 import { showShape } from '../core/shape.ts';
 import { checkAsync, checkOptions } from '../ops/arguments.ts';
@@ -12,11 +9,10 @@ import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
 import { Kept } from './context.ts';
-import { externalFrom, noExternal } from './external.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
 import { type Schedule, schedule } from './graph/run.ts';
-import { readModel } from './model/read.ts';
+import { loadModel } from './load.ts';
 import type { Model, ValueInfo } from './model/types.ts';
 import { Plan } from './plan.ts';
 import { readTensorIn, Tensor, type TensorIn } from './tensor.ts';
@@ -99,8 +95,7 @@ export class InferenceSession {
     options: SessionOptions = {},
   ): Promise<InferenceSession> {
     const { runtime: given, graphOptimizationLevel = 'all', ...runtimeOptions } = options;
-    const { bytes, folder } = await bytesOf(source);
-    const model = readModel(bytes, folder === undefined ? noExternal : externalFrom(folder));
+    const model = await loadModel(source);
     checkModel(model);
     const ordered = inOrder(model.graph);
     const plain = { ...model.graph, nodes: ordered };
@@ -313,31 +308,4 @@ function report({ nodes }: Schedule, { label, execution }: TapeStep, ms: number)
     ms,
     bytes: 4 * resultElements(problem),
   };
-}
-
-async function bytesOf(
-  source: string | URL | Uint8Array | ArrayBuffer,
-): Promise<{ readonly bytes: Uint8Array; readonly folder: string | undefined }> {
-  if (source instanceof Uint8Array) return { bytes: source, folder: undefined };
-  if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), folder: undefined };
-  const isUrl = source instanceof URL || (typeof source === 'string' && source.startsWith('file:'));
-  if (!isUrl && typeof source !== 'string')
-    throw new TesseraeError(
-      'E_ARGUMENT',
-      'the model is no path, URL or bytes',
-      { source: typeof source },
-      'Pass a path.',
-    );
-  const path = isUrl ? fileURLToPath(source) : source;
-  try {
-    return { bytes: new Uint8Array(await readFile(path)), folder: dirname(path) };
-  } catch (error) {
-    throw new TesseraeError(
-      'E_MODEL',
-      `the model cannot be read: ${error instanceof Error ? error.message : error}`,
-      { path },
-      'Check the path.',
-      error,
-    );
-  }
 }
