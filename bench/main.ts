@@ -11,6 +11,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   story: () => import('./story.bench.ts'),
   regret: () => import('./regret.ts'),
   integers: () => import('./integers.ts'),
+  models: () => import('./models.ts'),
   cold: () => import('./cold.ts'),
   limits: () => import('./limits.ts'),
 };

@@ -1,0 +1,155 @@
+/**
+ * Whole networks beside onnxruntime-web (and onnxruntime-node as the outer limit): the same inputs in turn, warmed by time, answers compared.
+ * A ratio is the median over the rounds of their time over ours: above 1x tesserae is faster.
+ *
+ *     npm run bench -- models [--threads 1] [--rounds 25] [--tune-ms 4000] [--only NAME,...]
+ */
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+import { geometricMean } from '../src/cli/bench/kinds.ts';
+import { median } from '../src/cli/bench/stats.ts';
+import { formatMs } from '../src/cli/format.ts';
+import { renderTable } from '../src/cli/table.ts';
+import { InferenceSession } from '../src/onnx/index.ts';
+import { departure, type OrtLike, randomFeeds, WHOLE_MODELS, type WholeModel } from '../test/support/onnx.ts';
+import { Random } from '../test/support/seed.ts';
+
+const SAMPLE_MS = 10;
+/** Engines compile hot functions while they run: two seconds are enough for all of a network. */
+const WARM_MS = 2000;
+const TOLERANCE = 1e-3;
+
+/** Sizes of use, where tests take smaller ones. */
+const INPUTS: Readonly<Record<string, Readonly<Record<string, readonly number[]>>>> = {
+  'PP-OCRv4 detection': { x: [1, 3, 320, 320] },
+  'PP-OCRv4 recognition': { x: [1, 3, 48, 320] },
+};
+
+interface Row {
+  readonly name: string;
+  readonly ours: number;
+  readonly web: number;
+  readonly node: number;
+  readonly ratio: number;
+  readonly nodeRatio: number;
+  readonly createMs: readonly [ours: number, web: number];
+  readonly off: number;
+}
+
+type Once = () => Promise<unknown>;
+
+async function sample(run: Once, ms: number): Promise<number> {
+  const start = performance.now();
+  let count = 0;
+  do {
+    await run();
+    count++;
+  } while (performance.now() - start < ms);
+  return (performance.now() - start) / count;
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<readonly [T, number]> {
+  const start = performance.now();
+  return [await work(), performance.now() - start];
+}
+
+interface Settings {
+  readonly threads: number;
+  readonly rounds: number;
+  readonly tuneMs: number;
+}
+
+async function compare(model: WholeModel, web: OrtLike, node: OrtLike, settings: Settings): Promise<Row> {
+  const { threads, rounds, tuneMs } = settings;
+  const file = model.file!;
+  const quiet = { logSeverityLevel: 3, intraOpNumThreads: threads };
+  // both share one registry: without its name the native provider would serve
+  const inWasm = { ...quiet, executionProviders: ['wasm'] };
+  const [theirs, webMs] = await timed(() => web.InferenceSession.create(file, inWasm));
+  const native = await node.InferenceSession.create(file, { ...quiet, executionProviders: ['cpu'] });
+  const [ours, oursMs] = await timed(() => InferenceSession.create(file, { threads }));
+  const feeds = randomFeeds(new Random(1), INPUTS[model.name] ?? model.inputs);
+  const feedsOf = ({ Tensor }: OrtLike) =>
+    Object.fromEntries(
+      Object.entries(feeds).map(([name, { data, dims }]) => [name, new Tensor('float32', data, dims)]),
+    );
+  const [webFeeds, nodeFeeds] = [feedsOf(web), feedsOf(node)];
+  await ours.prepare(feeds, { tuneMs });
+  const off = await departure(node, native, ours, feeds);
+  if (off > TOLERANCE) throw new Error(`${model.name} is wrong: off by ${off}`);
+  const runs: Once[] = [() => ours.run(feeds), () => theirs.run(webFeeds), () => native.run(nodeFeeds)];
+  for (const run of runs) await sample(run, WARM_MS);
+  const times: number[][] = [];
+  for (let round = 0; round < rounds; round++) {
+    const row: number[] = [];
+    for (const run of runs) row.push(await sample(run, SAMPLE_MS));
+    times.push(row);
+  }
+  const of = (at: number) => median(times.map((row) => row[at]!));
+  const ratio = (at: number) => median(times.map((row) => row[at]! / row[0]!));
+  await ours.release();
+  await theirs.release();
+  await native.release();
+  return {
+    ...{ name: model.name, ours: of(0), web: of(1), node: of(2), ratio: ratio(1), nodeRatio: ratio(2), off },
+    createMs: [oursMs, webMs],
+  };
+}
+
+export async function main(args: readonly string[]): Promise<void> {
+  const options = {
+    threads: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '25' },
+    'tune-ms': { type: 'string', default: '4000' },
+    only: { type: 'string' },
+  } as const;
+  const { values } = parseArgs({ args: [...args], options });
+  const require = createRequire(import.meta.url);
+  const web = require('onnxruntime-web') as OrtLike & {
+    env: { wasm: { numThreads: number }; logLevel: string };
+  };
+  const node = require('onnxruntime-node') as OrtLike;
+  const threads = Number(values.threads);
+  web.env.wasm.numThreads = threads;
+  web.env.logLevel = 'error';
+  const only = values.only?.split(',');
+  const rows: Row[] = [];
+  for (const model of WHOLE_MODELS) {
+    if (only && !only.includes(model.name)) continue;
+    if (model.file === undefined) {
+      console.error(`${model.name} is not here: ${model.from}`);
+      continue;
+    }
+    const settings = { threads, rounds: Number(values.rounds), tuneMs: Number(values['tune-ms']) };
+    rows.push(await compare(model, web, node, settings));
+    console.error(`${rows.length} of ${WHOLE_MODELS.length}: ${model.name}`);
+  }
+  console.log(`Node ${process.versions.node}, ${threads} thread(s): tesserae beside onnxruntime\n`);
+  const titles = [
+    'model',
+    'tesserae',
+    'onnxruntime-web',
+    'onnxruntime-node',
+    'over web',
+    'over node',
+    'create',
+    'web',
+  ];
+  const cells = rows.map(({ name, ours, web: w, node: n, ratio, nodeRatio, createMs }) => [
+    ...[name, formatMs(ours), formatMs(w), formatMs(n), `${ratio.toFixed(2)}x`, `${nodeRatio.toFixed(2)}x`],
+    ...createMs.map(formatMs),
+  ]);
+  console.log(
+    renderTable(
+      titles.map((title) => ({ title })),
+      cells,
+      (text) => text,
+    ),
+  );
+  const ratios = rows.map(({ ratio }) => ratio);
+  console.log(
+    `over onnxruntime-web: ${geometricMean(ratios).toFixed(2)}x in the geometric mean, worst ${Math.min(...ratios).toFixed(2)}x`,
+  );
+  // onnxruntime-web leaves its workers running
+  process.exit();
+}
