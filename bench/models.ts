@@ -1,5 +1,6 @@
 /**
- * Whole networks beside onnxruntime-web (and onnxruntime-node as the outer limit): the same inputs in turn, warmed by time, answers compared.
+ * Whole networks beside onnxruntime-web: the same inputs in turn, warmed by time, answers compared. (onnxruntime-node cannot stand beside
+ * it in one process: both share a registry, in which the first takes the other's place.)
  * A ratio is the median over the rounds of their time over ours: above 1x tesserae is faster.
  *
  *     npm run bench -- models [--threads 1] [--rounds 25] [--tune-ms 4000] [--only NAME,...]
@@ -29,9 +30,7 @@ interface Row {
   readonly name: string;
   readonly ours: number;
   readonly web: number;
-  readonly node: number;
   readonly ratio: number;
-  readonly nodeRatio: number;
   readonly createMs: readonly [ours: number, web: number];
   readonly off: number;
 }
@@ -59,25 +58,20 @@ interface Settings {
   readonly tuneMs: number;
 }
 
-async function compare(model: WholeModel, web: OrtLike, node: OrtLike, settings: Settings): Promise<Row> {
+async function compare(model: WholeModel, web: OrtLike, settings: Settings): Promise<Row> {
   const { threads, rounds, tuneMs } = settings;
   const file = model.file!;
-  const quiet = { logSeverityLevel: 3, intraOpNumThreads: threads };
-  // both share one registry: without its name the native provider would serve
-  const inWasm = { ...quiet, executionProviders: ['wasm'] };
+  const inWasm = { logSeverityLevel: 3, executionProviders: ['wasm'] };
   const [theirs, webMs] = await timed(() => web.InferenceSession.create(file, inWasm));
-  const native = await node.InferenceSession.create(file, { ...quiet, executionProviders: ['cpu'] });
   const [ours, oursMs] = await timed(() => InferenceSession.create(file, { threads }));
   const feeds = randomFeeds(new Random(1), INPUTS[model.name] ?? model.inputs);
-  const feedsOf = ({ Tensor }: OrtLike) =>
-    Object.fromEntries(
-      Object.entries(feeds).map(([name, { data, dims }]) => [name, new Tensor('float32', data, dims)]),
-    );
-  const [webFeeds, nodeFeeds] = [feedsOf(web), feedsOf(node)];
+  const webFeeds = Object.fromEntries(
+    Object.entries(feeds).map(([name, { data, dims }]) => [name, new web.Tensor('float32', data, dims)]),
+  );
   await ours.prepare(feeds, { tuneMs });
-  const off = await departure(node, native, ours, feeds);
+  const off = await departure(web, theirs, ours, feeds);
   if (off > TOLERANCE) throw new Error(`${model.name} is wrong: off by ${off}`);
-  const runs: Once[] = [() => ours.run(feeds), () => theirs.run(webFeeds), () => native.run(nodeFeeds)];
+  const runs: Once[] = [() => ours.run(feeds), () => theirs.run(webFeeds)];
   for (const run of runs) await sample(run, WARM_MS);
   const times: number[][] = [];
   for (let round = 0; round < rounds; round++) {
@@ -89,9 +83,8 @@ async function compare(model: WholeModel, web: OrtLike, node: OrtLike, settings:
   const ratio = (at: number) => median(times.map((row) => row[at]! / row[0]!));
   await ours.release();
   await theirs.release();
-  await native.release();
   return {
-    ...{ name: model.name, ours: of(0), web: of(1), node: of(2), ratio: ratio(1), nodeRatio: ratio(2), off },
+    ...{ name: model.name, ours: of(0), web: of(1), ratio: ratio(1), off },
     createMs: [oursMs, webMs],
   };
 }
@@ -108,7 +101,6 @@ export async function main(args: readonly string[]): Promise<void> {
   const web = require('onnxruntime-web') as OrtLike & {
     env: { wasm: { numThreads: number }; logLevel: string };
   };
-  const node = require('onnxruntime-node') as OrtLike;
   const threads = Number(values.threads);
   web.env.wasm.numThreads = threads;
   web.env.logLevel = 'error';
@@ -121,7 +113,7 @@ export async function main(args: readonly string[]): Promise<void> {
       continue;
     }
     const settings = { threads, rounds: Number(values.rounds), tuneMs: Number(values['tune-ms']) };
-    rows.push(await compare(model, web, node, settings));
+    rows.push(await compare(model, web, settings));
     console.error(`${rows.length} of ${WHOLE_MODELS.length}: ${model.name}`);
   }
   console.log(`Node ${process.versions.node}, ${threads} thread(s): tesserae beside onnxruntime\n`);
@@ -135,8 +127,8 @@ export async function main(args: readonly string[]): Promise<void> {
     'create',
     'web',
   ];
-  const cells = rows.map(({ name, ours, web: w, node: n, ratio, nodeRatio, createMs }) => [
-    ...[name, formatMs(ours), formatMs(w), formatMs(n), `${ratio.toFixed(2)}x`, `${nodeRatio.toFixed(2)}x`],
+  const cells = rows.map(({ name, ours, web: w, ratio, createMs }) => [
+    ...[name, formatMs(ours), formatMs(w), `${ratio.toFixed(2)}x`],
     ...createMs.map(formatMs),
   ]);
   console.log(

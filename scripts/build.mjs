@@ -1,7 +1,8 @@
 // Builds dist/, the published package, from the sources:
 //
-//   index.js, onnx.js        the library and what runs models, over one file that both share; nothing foreign in the library
+//   index.js, onnx.js        the library and what runs models, over files that both share; nothing foreign in the library
 //   index.cjs, onnx.cjs      the same for CommonJS, over core.cjs
+//   ort.js, ort.cjs          the latter as a backend of onnxruntime-common, which is the user's own
 //   *.d.ts, *.d.cts          their types, rolled into one file each
 //   cli.js (and cli-*.js)    the command with its libraries bundled; it imports ./index.js for the library, so
 //                            the kernels are in the package once for each module system and no more
@@ -20,6 +21,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const entry = join(root, 'src/index.ts');
 const onnx = join(root, 'src/onnx/index.ts');
+const ort = join(root, 'src/onnx/ort.ts');
 
 /** Benchmark peers and the GPU are optional and never bundled: the command looks for them where it runs. */
 const optional = ['onnxruntime-*', '@tensorflow/*', '@jax-js/*', 'gpu.js', 'webgpu'];
@@ -41,14 +43,15 @@ const library = { ...common, external: optional, minify: true };
 async function buildLibrary() {
   const { metafile } = await build({
     ...library,
-    entryPoints: { index: entry, onnx },
+    entryPoints: { index: entry, onnx, ort },
     format: 'esm',
     outdir: 'dist',
     splitting: true,
     chunkNames: 'core-[hash]',
     keepNames: true,
   });
-  checkForeign(metafile, (path) => path !== 'dist/onnx.js');
+  const isLibrary = (path) => !path.includes('onnx') && !readsModels(metafile, path);
+  checkForeign(metafile, isLibrary);
   // CommonJS has no files in common: both entries are in one, and each hands out its own.
   const both = `export * as index from ${JSON.stringify(entry)}; export * as onnx from ${JSON.stringify(onnx)};`;
   await build({
@@ -61,7 +64,31 @@ async function buildLibrary() {
   });
   for (const name of ['index', 'onnx'])
     await writeFile(join(dist, `${name}.cjs`), `module.exports=require('./core.cjs').${name};\n`);
+  await buildOrt();
   return packagesIn(metafile);
+}
+
+/** Whether a file shared by entries has what reads models in it. */
+function readsModels({ outputs }, path) {
+  return Object.keys(outputs[path].inputs).some((input) => input.startsWith('src/onnx/'));
+}
+
+/** Apart from the others, because it requires onnxruntime-common, which not everyone has. */
+async function buildOrt() {
+  const sessionsStayOutside = {
+    name: 'sessions-stay-outside',
+    setup({ onResolve }) {
+      onResolve({ filter: /session\.ts$/ }, () => ({ path: './onnx.cjs', external: true }));
+    },
+  };
+  await build({
+    ...library,
+    entryPoints: { ort },
+    format: 'cjs',
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    plugins: [sessionsStayOutside],
+  });
 }
 
 /** The library bundles nothing; only what reads models has the wire format's reader in it. */
@@ -75,11 +102,12 @@ async function buildTypes() {
   for (const [name, input] of [
     ['index', entry],
     ['onnx', onnx],
+    ['ort', ort],
   ]) {
     const bundle = await rollup({
       input,
       plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
-      external: [/^node:/],
+      external: [/^node:/, 'onnxruntime-common'],
     });
     await bundle.write({
       file: join(dist, `${name}.d.ts`),

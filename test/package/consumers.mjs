@@ -146,6 +146,18 @@ try {
       check(valid, 'esm: npx tesserae doctor --json prints JSON', doctor.detail);
     }
 
+    // the smallest model: y = relu(x) of two numbers
+    const model = 'CAg6NgoMCgF4EgF5IgRSZWx1EgR0aW55Wg8KAXgSCgoICAESBAoCCAJiDwoBeRIKCggIARIECgIIAkIECgAQEQ==';
+    const models = `
+  const session = await InferenceSession.create(Buffer.from('${model}', 'base64'));
+  const { y } = await session.run({ x: new Tensor('float32', Float32Array.of(-1, 2), [2]) });
+  if (y.data[0] !== 0 || y.data[1] !== 2) throw new Error(String(y.data));
+  await session.release();`;
+    const esm = `import { InferenceSession, Tensor } from 'tesserae/onnx';\nasync function main() {${models}}\n${finish}`;
+    if (projectWith('onnx-esm', 'module', { 'main.js': esm })) runs('onnx-esm', 'main.js');
+    const cjs = `const { InferenceSession, Tensor } = require('tesserae/onnx');\nasync function main() {${models}}\n${finish}`;
+    if (projectWith('onnx-cjs', 'commonjs', { 'main.js': cjs })) runs('onnx-cjs', 'main.js');
+
     if (
       projectWith('cjs', 'commonjs', {
         'main.js': `const { createRuntime } = require('tesserae');\n${js}${finish}`,
