@@ -117,16 +117,7 @@ export async function main(args: readonly string[]): Promise<void> {
     console.error(`${rows.length} of ${WHOLE_MODELS.length}: ${model.name}`);
   }
   console.log(`Node ${process.versions.node}, ${threads} thread(s): tesserae beside onnxruntime\n`);
-  const titles = [
-    'model',
-    'tesserae',
-    'onnxruntime-web',
-    'onnxruntime-node',
-    'over web',
-    'over node',
-    'create',
-    'web',
-  ];
+  const titles = ['model', 'tesserae', 'onnxruntime-web', 'ratio', 'create', 'their create'];
   const cells = rows.map(({ name, ours, web: w, ratio, createMs }) => [
     ...[name, formatMs(ours), formatMs(w), `${ratio.toFixed(2)}x`],
     ...createMs.map(formatMs),

@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const KIB = 1024;
 /** What the README promises: see "Speed to reach" and the package's own limits there. */
 const MAX_CORE_GZIPPED = 200 * KIB;
-const MAX_UNPACKED = 1400 * KIB;
+const MAX_UNPACKED = 1536 * KIB;
 
 let passed = 0;
 let failed = 0;

@@ -268,6 +268,8 @@ export interface InProcess extends FakeOptions {
   readonly log?: FakeLog;
   readonly cwd?: string;
   readonly signal?: AbortSignal;
+  /** In place of a fake one. */
+  readonly createRuntime?: Host['createRuntime'];
 }
 
 /** Runs the program in this process, on a fake runtime. */
@@ -287,7 +289,7 @@ export async function runFake(argv: readonly string[], options: InProcess = {}):
     signal,
     createRuntime: async (given = {}) => {
       log.created.push(given);
-      return fakeRuntime(log, options);
+      return options.createRuntime?.(given) ?? fakeRuntime(log, options);
     },
   };
   return { code: await runProgram(argv, host), out, err };

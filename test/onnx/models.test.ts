@@ -1,6 +1,8 @@
 /** Whole networks that others trained, beside onnxruntime-node on the same inputs. */
 import test from 'tape';
+import { pixelsOf, readPicture, resizePicture } from '../../src/cli/images.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
+import { Tensor } from '../../src/onnx/tensor.ts';
 import { departure, loadOrt, ORT_OPTIONS, randomFeeds, WHOLE_MODELS } from '../support/onnx.ts';
 import { makeRuntime } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
@@ -59,5 +61,40 @@ test(seeded('recognition: widths that change from run to run, and back'), async 
   }
   await ours.release();
   await theirs.release();
+  await runtime.close();
+});
+
+/** Score and class of the most certain box: cx cy w h, objectness, 80 classes. */
+function bestOf(output: ArrayLike<number>): { readonly name: number; readonly score: number } {
+  let best = { name: -1, score: 0 };
+  for (let box = 0; box * 85 < output.length; box++)
+    for (let name = 0; name < 80; name++) {
+      const score = output[box * 85 + 4]! * output[box * 85 + 5 + name]!;
+      if (score > best.score) best = { name, score };
+    }
+  return best;
+}
+
+/** Classes of COCO, and what a reference runtime saw. */
+const SEEN = [
+  { picture: 'astronaut.png', name: 0, what: 'a person', score: 0.74 },
+  { picture: 'coffee.png', name: 41, what: 'a cup', score: 0.66 },
+] as const;
+
+test('FastestDet finds the person and the cup', async (t) => {
+  const found = WHOLE_MODELS.find(({ name }) => name === 'FastestDet')!;
+  if (found.file === undefined) return t.skip(`the model is not here: ${found.from}`);
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(found.file, { runtime });
+  const pixels = { scale: 255, mean: [0], deviation: [1], isBgr: false, layout: 'nchw' } as const;
+  for (const { picture, name, what, score } of SEEN) {
+    const file = found.file.replace(/models.FastestDet\.onnx$/, `images/${picture}`);
+    const data = pixelsOf(resizePicture(readPicture(file), 352, 352), pixels);
+    const { output } = await session.run({ input: new Tensor('float32', data, [1, 3, 352, 352]) });
+    const best = bestOf(output!.data as Float32Array);
+    t.equal(best.name, name, `${what} in ${picture}`);
+    t.ok(Math.abs(best.score - score) < 0.06, `at ${best.score.toFixed(2)}, as seen before: ${score}`);
+  }
+  await session.release();
   await runtime.close();
 });

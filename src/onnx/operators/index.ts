@@ -1,9 +1,17 @@
 /** Every operator that is run, by its name in the standard. */
 import { ELEMENTWISE } from './elementwise.ts';
 import { MATRIX } from './matrix.ts';
+import { PLACES } from './places.ts';
 import { REDUCTION } from './reduction.ts';
 import { SPATIAL } from './spatial.ts';
 import { TENSOR } from './tensor.ts';
 import type { Operators } from './types.ts';
 
-export const OPERATORS: Operators = { ...ELEMENTWISE, ...TENSOR, ...REDUCTION, ...SPATIAL, ...MATRIX };
+export const OPERATORS: Operators = {
+  ...ELEMENTWISE,
+  ...TENSOR,
+  ...REDUCTION,
+  ...SPATIAL,
+  ...MATRIX,
+  ...PLACES,
+};
