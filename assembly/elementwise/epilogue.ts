@@ -13,6 +13,7 @@ import {
   PROGRAM_FLAG_ACCUMULATE, PROGRAM_FLAG_EXACT, PROGRAM_FLAG_SCALED, SCRATCH_ADDRESS,
 } from '../gen/layout';
 import { finishIntegers } from '../quantized/finish';
+import { partOr, storePart } from './parts';
 import { atLeast, atMost, gelu4, layConstants, ONE, select, sigmoid4, SIXTH, splat, tanh4, THREE } from './math';
 
 /**
@@ -80,25 +81,11 @@ function canonical(v: v128): v128 {
   return select(v, i32x4.splat(0x7fc00000), f32x4.eq(v, v));
 }
 
-/** Up to three floats; the other lanes are zero. */
-function loadPart(at: usize, count: i32): v128 {
-  let v = v128.load32_zero(at);
-  if (count > 1) v = v128.load32_lane(at, v, 1, 4);
-  if (count > 2) v = v128.load32_lane(at, v, 2, 8);
-  return v;
-}
-
-function storePart(at: usize, v: v128, count: i32): void {
-  v128.store32_lane(at, v, 0);
-  if (count > 1) v128.store32_lane(at, v, 1, 4);
-  if (count > 2) v128.store32_lane(at, v, 2, 8);
-}
-
 /** The last one to three elements of a line: the very same operations on a vector that is not full. */
 function finishTail(form: i32, flags: i32, job: usize, p0: v128, p1: v128, p: usize, count: i32, c0: usize, bias: v128, slope: v128, k: usize): void {
-  let v = loadPart(p, count);
+  let v = partOr(p, count, 0);
   if (flags & PROGRAM_FLAG_SCALED) v = f32x4.mul(v, v128.load32_splat(job, JOB_ALPHA));
-  if (flags & PROGRAM_FLAG_ACCUMULATE) v = f32x4.add(v, f32x4.mul(loadPart(c0, count), v128.load32_splat(job, JOB_BETA)));
+  if (flags & PROGRAM_FLAG_ACCUMULATE) v = f32x4.add(v, f32x4.mul(partOr(c0, count, 0), v128.load32_splat(job, JOB_BETA)));
   v = activateAny(form, f32x4.add(v, bias), p0, p1, slope, k);
   if (flags & PROGRAM_FLAG_EXACT) v = canonical(v);
   storePart(p, v, count);
@@ -155,8 +142,8 @@ function line(
   }
   const rest = cols & 3;
   if (rest) {
-    const add = biasStep ? loadPart(bias, rest) : v128.load(bias);
-    const factor = slopeStep ? loadPart(slope, rest) : v128.load(slope);
+    const add = biasStep ? partOr(bias, rest, 0) : v128.load(bias);
+    const factor = slopeStep ? partOr(slope, rest, 0) : v128.load(slope);
     finishTail(form, flags, job, p0, p1, p, rest, p + toC0, add, factor, k);
   }
 }

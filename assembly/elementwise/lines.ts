@@ -4,6 +4,7 @@
  * three passes over it, one over memory.
  */
 import { exp4, layConstants, splat } from './math';
+import { partOr, storePart } from './parts';
 import {
   AFFINE_LINE, AFFINE_NONE,
   JOB_A, JOB_ALPHA, JOB_B, JOB_BIAS, JOB_C,
@@ -59,20 +60,6 @@ function join4(gather: i32, a: v128, b: v128): v128 {
   return gather == SQUARES || gather == SIZES ? f32x4.add(a, b) : take4(gather, a, b);
 }
 
-/** Up to three floats, others as `fill` says. */
-function partOr(at: usize, count: i32, fill: f32): v128 {
-  let v = v128.load32_lane(at, splat(fill), 0);
-  if (count > 1) v = v128.load32_lane(at, v, 1, 4);
-  if (count > 2) v = v128.load32_lane(at, v, 2, 8);
-  return v;
-}
-
-function keep(y: usize, v: v128, count: i32): void {
-  v128.store32_lane(y, v, 0);
-  if (count > 1) v128.store32_lane(y, v, 1, 4);
-  if (count > 2) v128.store32_lane(y, v, 2, 8);
-}
-
 /** One value of the four lanes. */
 // @ts-ignore: decorator
 @inline
@@ -121,7 +108,7 @@ function exponentials(x: usize, y: usize, size: i32, most: f32, k: usize): f32 {
       if (y) v128.store(y, e);
       s0 = f32x4.add(s0, e);
     } else {
-      if (y) keep(y, e, size);
+      if (y) storePart(y, e, size);
       // lanes beyond the end are e^-infinity
       s0 = f32x4.add(s0, e);
     }
@@ -141,7 +128,7 @@ function scaled(x: usize, less: f32, by: f32, scale: usize, stepScale: usize, sh
     const t = isWhole || !stepShift ? v128.load(shift) : partOr(shift, size, 0);
     const r = f32x4.add(f32x4.mul(v, s), t);
     if (isWhole) v128.store(y, r);
-    else keep(y, r, size);
+    else storePart(y, r, size);
     x += 16; y += 16; scale += stepScale; shift += stepShift;
   }
 }
@@ -221,7 +208,7 @@ function divide(y: usize, size: i32, by: f32): void {
     v128.store(y, f32x4.div(v128.load(y), divisor));
     y += 16;
   }
-  if (size) keep(y, f32x4.div(partOr(y, size, 0), divisor), size);
+  if (size) storePart(y, f32x4.div(partOr(y, size, 0), divisor), size);
 }
 
 /** Where a factor or summand of line `index` is: its own list, or 16 bytes with one value. */
@@ -288,7 +275,7 @@ function exponentialColumns(x: usize, y: usize, pitch: usize, size: i32, count: 
     sum = f32x4.add(sum, e);
     x += pitch;
     if (!y) continue;
-    if (count < 4) keep(y, e, count);
+    if (count < 4) storePart(y, e, count);
     else v128.store(y, e);
     y += pitch;
   }
@@ -318,7 +305,7 @@ function reduceColumns(kind: i32, x: usize, y: usize, pitch: usize, size: i32, c
     const sum = f32x4.add(most, log4(exponentialColumns(x, 0, pitch, size, count, most, k)));
     v = v128.bitselect(sum, most, f32x4.lt(f32x4.abs(most), splat(f32.POSITIVE_INFINITY)));
   } else v = finish4(kind, gatherColumns(gatherOf(kind), x, pitch, size, count), size);
-  if (count < 4) keep(y, v, count);
+  if (count < 4) storePart(y, v, count);
   else v128.store(y, v);
 }
 
@@ -331,7 +318,7 @@ function softmaxColumns(kind: i32, x: usize, y: usize, pitch: usize, size: i32, 
     const from = isLog ? x : y;
     const v = count < 4 ? partOr(from, count, 0) : v128.load(from);
     const r = isLog ? f32x4.sub(v, less) : f32x4.div(v, less);
-    if (count < 4) keep(y, r, count);
+    if (count < 4) storePart(y, r, count);
     else v128.store(y, r);
     x += pitch; y += pitch;
   }

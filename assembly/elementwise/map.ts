@@ -2,6 +2,7 @@
 import { epilogue } from './epilogue';
 import { binary1, binary4, unary1, unary4 } from './functions';
 import { layConstants, select, splat } from './math';
+import { partOr, storePart } from './parts';
 import {
   JOB_A, JOB_B, JOB_C, JOB_C0, JOB_P0, JOB_P1,
   MAP_KIND_ABS, MAP_KIND_ADD, MAP_KIND_AND, MAP_KIND_CEIL, MAP_KIND_DIV, MAP_KIND_EQUAL, MAP_KIND_EXP, MAP_KIND_FLOOR, MAP_KIND_GREATER,
@@ -31,17 +32,7 @@ export function rowAt(index: i32, rank: i32, table: usize, strides: usize): usiz
 // @ts-ignore: decorator
 @inline
 function part(at: usize, step: usize, count: i32): v128 {
-  if (!step) return v128.load(at);
-  let v = v128.load32_zero(at);
-  if (count > 1) v = v128.load32_lane(at, v, 1, 4);
-  if (count > 2) v = v128.load32_lane(at, v, 2, 8);
-  return v;
-}
-
-function keep(y: usize, v: v128, count: i32): void {
-  v128.store32_lane(y, v, 0);
-  if (count > 1) v128.store32_lane(y, v, 1, 4);
-  if (count > 2) v128.store32_lane(y, v, 2, 8);
+  return step ? partOr(at, count, 0) : v128.load(at);
 }
 
 // @ts-ignore: decorator
@@ -57,7 +48,7 @@ function unaryLoop(kind: i32, x: usize, y: usize, count: i32, k: usize): void {
     v128.store(y, unary4(kind, v128.load(x), k));
     x += 16; y += 16;
   }
-  if (count) keep(y, unary4(kind, part(x, 16, count), k), count);
+  if (count) storePart(y, unary4(kind, part(x, 16, count), k), count);
 }
 
 /** Operands step by 16 bytes from vector to vector, or by 0 where 16 bytes hold one value four times. */
@@ -75,7 +66,7 @@ function binaryLoop(kind: i32, a: usize, stepA: usize, b: usize, stepB: usize, y
     v128.store(y, binary4(kind, v128.load(a), v128.load(b)));
     a += stepA; b += stepB; y += 16;
   }
-  if (count) keep(y, binary4(kind, part(a, stepA, count), part(b, stepB, count)), count);
+  if (count) storePart(y, binary4(kind, part(a, stepA, count), part(b, stepB, count)), count);
 }
 
 function unaryRow(job: usize, program: usize, kind: i32, x: usize, y: usize, count: i32, scratch: usize): void {
@@ -139,7 +130,7 @@ function whereRow(a: usize, stepA: usize, b: usize, stepB: usize, c: usize, step
     v128.store(y, select(v128.load(b), v128.load(c), f32x4.ne(v128.load(a), splat(0))));
     a += stepA; b += stepB; c += stepC; y += 16;
   }
-  if (count) keep(y, select(part(b, stepB, count), part(c, stepC, count), f32x4.ne(part(a, stepA, count), splat(0))), count);
+  if (count) storePart(y, select(part(b, stepB, count), part(c, stepC, count), f32x4.ne(part(a, stepA, count), splat(0))), count);
 }
 
 /** An operand's row: where it is, or where 16 bytes hold its one value. */

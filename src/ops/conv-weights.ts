@@ -7,9 +7,9 @@ import type { ConvAlgorithm, ConvProblem, Layout } from '../problem/conv.ts';
 import { type Executor, NO_OPERANDS } from '../schedule/execute.ts';
 import { lowerWeights } from '../schedule/lower/conv.ts';
 import { weightForm } from '../schedule/lower/weights.ts';
-import type { Heap, Held, Remote, Source } from './tensor.ts';
+import type { Heap, Remote, Source } from './tensor.ts';
 import type { PrepackedConv, TensorLike } from './types.ts';
-import { WeightStore } from './weight-store.ts';
+import { KeptWeights } from './weight-store.ts';
 
 /** What of a runtime makes forms. */
 export interface FormMaker {
@@ -17,10 +17,8 @@ export interface FormMaker {
   readonly executor: Executor;
 }
 
-export class ConvWeights implements PrepackedConv, Held, Source {
-  readonly shape: Shape;
+export class ConvWeights extends KeptWeights implements PrepackedConv, Source {
   readonly algorithm: ConvAlgorithm | undefined;
-  readonly #store: WeightStore;
   /** Forms by the plan that asked: planners hand out one object per problem, and forms stay until all is disposed. */
   readonly #recent = new WeakMap<
     Plan,
@@ -28,37 +26,13 @@ export class ConvWeights implements PrepackedConv, Held, Source {
   >();
 
   constructor(heap: Heap, shape: Shape, algorithm: ConvAlgorithm | undefined) {
-    this.shape = shape;
+    super(heap, shape, 4 * sizeOf(shape));
     this.algorithm = algorithm;
-    this.#store = new WeightStore(heap, 4 * sizeOf(shape));
-    heap.watch(this, this.#store, shape);
-  }
-
-  get heap(): Heap {
-    return this.#store.heap;
-  }
-
-  get bytes(): number {
-    return this.disposed ? 0 : this.#store.bytes;
-  }
-
-  get disposed(): boolean {
-    return this.#store.disposed;
-  }
-
-  /** The weights as they were given. */
-  place(): Address {
-    this.#store.hold();
-    return this.#store.raw.address;
-  }
-
-  done(): void {
-    this.#store.release();
   }
 
   /** The copy on the GPU, once there is one: weights that are kept never change. */
   get remote(): Remote | undefined {
-    return this.#store.remote;
+    return this.store.remote;
   }
 
   get elements(): number {
@@ -70,8 +44,8 @@ export class ConvWeights implements PrepackedConv, Held, Source {
   }
 
   hold(): () => void {
-    this.#store.hold();
-    return () => this.#store.release();
+    this.store.hold();
+    return () => this.store.release();
   }
 
   fetch(): undefined {
@@ -79,13 +53,13 @@ export class ConvWeights implements PrepackedConv, Held, Source {
   }
 
   values(): Float32Array {
-    const first = this.#store.raw.address >> 2;
+    const first = this.store.raw.address >> 2;
     return this.heap.floats().subarray(first, first + this.elements);
   }
 
   /** Keeps a copy on the GPU for further calls. */
   keep(remote: Remote): void {
-    this.#store.remote = remote;
+    this.store.remote = remote;
   }
 
   /** Address of the form that a plan reads, made now if no plan has asked for it before; undefined if it reads them as given. */
@@ -102,21 +76,11 @@ export class ConvWeights implements PrepackedConv, Held, Source {
     const form = weightForm(p, plan);
     if (!form) return undefined;
     const name = `${p.layout} g${p.groups} ${form.name}`;
-    return this.#store.form(name, 4 * form.elements, (address) => {
-      const raw = this.#store.raw.address;
+    return this.store.form(name, 4 * form.elements, (address) => {
+      const raw = this.store.raw.address;
       const sides = p.layout === 'nchw' ? { a: raw, packedA: address } : { b: raw, packedB: address };
       core.executor.runOnce(lowerWeights(p, plan)!, { ...NO_OPERANDS, ...sides });
     });
-  }
-
-  dispose(): void {
-    if (this.disposed) return;
-    this.heap.unwatch(this.#store);
-    this.#store.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }
 

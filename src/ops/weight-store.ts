@@ -1,6 +1,7 @@
 /** Memory of weights that are kept for many calls. */
 import type { Address } from '../backends/types.ts';
-import { Block, type Heap, type Remote, type Watched } from './tensor.ts';
+import type { Shape } from '../core/shape.ts';
+import { Block, type Heap, type Held, type Remote, type Watched } from './tensor.ts';
 
 /** The memory behind kept weights, which outlives them while calls use it or until a leak is noticed: as they were given, and in
  *  the forms that plans have asked for. */
@@ -62,5 +63,50 @@ export class WeightStore implements Watched {
     this.remote?.dispose();
     for (const form of this.#forms.values()) form.dispose();
     this.#forms.clear();
+  }
+}
+
+/** Weights that a user holds: what is the same whatever their elements are. */
+export abstract class KeptWeights implements Held {
+  readonly shape: Shape;
+  readonly store: WeightStore;
+
+  /** Of a shape, in `bytes` of memory. */
+  constructor(heap: Heap, shape: Shape, bytes: number) {
+    this.shape = shape;
+    this.store = new WeightStore(heap, bytes);
+    heap.watch(this, this.store, shape);
+  }
+
+  get heap(): Heap {
+    return this.store.heap;
+  }
+
+  get bytes(): number {
+    return this.disposed ? 0 : this.store.bytes;
+  }
+
+  get disposed(): boolean {
+    return this.store.disposed;
+  }
+
+  /** The weights as they were given. */
+  place(): Address {
+    this.store.hold();
+    return this.store.raw.address;
+  }
+
+  done(): void {
+    this.store.release();
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.heap.unwatch(this.store);
+    this.store.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

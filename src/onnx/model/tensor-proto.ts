@@ -32,6 +32,12 @@ const TYPES: readonly (ElementType | { readonly refused: string })[] = [
   ...['uint4', 'int4', 'float4e2m1'].map((refused) => ({ refused })),
 ];
 
+/** The type of a number of TensorProto.DataType, or undefined for one that is not run. */
+export function typeOfCode(code: number): ElementType | undefined {
+  const type = TYPES[code];
+  return typeof type === 'string' ? type : undefined;
+}
+
 /** @throws `E_MODEL` naming a type that is not run. */
 export function elementType(code: number, where: string): ElementType {
   const type = TYPES[code];

@@ -6,7 +6,7 @@ import { readUnary } from '../../ops/array/map.ts';
 import type { Unary } from '../../ops/array/types.ts';
 import type { BinaryKind, MapKind } from '../../problem/map.ts';
 import type { Context } from '../context.ts';
-import { arrayFor } from '../model/tensor-proto.ts';
+import { arrayFor, typeOfCode } from '../model/tensor-proto.ts';
 import type { ElementType, Numbers } from '../model/types.ts';
 import { isFloat, type Value } from '../value.ts';
 import { type Operators, operator } from './types.ts';
@@ -134,7 +134,7 @@ function clip(context: Context, x: Value, low?: Value, high?: Value): Value {
 }
 
 function cast(context: Context, x: Value): Value {
-  const type = CODES[context.int('to', 0)];
+  const type = typeOfCode(context.int('to', 0));
   if (!type) throw context.refuse(`casts to type ${context.int('to', 0)}`);
   return castTo(context, x, type);
 }
@@ -159,23 +159,6 @@ export function castTo(context: Context, x: Value, type: ElementType): Value {
   sign.dispose();
   return context.result(y, type);
 }
-
-/** TensorProto.DataType. */
-export const CODES: readonly (ElementType | undefined)[] = [
-  ...([
-    undefined,
-    'float32',
-    'uint8',
-    'int8',
-    'uint16',
-    'int16',
-    'int32',
-    'int64',
-    undefined,
-    'bool',
-  ] as const),
-  ...(['float16', 'float64', 'uint32', 'uint64'] as const),
-];
 
 function where(context: Context, condition: Value, a: Value, b: Value): Value {
   if ([condition, a, b].every((value) => context.isHost(value)))

@@ -2,9 +2,8 @@
 import { broadcast, type Shape, sizeOf } from '../../core/shape.ts';
 import { broadcastStrides, denseStrides } from '../../core/strided.ts';
 import type { Context } from '../context.ts';
-import { arrayFor } from '../model/tensor-proto.ts';
+import { arrayFor, typeOfCode } from '../model/tensor-proto.ts';
 import { Value } from '../value.ts';
-import { CODES } from './elementwise.ts';
 import { type Operators, operator } from './types.ts';
 import { assemble, ofInts, type Placed, read, take } from './views.ts';
 
@@ -361,7 +360,7 @@ function eyeLike(context: Context, x: Value): Value {
   const [rows, columns] = x.shape as [number, number];
   const k = context.int('k', 0);
   const code = context.int('dtype', 0);
-  const type = code === 0 ? x.type : CODES[code];
+  const type = code === 0 ? x.type : typeOfCode(code);
   if (!type) throw context.refuse(`of type ${code}`);
   const out = arrayFor(type, rows * columns);
   for (let r = 0; r < rows; r++) if (r + k >= 0 && r + k < columns) out[r * columns + r + k] = 1;

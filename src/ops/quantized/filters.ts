@@ -7,8 +7,8 @@ import type { IntegerType, QconvProblem } from '../../problem/quantized.ts';
 import { NO_OPERANDS, type Operands } from '../../schedule/execute.ts';
 import { lowerFilters } from '../../schedule/lower/quantized.ts';
 import type { FormMaker } from '../conv-weights.ts';
-import type { Heap, Held } from '../tensor.ts';
-import { WeightStore } from '../weight-store.ts';
+import type { Heap } from '../tensor.ts';
+import { KeptWeights } from '../weight-store.ts';
 import { Parameters } from './operands.ts';
 import type { PrepackedFilters } from './types.ts';
 
@@ -23,41 +23,15 @@ interface Recent extends Placed {
   readonly groups: number;
 }
 
-export class IntegerFilters implements PrepackedFilters, Held {
-  readonly shape: Shape;
+export class IntegerFilters extends KeptWeights implements PrepackedFilters {
   readonly dtype: IntegerType;
   readonly zeros: readonly number[];
-  readonly #store: WeightStore;
   readonly #recent = new WeakMap<Plan, Recent>();
 
   constructor(heap: Heap, shape: Shape, dtype: IntegerType, zeros: readonly number[]) {
-    this.shape = shape;
+    super(heap, shape, sizeOf(shape));
     this.dtype = dtype;
     this.zeros = zeros;
-    this.#store = new WeightStore(heap, sizeOf(shape));
-    heap.watch(this, this.#store, shape);
-  }
-
-  get heap(): Heap {
-    return this.#store.heap;
-  }
-
-  get bytes(): number {
-    return this.disposed ? 0 : this.#store.bytes;
-  }
-
-  get disposed(): boolean {
-    return this.#store.disposed;
-  }
-
-  /** The filters as they were given. */
-  place(): Address {
-    this.#store.hold();
-    return this.#store.raw.address;
-  }
-
-  done(): void {
-    this.#store.release();
   }
 
   /** The form that a plan reads, made now if no plan has asked for it before. */
@@ -73,13 +47,13 @@ export class IntegerFilters implements PrepackedFilters, Held {
   #findForm(core: FormMaker, p: QconvProblem, plan: Plan): Placed {
     const { layout, groups } = p.plain;
     const { name, elements, packed, program } = lowerFilters(p, plan);
-    const address = this.#store.form(`${layout} g${groups} ${name}`, 4 * elements, (to) => {
+    const address = this.store.form(`${layout} g${groups} ${name}`, 4 * elements, (to) => {
       const swapped = layout === 'nchw';
       const one = [1];
       const zero = [0];
       const values = { zeroA: zero, zeroB: this.zeros, scaleA: one, scaleB: one, scaleY: 1, zeroY: 0 };
       const parameters = new Parameters(core.heap, () => values, { swapped });
-      const raw = this.#store.raw.address;
+      const raw = this.store.raw.address;
       const sides = swapped ? { a: raw, packedA: to } : { b: raw, packedB: to };
       const quantized = parameters.place();
       try {
@@ -89,16 +63,6 @@ export class IntegerFilters implements PrepackedFilters, Held {
       }
     });
     return { address, packed };
-  }
-
-  dispose(): void {
-    if (this.disposed) return;
-    this.heap.unwatch(this.#store);
-    this.#store.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }
 
