@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { defineBench } from './commands/bench.ts';
 import { defineChart } from './commands/chart.ts';
 import { defineCompare } from './commands/compare.ts';
+import { defineDetect } from './commands/detect.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineExplain } from './commands/explain.ts';
 import { defineInspect } from './commands/inspect.ts';
@@ -52,7 +53,7 @@ function makeProgram(host: Host, run: Run): Command {
     .addHelpText('after', HELP);
   const commands = [
     ...[defineDoctor, defineBench, defineCompare, defineChart],
-    ...[defineTune, defineExplain, defineWisdom, defineInspect, defineRun, defineOcr],
+    ...[defineTune, defineExplain, defineWisdom, defineInspect, defineRun, defineOcr, defineDetect],
   ];
   for (const define of commands) define(program, run);
   return program;

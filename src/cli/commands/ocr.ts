@@ -1,10 +1,10 @@
 /** `tesserae ocr`: the text in a picture, with where it stands. */
 import { resolve } from 'node:path';
 import { InferenceSession } from '../../onnx/index.ts';
+import { drawFrame } from '../draw.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { formatMs } from '../format.ts';
-import { type Picture, readPicture, writePicture } from '../images.ts';
-import type { Box } from '../ocr/boxes.ts';
+import { readPicture, writePicture } from '../images.ts';
 import { findOcrModels } from '../ocr/models.ts';
 import { readPage, type TextLine } from '../ocr/read.ts';
 import { addJson, addRuntimeOptions, addVerbose, type CommonOptions, type Session } from '../session.ts';
@@ -42,7 +42,7 @@ async function ocr(session: Session, path: string, { annotate }: OcrOptions): Pr
       const lines = await readPage(detection, recognition, models.letters, picture);
       const ms = performance.now() - start;
       if (annotate !== undefined) {
-        for (const { box } of lines) draw(picture, box);
+        for (const { box } of lines) drawFrame(picture, box);
         writePicture(resolve(cwd, annotate), picture);
       }
       const document = { tool: 'tesserae', kind: 'ocr', schema: 1, picture: path, ms, lines };
@@ -53,19 +53,6 @@ async function ocr(session: Session, path: string, { annotate }: OcrOptions): Pr
       await recognition.release();
     }
   });
-}
-
-const RED = [230, 30, 30, 255];
-
-/** A frame two pixels wide. */
-function draw({ width, height, data }: Picture, { left, top, right, bottom }: Box): void {
-  const dot = (x: number, y: number) => {
-    if (x >= 0 && x < width && y >= 0 && y < height) data.set(RED, 4 * (y * width + x));
-  };
-  for (const inset of [0, 1]) {
-    for (let x = left; x < right; x++) for (const y of [top + inset, bottom - 1 - inset]) dot(x, y);
-    for (let y = top; y < bottom; y++) for (const x of [left + inset, right - 1 - inset]) dot(x, y);
-  }
 }
 
 function render({ colors }: Session, lines: readonly TextLine[], ms: number): string {
