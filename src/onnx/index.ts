@@ -1,5 +1,6 @@
 /** The public names of tesserae/onnx, nothing else. */
 
+export type { Comparison, Departure } from './compare.ts';
 export type { Gap } from './graph/check.ts';
 export { inspectModel, type ModelReport } from './inspect.ts';
 export type { ElementType, Extent, ValueInfo } from './model/types.ts';

@@ -4,6 +4,7 @@ import type { Tape, TapeStep } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
 import type { Problem } from '../problem/problem.ts';
+import { type Comparison, type Departure, departureOf, referenceOf } from './compare.ts';
 import { Context, Kept } from './context.ts';
 import { readBy } from './graph/check.ts';
 import { runSchedule, type Schedule } from './graph/run.ts';
@@ -74,6 +75,34 @@ export class Plan {
     await this.#tape.replay(this.#core.executor, { signal }, each);
     onProgress?.({ phase: 'run', done: total, total });
     return this.#results();
+  }
+
+  /** Runs step by step beside the reference; slow. */
+  compare(
+    inputs: ReadonlyMap<string, Tensor>,
+    tolerance: number,
+    opOf: (label: string) => string,
+  ): Comparison {
+    for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
+    let [unchecked, worst, departs] = [
+      0,
+      undefined as Departure | undefined,
+      undefined as Departure | undefined,
+    ];
+    for (const step of this.#tape.steps) {
+      const wanted = referenceOf(this.#core, step);
+      this.#core.executor.runSync(step.execution, step.operands);
+      if (!wanted) {
+        unchecked++;
+        continue;
+      }
+      const off = departureOf(this.#core, step, wanted);
+      const { key: problem, plan } = step.execution;
+      const found = { node: step.label, op: opOf(step.label), problem, kernel: plan.kernel, off };
+      if (!worst || off > worst.off) worst = found;
+      if (!departs && off > tolerance) departs = found;
+    }
+    return { steps: this.#tape.steps.length, unchecked, worst, departs };
   }
 
   dispose(): void {

@@ -8,6 +8,7 @@ import type { TapeStep } from '../ops/tape.ts';
 import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
+import type { Comparison } from './compare.ts';
 import { Kept } from './context.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
@@ -176,6 +177,29 @@ export class InferenceSession {
     return turn;
   }
 
+  /**
+   * Runs node by node beside the float64 reference, each on what the node before it made, and names the first that is further off than
+   * `tolerance` (relative to its largest value; default 1e-4). Slow: for finding out where a result comes from.
+   * @throws `E_MODEL` for models whose shapes follow from values, which are not recorded.
+   */
+  compare(feeds?: Feeds, { tolerance = 1e-4 }: { readonly tolerance?: number } = {}): Promise<Comparison> {
+    const given = feeds ?? this.#zeros();
+    const turn = this.#turn.then(async () => {
+      const inputs = this.#read(given, {});
+      await this.#run(inputs, {});
+      const plan = this.#plans.get(keyOf(inputs));
+      if (plan) return plan.compare(inputs, tolerance, (label) => opOf(this.#schedule, label));
+      throw new TesseraeError(
+        'E_MODEL',
+        'the runs of this model are not recorded: shapes follow from values',
+        { model: this.inputNames },
+        'Only recorded runs are compared step by step.',
+      );
+    });
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
   /** Gives back what the session holds, and closes the runtime that it made for itself. */
   async release(): Promise<void> {
     if (this.#released) return;
@@ -296,12 +320,15 @@ function readFeed({ name, type, shape }: ValueInfo, value: unknown): Tensor {
   );
 }
 
-function report({ nodes }: Schedule, { label, execution }: TapeStep, ms: number): StepReport {
-  const node = nodes.find((one) => (one.name || one.outputs[0] || one.op) === label);
+function opOf({ nodes }: Schedule, label: string): string {
+  return nodes.find((one) => (one.name || one.outputs[0] || one.op) === label)?.op ?? '';
+}
+
+function report(of: Schedule, { label, execution }: TapeStep, ms: number): StepReport {
   const { key, plan, problem } = execution;
   return {
     node: label,
-    op: node?.op ?? '',
+    op: opOf(of, label),
     problem: key,
     kernel: `${plan.algorithm} ${plan.kernel} x${plan.threads}`,
     backend: plan.backend,

@@ -14,6 +14,7 @@ import { resultElements } from '../../problem/problem.ts';
 import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
 import { referenceConv } from './conv.ts';
 import { referenceMatmul } from './matmul.ts';
+import { panelIndex, unpackedPanels } from './panels.ts';
 import { referencePool } from './pool.ts';
 
 const ALIGN = 64;
@@ -23,16 +24,6 @@ interface Block {
   readonly data: Float32Array;
   readonly bytes: number;
   readonly owner: Owner;
-}
-
-/** The stored layout of panels: blocks of `kc` steps of k; in a block panel after panel, in a panel step after step. */
-function panelIndex(k: number, n: number, nr: number, kc: number): (step: number, column: number) => number {
-  const padded = roundUp(n, nr);
-  return (step, column) => {
-    const k0 = step - (step % kc);
-    const lane = column % nr;
-    return k0 * padded + (column - lane) * Math.min(kc, k - k0) + (step - k0) * nr + lane;
-  };
 }
 
 export class ReferenceBackend implements Backend {
@@ -201,8 +192,6 @@ export class ReferenceBackend implements Backend {
     panel: { readonly nr: number; readonly kc: number },
     address: Address,
   ): Float32Array {
-    const panels = this.#block(address).data;
-    const index = panelIndex(k, n, panel.nr, panel.kc);
-    return Float32Array.from({ length: k * n }, (_, at) => panels[index(Math.floor(at / n), at % n)]!);
+    return unpackedPanels(k, n, panel, this.#block(address).data);
   }
 }
