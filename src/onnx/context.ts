@@ -5,7 +5,7 @@ import type { Core } from '../ops/core.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { PrepackedConv, Runtime } from '../ops/types.ts';
 import { arrayFor } from './model/tensor-proto.ts';
-import type { Attribute, ElementType, GraphNode, Numbers } from './model/types.ts';
+import type { Attribute, ElementType, Graph, GraphNode, Numbers } from './model/types.ts';
 import { Value } from './value.ts';
 
 /** What lives as long as a session: constants in memory, by the value they are of. */
@@ -26,6 +26,9 @@ export class Kept {
   }
 }
 
+/** Runs a graph with values for its inputs; results are the caller's. */
+export type RunGraph = (context: Context, graph: Graph, inputs: readonly Value[]) => Value[];
+
 export class Context {
   readonly rt: Runtime;
   readonly core: Core;
@@ -33,16 +36,18 @@ export class Context {
   readonly kept: Kept;
   readonly planned: Kept;
   readonly opset: number;
+  readonly #runGraph: RunGraph;
   #node: GraphNode | undefined;
   /** Values that the node has made so far. */
   #made: Value[] = [];
 
-  constructor(rt: Runtime, core: Core, kept: Kept, planned: Kept, opset: number) {
+  constructor(rt: Runtime, core: Core, kept: Kept, planned: Kept, opset: number, runGraph: RunGraph) {
     this.rt = rt;
     this.core = core;
     this.kept = kept;
     this.planned = planned;
     this.opset = opset;
+    this.#runGraph = runGraph;
   }
 
   enter(node: GraphNode): void {
@@ -61,6 +66,16 @@ export class Context {
     );
     for (const value of this.#made) if (!own.includes(value)) value.dispose();
     return own;
+  }
+
+  /** Runs a graph inside of the node with values for its inputs; it reads values from around the node by their names. */
+  runGraph(graph: Graph, inputs: readonly Value[]): readonly Value[] {
+    const [node, made] = [this.#node, this.#made];
+    const results = this.#runGraph(this, graph, inputs);
+    this.#node = node;
+    this.#made = made;
+    for (const value of results) this.#made.push(value);
+    return results;
   }
 
   /** After a node that failed. */

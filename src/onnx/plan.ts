@@ -7,7 +7,7 @@ import type { Problem } from '../problem/problem.ts';
 import { type Comparison, type Departure, departureOf, referenceOf } from './compare.ts';
 import { Context, Kept } from './context.ts';
 import { readBy } from './graph/check.ts';
-import { runSchedule, type Schedule } from './graph/run.ts';
+import { runInner, runSchedule, type Schedule } from './graph/run.ts';
 import { fromNumbers, Tensor, toNumbers } from './tensor.ts';
 import { isFloat, Value } from './value.ts';
 
@@ -52,7 +52,14 @@ export class Plan {
     return this.#core.record(this.#tape, () => {
       for (const [name, tensor] of inputs) this.#inputs.set(name, this.#place(tensor));
       this.#watchNumbers();
-      const context = new Context(this.#runtime, this.#core, this.#kept, this.#planned, this.#opset);
+      const context = new Context(
+        this.#runtime,
+        this.#core,
+        this.#kept,
+        this.#planned,
+        this.#opset,
+        runInner,
+      );
       this.#outputs = runSchedule(context, this.#schedule, this.#inputs);
       return this.#results();
     });

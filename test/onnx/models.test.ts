@@ -40,31 +40,28 @@ for (const { name, file, from, inputs } of WHOLE_MODELS) {
   });
 }
 
-test(
-  seeded('compare: every step of a network beside float64'),
-  async (t) => {
-    const found = WHOLE_MODELS.find(({ name }) => name === 'PP-OCR orientation')!;
-    if (found.file === undefined) return t.skip(`the model is not here: ${found.from}`);
-    const runtime = await makeRuntime();
-    const session = await InferenceSession.create(found.file, { runtime });
-    const feeds = randomFeeds(new Random(603), found.inputs);
-    const { steps, unchecked, worst, departs } = await session.compare(feeds);
-    t.equal(
-      departs,
-      undefined,
-      `${steps} steps, the worst off by ${worst!.off.toExponential(1)}: ${worst!.node}`,
-    );
-    t.equal(unchecked, 0, 'each has a reference');
-    t.ok(steps > 60, 'and there are many');
-    const strict = await session.compare(feeds, { tolerance: 0 });
-    t.ok(
-      strict.departs && strict.departs.off > 0 && strict.departs.op === 'Conv',
-      `to the bit: ${strict.departs?.node}`,
-    );
-    await session.release();
-    await runtime.close();
-  },
-);
+test(seeded('compare: every step of a network beside float64'), async (t) => {
+  const found = WHOLE_MODELS.find(({ name }) => name === 'PP-OCR orientation')!;
+  if (found.file === undefined) return t.skip(`the model is not here: ${found.from}`);
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(found.file, { runtime });
+  const feeds = randomFeeds(new Random(603), found.inputs);
+  const { steps, unchecked, worst, departs } = await session.compare(feeds);
+  t.equal(
+    departs,
+    undefined,
+    `${steps} steps, the worst off by ${worst!.off.toExponential(1)}: ${worst!.node}`,
+  );
+  t.equal(unchecked, 0, 'each has a reference');
+  t.ok(steps > 60, 'and there are many');
+  const strict = await session.compare(feeds, { tolerance: 0 });
+  t.ok(
+    strict.departs && strict.departs.off > 0 && strict.departs.op === 'Conv',
+    `to the bit: ${strict.departs?.node}`,
+  );
+  await session.release();
+  await runtime.close();
+});
 
 test(seeded('recognition: widths that change from run to run, and back'), async (t) => {
   const ort = loadOrt();

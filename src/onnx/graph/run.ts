@@ -5,7 +5,7 @@ import type { Graph, GraphNode } from '../model/types.ts';
 import { OPERATORS } from '../operators/index.ts';
 import type { Run } from '../operators/types.ts';
 import { Value } from '../value.ts';
-import { readBy } from './check.ts';
+import { inOrder, readBy } from './check.ts';
 
 /** A graph with its nodes in order and, for each, the names that nobody reads after it. */
 export interface Schedule {
@@ -70,6 +70,7 @@ export function runSchedule(
 ): Value[] {
   const values = new Map<string, Value>([...constants, ...feeds]);
   const find = (name: string) => values.get(name) ?? outer?.(name);
+  scopes.set(context, [...(scopes.get(context) ?? []), find]);
   try {
     nodes.forEach((node, index) => {
       const inputs = node.inputs.map((name) => (name === '' ? undefined : find(name)));
@@ -92,5 +93,44 @@ export function runSchedule(
   } catch (error) {
     for (const [name, value] of values) if (!feeds.has(name) && !constants.has(name)) value.dispose();
     throw error;
+  } finally {
+    scopes.get(context)!.pop();
   }
+}
+
+type Find = (name: string) => Value | undefined;
+
+/** Values by name, those of the innermost graph last. */
+const scopes = new WeakMap<Context, Find[]>();
+const inner = new WeakMap<Graph, Schedule>();
+
+/** What is read from around a graph counts as known. */
+function innerSchedule(graph: Graph): Schedule {
+  const known = inner.get(graph);
+  if (known) return known;
+  const made = new Set(graph.nodes.flatMap(({ outputs }) => outputs));
+  const names = [
+    ...graph.nodes.flatMap((node) => [...readBy(node)]),
+    ...graph.outputs.map(({ name }) => name),
+  ];
+  const outside = new Set(names.filter((name) => !made.has(name)));
+  const scheduled = schedule(graph, inOrder(graph, outside));
+  inner.set(graph, scheduled);
+  return scheduled;
+}
+
+/** Runs a graph inside of a node. Values that it only passes on are shared, so that each has an owner. */
+export function runInner(context: Context, graph: Graph, inputs: readonly Value[]): Value[] {
+  const scheduled = innerSchedule(graph);
+  const feeds = new Map(graph.inputs.map(({ name }, i) => [name, inputs[i]!] as const));
+  const outer = scopes.get(context)?.at(-1);
+  const results = runSchedule(context, scheduled, feeds, outer);
+  const own = new Set<Value>();
+  return results.map((value, i) => {
+    const { name } = graph.outputs[i]!;
+    const isOwn =
+      !own.has(value) && !feeds.has(name) && !scheduled.constants.has(name) && outer?.(name) !== value;
+    own.add(value);
+    return isOwn ? value : context.reshaped(value, value.shape);
+  });
 }

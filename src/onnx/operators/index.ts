@@ -1,4 +1,5 @@
 /** Every operator that is run, by its name in the standard. */
+import { CONTROL } from './control.ts';
 import { ELEMENTWISE } from './elementwise.ts';
 import { MATRIX } from './matrix.ts';
 import { PLACES } from './places.ts';
@@ -14,4 +15,5 @@ export const OPERATORS: Operators = {
   ...SPATIAL,
   ...MATRIX,
   ...PLACES,
+  ...CONTROL,
 };
