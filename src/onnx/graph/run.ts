@@ -75,8 +75,8 @@ export function runSchedule(
     nodes.forEach((node, index) => {
       const inputs = node.inputs.map((name) => (name === '' ? undefined : find(name)));
       const made = runNode(context, node, inputs);
-      node.outputs.forEach((name, i) => {
-        const value = made[i];
+      made.forEach((value, i) => {
+        const name = node.outputs[i] ?? '';
         if (name !== '' && value) values.set(name, value);
         else value?.dispose();
       });

@@ -3,6 +3,7 @@ import { CONTROL } from './control.ts';
 import { ELEMENTWISE } from './elementwise.ts';
 import { MATRIX } from './matrix.ts';
 import { PLACES } from './places.ts';
+import { RECURRENT } from './recurrent.ts';
 import { REDUCTION } from './reduction.ts';
 import { SPATIAL } from './spatial.ts';
 import { TENSOR } from './tensor.ts';
@@ -16,4 +17,5 @@ export const OPERATORS: Operators = {
   ...MATRIX,
   ...PLACES,
   ...CONTROL,
+  ...RECURRENT,
 };
