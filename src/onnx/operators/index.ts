@@ -1,6 +1,7 @@
 /** Every operator that is run, by its name in the standard. */
 import { CONTROL } from './control.ts';
 import { ELEMENTWISE } from './elementwise.ts';
+import { INTEGERS } from './integers.ts';
 import { MATRIX } from './matrix.ts';
 import { PLACES } from './places.ts';
 import { RECURRENT } from './recurrent.ts';
@@ -18,4 +19,5 @@ export const OPERATORS: Operators = {
   ...PLACES,
   ...CONTROL,
   ...RECURRENT,
+  ...INTEGERS,
 };

@@ -5,7 +5,7 @@ import type { Context } from '../context.ts';
 import { arrayFor } from '../model/tensor-proto.ts';
 import type { Numbers } from '../model/types.ts';
 import type { Value } from '../value.ts';
-import { binary, copyOf, onHost, wrap } from './elementwise.ts';
+import { binary, copyOf, wrap } from './elementwise.ts';
 import { type Operators, operator } from './types.ts';
 
 function nonZero(context: Context, x: Value): Value {
@@ -262,27 +262,6 @@ function quantiseDynamic(context: Context, x: Value): readonly Value[] {
   return [quantise(context, x, scaleValue, zeroValue), scaleValue, zeroValue];
 }
 
-/** (a - zero of a) x (b - zero of b), in whole numbers. */
-function matmulInteger(context: Context, a: Value, b: Value, aZero?: Value, bZero?: Value): Value {
-  const less = (value: Value, zero: Value | undefined) => {
-    context.numbers(value);
-    if (!zero) return onHost(context, 'float32', [value], (v) => v);
-    context.numbers(zero);
-    return onHost(context, 'float32', [value, zero], (v, z) => v - z);
-  };
-  const k = a.shape.at(-1)!;
-  // beyond, floats would not hold every sum
-  if (k * 255 * 255 > 2 ** 24) throw context.refuse(`sums of ${k} products`);
-  const [x, y] = [less(a, aZero), less(b, bZero)];
-  const product = context.result(context.rt.matmulSync(context.tensor(x), context.tensor(y)));
-  return onHost(
-    context,
-    'int32',
-    [context.made('float32', product.shape, context.numbers(product), [a, b])],
-    (v) => v,
-  );
-}
-
 export const PLACES: Operators = {
   NonZero: operator(9, 1, nonZero),
   OneHot: operator(9, 3, oneHot),
@@ -297,5 +276,4 @@ export const PLACES: Operators = {
   QuantizeLinear: operator(10, 2, quantise),
   DequantizeLinear: operator(10, 2, dequantise),
   DynamicQuantizeLinear: operator(11, 1, quantiseDynamic),
-  MatMulInteger: operator(10, 2, matmulInteger),
 };

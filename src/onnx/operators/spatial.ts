@@ -33,6 +33,16 @@ function paddingOf(context: Context, rank: number): Padding {
   return pads.length === 2 ? [0, pads[0]!, 0, pads[1]!] : (pads as [number, number, number, number]);
 }
 
+/** How windows go over an image. */
+export function geometryOf(context: Context, rank: number) {
+  return {
+    stride: pair(context.intList('strides'), 1),
+    dilation: pair(context.intList('dilations'), 1),
+    padding: paddingOf(context, rank),
+    groups: context.int('group', 1),
+  };
+}
+
 /** Weights that are constant are kept in whatever form their convolutions want. */
 function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
   if (!w.isConstant || !w.numbers) return context.tensor(w);
@@ -101,10 +111,7 @@ function convolved(
   const filters =
     w.rank === 3 && !w.isConstant ? context.reshaped(w, [w.shape[0]!, w.shape[1]!, 1, w.shape[2]!]) : w;
   const options: ConvOptions = {
-    stride: pair(context.intList('strides'), 1),
-    dilation: pair(context.intList('dilations'), 1),
-    padding: paddingOf(context, x.rank),
-    groups: context.int('group', 1),
+    ...geometryOf(context, x.rank),
     activation: isLast ? fusedActivation(context) : 'none',
     ...(b ? { bias: context.tensor(b) } : {}),
     ...(residual ? { residual: context.tensor(asImage(context, residual)) } : {}),
