@@ -1,5 +1,6 @@
 /** Every operator that is run, by its name in the standard. */
 import { CONTROL } from './control.ts';
+import { EINSUM } from './einsum.ts';
 import { ELEMENTWISE } from './elementwise.ts';
 import { INTEGERS } from './integers.ts';
 import { MATRIX } from './matrix.ts';
@@ -20,4 +21,5 @@ export const OPERATORS: Operators = {
   ...CONTROL,
   ...RECURRENT,
   ...INTEGERS,
+  ...EINSUM,
 };
