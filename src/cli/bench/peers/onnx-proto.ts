@@ -17,8 +17,12 @@ const utf8 = new TextEncoder();
 const IR_VERSION = 8;
 const OPSET = 17;
 
-/** A varint; values here are non-negative and may exceed 2^31 (lengths of big weights). */
+/** A varint; values may exceed 2^31 (lengths of big weights), negative ones (axes from the end) are 64 bits wide. */
 function varint(value: number): number[] {
+  if (value < 0) {
+    const wide = BigInt.asUintN(64, BigInt(value));
+    return Array.from({ length: 10 }, (_, i) => Number((wide >> BigInt(7 * i)) & 127n) | (i < 9 ? 128 : 0));
+  }
   const bytes: number[] = [];
   let rest = value;
   while (rest > 127) {

@@ -1,0 +1,260 @@
+/** Rewrites of graphs: each is found where it should be, and what a graph computes stays what it was. */
+import test from 'tape';
+import {
+  floatAttribute,
+  initializer,
+  intAttribute,
+  intsAttribute,
+  node,
+} from '../../src/cli/bench/peers/onnx-proto.ts';
+import { inspectModel } from '../../src/onnx/inspect.ts';
+import { InferenceSession } from '../../src/onnx/session.ts';
+import { Tensor } from '../../src/onnx/tensor.ts';
+import { valuesFault } from '../support/arrays.ts';
+import { edge, type Field, modelOf } from '../support/onnx.ts';
+import { makeRuntime } from '../support/runtime.ts';
+import { Random, seeded } from '../support/seed.ts';
+
+const SHAPE = [2, 6, 7, 5] as const;
+
+interface Case {
+  readonly name: string;
+  readonly nodes: readonly Field[];
+  readonly constants: readonly Field[];
+  readonly runs: Readonly<Record<string, number>>;
+}
+
+const scalar = (name: string, value: number) => initializer(edge(name, []), Float32Array.of(value));
+
+function constant(random: Random, name: string, dims: readonly number[]): Field {
+  return initializer(edge(name, dims), random.floats(dims.reduce((x, y) => x * y, 1)));
+}
+
+function positive(random: Random, name: string, count: number): Field {
+  return initializer(
+    edge(name, [count]),
+    random.floats(count).map((x) => Math.abs(x) + 0.3),
+  );
+}
+
+const pads = (n: number) => intsAttribute('pads', [n, n, n, n]);
+
+function cases(random: Random): Case[] {
+  const conv = [constant(random, 'w', [6, 6, 3, 3]), constant(random, 'b', [6])];
+  return [
+    {
+      name: 'hard-swish from its parts',
+      nodes: [
+        node('Add', ['x', 'three'], 'a'),
+        node('Clip', ['a', 'zero', 'six'], 'c'),
+        node('Mul', ['x', 'c'], 'm'),
+        node('Div', ['m', 'six'], 'y'),
+      ],
+      constants: [scalar('three', 3), scalar('zero', 0), scalar('six', 6)],
+      runs: { HardSwish: 1 },
+    },
+    {
+      name: 'hard-swish by hard sigmoid, and its slope kept',
+      nodes: [
+        node('HardSigmoid', ['x'], 'g', [floatAttribute('alpha', 1 / 6), floatAttribute('beta', 0.5)]),
+        node('Mul', ['x', 'g'], 'h'),
+        node('HardSigmoid', ['h'], 'i', [floatAttribute('alpha', 0.2), floatAttribute('beta', 0.5)]),
+        node('Mul', ['h', 'i'], 'y'),
+      ],
+      constants: [],
+      runs: { HardSwish: 1, HardSigmoid: 1, Mul: 1 },
+    },
+    {
+      name: 'SiLU and GELU',
+      nodes: [
+        node('Sigmoid', ['x'], 's'),
+        node('Mul', ['s', 'x'], 'a'),
+        node('Div', ['a', 'root'], 'd'),
+        node('Erf', ['d'], 'e'),
+        node('Add', ['e', 'one'], 'p'),
+        node('Mul', ['a', 'p'], 'q'),
+        node('Mul', ['q', 'half'], 'y'),
+      ],
+      constants: [scalar('root', Math.SQRT2), scalar('one', 1), scalar('half', 0.5)],
+      runs: { Swish: 1, Gelu: 1 },
+    },
+    {
+      name: 'layer norm',
+      nodes: [
+        node('ReduceMean', ['x'], 'm', [intsAttribute('axes', [-1])]),
+        node('Sub', ['x', 'm'], 'd'),
+        node('Pow', ['d', 'two'], 'p'),
+        node('ReduceMean', ['p'], 'v', [intsAttribute('axes', [-1])]),
+        node('Add', ['v', 'eps'], 'e'),
+        node('Sqrt', ['e'], 'r'),
+        node('Div', ['d', 'r'], 'n'),
+        node('Mul', ['n', 's'], 't'),
+        node('Add', ['t', 'b'], 'y'),
+      ],
+      constants: [
+        scalar('two', 2),
+        scalar('eps', 1e-5),
+        constant(random, 's', [5]),
+        constant(random, 'b', [5]),
+      ],
+      runs: { LayerNormalization: 1 },
+    },
+    {
+      name: 'batch norm, factor, summand and activation into a convolution',
+      nodes: [
+        node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),
+        node('BatchNormalization', ['c', 's', 't', 'm', 'v'], 'n'),
+        node('Mul', ['f', 'n'], 'a'),
+        node('Sub', ['a', 'g'], 'u'),
+        node('Clip', ['u', 'low', 'high'], 'y'),
+      ],
+      constants: [
+        ...[...conv, positive(random, 's', 6), positive(random, 't', 6), positive(random, 'm', 6)],
+        ...[positive(random, 'v', 6), constant(random, 'f', [6, 1, 1]), scalar('g', 0.3)],
+        ...[scalar('low', -1), scalar('high', 2)],
+      ],
+      runs: { 'Conv + clip': 1 },
+    },
+    {
+      name: 'a sum of two convolutions',
+      nodes: [
+        node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),
+        node('Conv', ['x', 'w'], 'd', [pads(1)]),
+        node('Add', ['c', 'd'], 's'),
+        node('Relu', ['s'], 'y'),
+      ],
+      constants: conv,
+      runs: { 'Conv + Add + relu': 1, Conv: 1 },
+    },
+    {
+      name: 'a summand that only broadcasts is added all the same',
+      nodes: [
+        node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),
+        node('GlobalAveragePool', ['x'], 'p'),
+        node('Add', ['p', 'c'], 's'),
+        node('Tanh', ['s'], 'y'),
+      ],
+      constants: conv,
+      runs: { 'Conv + Add + tanh': 1, GlobalAveragePool: 1 },
+    },
+    {
+      name: 'x + x g is x (1 + g)',
+      nodes: [
+        node('GlobalAveragePool', ['x'], 'p'),
+        node('Sigmoid', ['p'], 'g'),
+        node('Mul', ['x', 'g'], 'm'),
+        node('Add', ['x', 'm'], 'y'),
+      ],
+      constants: [],
+      runs: { GlobalAveragePool: 1, Sigmoid: 1, Add: 1, Mul: 1 },
+    },
+    {
+      name: 'bias and activation into a product',
+      nodes: [node('MatMul', ['x', 'm'], 'p'), node('Add', ['p', 'b'], 's'), node('LeakyRelu', ['s'], 'y')],
+      constants: [constant(random, 'm', [5, 4]), constant(random, 'b', [4])],
+      runs: { 'MatMul + leakyRelu': 1 },
+    },
+    {
+      name: 'nothing that is wanted elsewhere is taken away',
+      nodes: [
+        node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),
+        node('Relu', ['c'], 'r'),
+        node('Add', ['c', 'r'], 's'),
+        node('Identity', ['s'], 'i'),
+        node('Relu', ['i'], 'y'),
+      ],
+      constants: conv,
+      runs: { Conv: 1, Relu: 2, Add: 1 },
+    },
+  ];
+}
+
+async function results(
+  bytes: Uint8Array,
+  x: Tensor,
+  level: 'all' | 'none',
+  runtime: Awaited<ReturnType<typeof makeRuntime>>,
+) {
+  const session = await InferenceSession.create(bytes, { runtime, graphOptimizationLevel: level });
+  const { y } = await session.run({ x });
+  await session.release();
+  return y!;
+}
+
+test(seeded('rewrites: each where it should be, and the values stay'), async (t) => {
+  const runtime = await makeRuntime();
+  const random = new Random(621);
+  for (const { name, nodes, constants, runs } of cases(random)) {
+    const bytes = modelOf(nodes, [edge('x', SHAPE)], edge('y', []), constants);
+    const x = new Tensor('float32', random.floats(420, 2), SHAPE);
+    const [all, none] = [await results(bytes, x, 'all', runtime), await results(bytes, x, 'none', runtime)];
+    t.deepEqual([...all.dims], [...none.dims], name);
+    t.equal(
+      valuesFault(all.data as Float32Array, none.data as Float32Array, 16, 1e-4),
+      undefined,
+      'the same values',
+    );
+    t.deepEqual((await inspectModel(bytes)).optimised, runs, Object.keys(runs).join(', '));
+  }
+  await runtime.close();
+});
+
+/** Chains of factors and summands around convolutions with groups, padding, and transposed ones. */
+test(seeded('rewrites: what is folded into filters, at random'), async (t) => {
+  const runtime = await makeRuntime();
+  const random = new Random(622);
+  const faults: string[] = [];
+  for (let turn = 0; turn < 60; turn++) {
+    const nodes: Field[] = [];
+    const constants: Field[] = [];
+    let [last, made] = ['x', 0];
+    const said: string[] = [];
+    const affine = () => {
+      const op = random.pick(['Mul', 'Add', 'Div', 'Sub']);
+      const name = `k${made}`;
+      const dims = random.pick([[], [1], [6, 1, 1], [1, 6, 1, 1]]);
+      const count = dims.reduce((x, y) => x * y, 1);
+      constants.push(
+        initializer(
+          edge(name, dims),
+          random.floats(count).map((v) => v + Math.sign(v) * 0.5),
+        ),
+      );
+      // a constant over what may be next to nothing would say more of rounding than of folding
+      const inputs = op !== 'Div' && random.chance(0.3) ? [name, last] : [last, name];
+      nodes.push(node(op, inputs, `v${made}`));
+      said.push(`${op}${inputs[0] === name ? ' reversed' : ''} [${dims}]`);
+      last = `v${made++}`;
+    };
+    const convolve = () => {
+      const isTransposed = random.chance(0.25);
+      const groups = random.pick([1, 2, 6]);
+      const pad = random.int(0, 1);
+      constants.push(constant(random, `w${made}`, [6, 6 / groups, 3, 3]), constant(random, `b${made}`, [6]));
+      const inputs = [last, `w${made}`, ...(random.chance(0.5) ? [`b${made}`] : [])];
+      const op = isTransposed ? 'ConvTranspose' : 'Conv';
+      nodes.push(node(op, inputs, `v${made}`, [pads(pad), intAttribute('group', groups)]));
+      said.push(`${op} g${groups} p${pad}`);
+      last = `v${made++}`;
+    };
+    for (let i = 0; i < 2; i++) {
+      for (let k = 0; k < random.int(0, 2); k++) affine();
+      convolve();
+      for (let k = 0; k < random.int(0, 2); k++) affine();
+      if (random.chance(0.4)) {
+        nodes.push(node('Relu', [last], `v${made}`));
+        last = `v${made++}`;
+      }
+    }
+    nodes.push(node('Identity', [last], 'y'));
+    const bytes = modelOf(nodes, [edge('x', [1, 6, 9, 8])], edge('y', []), constants);
+    const x = new Tensor('float32', random.floats(432), [1, 6, 9, 8]);
+    const [all, none] = [await results(bytes, x, 'all', runtime), await results(bytes, x, 'none', runtime)];
+    const most = (none.data as Float32Array).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+    const wrong = valuesFault(all.data as Float32Array, none.data as Float32Array, 16, 1e-5 * most);
+    if (wrong) faults.push(`${said.join(', ')}: ${wrong}`);
+  }
+  t.deepEqual(faults.slice(0, 3), [], `${faults.length} faults`);
+  t.equal(runtime.memory().tensors, 0, 'nothing is kept');
+  await runtime.close();
+});
