@@ -4,6 +4,7 @@
  */
 
 import { WasmBackend } from '../src/backends/wasm/backend.ts';
+import { loadModules } from '../src/backends/wasm/embedded.ts';
 import { nodeHost } from '../src/backends/wasm/host-node.ts';
 import { probeMachine } from '../src/backends/wasm/probe.ts';
 import {
@@ -43,7 +44,12 @@ export async function openCore({ threads, engineFlags }: CoreOptions): Promise<C
     if (event.type !== 'planned') console.error(JSON.stringify(event));
   };
   const options = { initialMemory: 64 * MiB, maximumMemory: 4096 * MiB, workerTimeoutMs: 30_000 };
-  const backend = new WasmBackend({ host: nodeHost, ...options, onEvent });
+  const backend = new WasmBackend({
+    host: nodeHost,
+    modules: await loadModules(nodeHost),
+    ...options,
+    onEvent,
+  });
   const kernels = KERNELS.filter(({ feature }) => feature === backend.feature).map(({ name }) => name);
   const machine = await probeMachine(
     backend,

@@ -30,7 +30,7 @@ const common = {
   absWorkingDir: root,
   bundle: true,
   platform: 'node',
-  target: 'node20',
+  target: 'es2022',
   legalComments: 'none',
   metafile: true,
   logLevel: 'warning',
@@ -65,7 +65,23 @@ async function buildLibrary() {
   for (const name of ['index', 'onnx'])
     await writeFile(join(dist, `${name}.cjs`), `module.exports=require('./core.cjs').${name};\n`);
   await buildOrt();
+  await keepFromBundlers([...Object.keys(metafile.outputs), 'dist/core.cjs']);
   return packagesIn(metafile);
+}
+
+/** Tells bundlers to leave the one import whose name is no constant as it is (src/core/optional.ts): shrinking drops the comments that
+ * say so. */
+async function keepFromBundlers(paths) {
+  let kept = 0;
+  for (const path of paths) {
+    const text = await readFile(join(root, path), 'utf8');
+    const told = text.replaceAll(/(?<![.\w])import\((\w+)\)(?!\{)/g, (_, name) => {
+      kept++;
+      return `import(/* webpackIgnore: true */ /* @vite-ignore */ ${name})`;
+    });
+    if (told !== text) await writeFile(join(root, path), told);
+  }
+  if (kept !== 2) throw new Error(`${kept} imports by name, not one for each module system`);
 }
 
 /** Whether a file shared by entries has what reads models in it. */

@@ -2,7 +2,7 @@
 //
 //   gen/wasm-bytes.ts     each build/*.wasm, deflated, as base64, keyed by its file stem (debug builds stay out):
 //                         compressed again as text, plain base64 is nearly twice as large
-//   gen/worker-source.ts  worker-node.ts bundled to one string, for `new Worker(code, { eval: true })`
+//   gen/worker-source.ts  worker.ts bundled to one string, for Node's workers and browsers'
 //
 // A file is only rewritten when its content changes, and then in one step, so that watchers and parallel runs
 // never see half of one.
@@ -54,12 +54,12 @@ export const wasmDigest = '${digest}';\n`;
 async function workerSource() {
   const result = await build({
     absWorkingDir: root,
-    entryPoints: ['src/backends/wasm/worker-node.ts'],
+    entryPoints: ['src/backends/wasm/worker.ts'],
     bundle: true,
     write: false,
     minify: true,
-    platform: 'node',
-    format: 'cjs',
+    platform: 'neutral',
+    format: 'iife',
     target: 'node20',
     legalComments: 'none',
     logOverride: { 'empty-import-meta': 'error' },

@@ -1,7 +1,6 @@
 /** Constants that lie in files beside the model. Paths may not leave its folder. */
-import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
-import { isAbsolute, relative, resolve } from 'node:path';
 import { TesseraeError } from '../core/errors.ts';
+import { node } from '../core/node.ts';
 import type { ExternalPlace, ReadExternal } from './model/tensor-proto.ts';
 import { corrupt } from './model/wire.ts';
 
@@ -15,12 +14,15 @@ export const noExternal: ReadExternal = (place, name) => {
 };
 
 function isInside(folder: string, path: string): boolean {
+  const { isAbsolute, relative } = node('node:path');
   const way = relative(folder, path);
   return way !== '' && !way.startsWith('..') && !isAbsolute(way);
 }
 
 /** @throws `E_MODEL` for paths that lead out of the folder, and for files that are too short. */
 export function externalFrom(folder: string): ReadExternal {
+  const { closeSync, openSync, readSync, realpathSync, statSync } = node('node:fs');
+  const { resolve } = node('node:path');
   return ({ location, offset, length }: ExternalPlace, name) => {
     const path = resolve(folder, location);
     if (!isInside(resolve(folder), path))

@@ -1,13 +1,11 @@
 /** A model from wherever it is. */
-import { readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { TesseraeError } from '../core/errors.ts';
+import { inNode, node } from '../core/node.ts';
 import { externalFrom, noExternal } from './external.ts';
 import { readModel } from './model/read.ts';
 import type { Model } from './model/types.ts';
 
-/** From a file, a `file:` URL or bytes; constants in other files are found beside a file. */
+/** From a file, a URL or bytes; constants in other files are found beside a file. */
 export async function loadModel(source: string | URL | Uint8Array | ArrayBuffer): Promise<Model> {
   const { bytes, folder } = await bytesOf(source);
   return readModel(bytes, folder === undefined ? noExternal : externalFrom(folder));
@@ -18,24 +16,41 @@ async function bytesOf(
 ): Promise<{ readonly bytes: Uint8Array; readonly folder: string | undefined }> {
   if (source instanceof Uint8Array) return { bytes: source, folder: undefined };
   if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), folder: undefined };
-  const isUrl = source instanceof URL || (typeof source === 'string' && source.startsWith('file:'));
-  if (!isUrl && typeof source !== 'string')
+  if (!(source instanceof URL) && typeof source !== 'string')
     throw new TesseraeError(
       'E_ARGUMENT',
       'the model is no path, URL or bytes',
       { source: typeof source },
       'Pass a path.',
     );
-  const path = isUrl ? fileURLToPath(source) : source;
+  const isFile = source instanceof URL ? source.protocol === 'file:' : /^file:/i.test(source);
+  const isFetched = !isFile && (source instanceof URL || /^(https?|data|blob):/i.test(source) || !inNode());
   try {
-    return { bytes: new Uint8Array(await readFile(path)), folder: dirname(path) };
+    if (isFetched) return await fetched(source);
+    return await readFrom(isFile ? node('node:url').fileURLToPath(source) : `${source}`);
   } catch (error) {
     throw new TesseraeError(
       'E_MODEL',
       `the model cannot be read: ${error instanceof Error ? error.message : error}`,
-      { path },
+      { source: String(source) },
       'Check the path.',
       error,
     );
   }
+}
+
+async function readFrom(path: string): Promise<{ readonly bytes: Uint8Array; readonly folder: string }> {
+  const bytes = new Uint8Array(await node('node:fs/promises').readFile(path));
+  return { bytes, folder: node('node:path').dirname(path) };
+}
+
+async function fetched(
+  source: string | URL,
+): Promise<{ readonly bytes: Uint8Array; readonly folder: undefined }> {
+  const response = await fetch(source);
+  if (!response.ok) throw new Error(`${source} answers ${response.status} ${response.statusText}`);
+  const type = response.headers.get('content-type') ?? '';
+  // servers of one-page applications answer with the page for whatever is not there
+  if (/^text\/html/i.test(type)) throw new Error(`${source} answers with a page of HTML, not with a model`);
+  return { bytes: new Uint8Array(await response.arrayBuffer()), folder: undefined };
 }

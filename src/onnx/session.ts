@@ -88,7 +88,7 @@ export class InferenceSession {
   }
 
   /**
-   * Loads a model from a file, a `file:` URL or bytes; constants in other files are found beside it.
+   * Loads a model from a file, a URL or bytes; in browsers any text is a URL. Constants in other files are found beside a file.
    * @throws `E_MODEL` for what is no model, and, all in one, for operators, versions and types that are not run.
    */
   static async create(

@@ -36,13 +36,17 @@ function relaxedReport({ relaxed, flagsSet, flagsAsked, engine }: FeatureFacts):
   return { name, on: false, reason };
 }
 
-function revectorizeReport({ flagsSet, flagsAsked, flagsReason }: FeatureFacts): FeatureReport {
+function revectorizeReport({ flagsSet, flagsAsked, flagsReason, engine }: FeatureFacts): FeatureReport {
   const name = 'revectorize';
   if (flagsSet.includes(REVECTORIZE)) return { name, on: true, reason: `by the V8 flag ${REVECTORIZE}` };
   return {
     name,
     on: false,
-    reason: flagsAsked ? flagsReason : "needs V8 13 on x86-64 and engineFlags: 'allow'",
+    reason: flagsAsked
+      ? flagsReason
+      : engine.name === 'node'
+        ? "needs V8 13 on x86-64 and engineFlags: 'allow'"
+        : 'a V8 flag, which no page can set',
   };
 }
 
@@ -51,7 +55,7 @@ export function featureReports(facts: FeatureFacts): FeatureReport[] {
     { name: 'simd', on: true, reason: 'part of WebAssembly in every supported engine' },
     relaxedReport(facts),
     revectorizeReport(facts),
-    { name: 'shared-memory', on: true, reason: 'SharedArrayBuffer is there' },
+    { name: 'shared-memory', on: true, reason: 'the memory can be shared' },
     {
       name: 'threads',
       on: facts.noThreads === undefined,

@@ -1,12 +1,15 @@
 /** From options to a runtime's parts: engine flags, memory, wisdom, and the probe of a machine that is not known yet. */
 import { WasmBackend } from '../backends/wasm/backend.ts';
+import { loadModules } from '../backends/wasm/embedded.ts';
 import { wasmDigest } from '../backends/wasm/gen/wasm-bytes.ts';
 import type { EngineReport, Host } from '../backends/wasm/host.ts';
 import { nodeHost } from '../backends/wasm/host-node.ts';
+import { webHost } from '../backends/wasm/host-web.ts';
 import { hasRelaxedSimd } from '../backends/wasm/module.ts';
 import { probeMachine } from '../backends/wasm/probe.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
+import { inNode } from '../core/node.ts';
 import { findGpuKernel, gpuTableText } from '../kernels/gpu.ts';
 import { findKernel, KERNELS, kernelTableText } from '../kernels/table.ts';
 import { signature } from '../plan/fingerprint.ts';
@@ -47,7 +50,7 @@ export interface Setup {
 
 export async function setUp(options: RuntimeOptions, internals: Internals): Promise<Setup> {
   const settings = readOptions(options);
-  const host = internals.host ?? nodeHost;
+  const host = internals.host ?? (inNode() ? nodeHost : webHost());
   const features = readFeatures(host, settings);
   const { engine } = host;
   const requested = settings.threads ?? engine.cores;
@@ -57,11 +60,11 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
     settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
   const backend = new WasmBackend({
     host,
+    modules: await loadModules(host, internals.bytes),
     initialMemory: settings.memory.initial,
     maximumMemory: settings.memory.maximum,
     workerTimeoutMs: settings.workerTimeoutMs,
     onEvent: (event) => settings.onEvent({ type: 'worker-lost', worker: event.worker, reason: event.reason }),
-    ...(internals.bytes ? { bytes: internals.bytes } : {}),
   });
   const wisdom = openWisdom(settings, backend, engine, features.flagsSet, threads);
   const gpu = await openPlace(settings, internals, wisdom);

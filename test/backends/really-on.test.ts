@@ -1,6 +1,6 @@
 /** That the fast path is the one that runs: vector instructions in the bytes, records computed by worker threads. */
 import test from 'tape';
-import { embeddedModule } from '../../src/backends/wasm/backend.ts';
+import { embeddedModule } from '../../src/backends/wasm/embedded.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import {
   ARENA_ADDRESS,

@@ -4,7 +4,7 @@ import { WasmBackend } from '../../src/backends/wasm/backend.ts';
 import { checkKernel } from '../../src/backends/wasm/check.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { QUANTIZED_KERNELS } from '../../src/kernels/quantized.ts';
-import { faultyBytes } from '../support/faulty.ts';
+import { compiled, faultyBytes } from '../support/faulty.ts';
 import { seeded } from '../support/seed.ts';
 
 /** WebAssembly's `return` and `unreachable`: a kernel that does nothing, and one that traps. */
@@ -18,7 +18,7 @@ function makeBackend(bytes?: readonly Uint8Array<ArrayBuffer>[]): WasmBackend {
     maximumMemory: 256 * 65536,
     workerTimeoutMs: 30_000,
     onEvent: () => undefined,
-    ...(bytes ? { bytes } : {}),
+    modules: compiled(bytes),
   });
 }
 

@@ -5,15 +5,8 @@ import test from 'tape';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Progress, Runtime, RuntimeOptions } from '../../src/ops/types.ts';
 import { moduleFile, runChild } from '../support/bundle.ts';
-import {
-  failure,
-  SLOW_MACHINE,
-  sleep,
-  wholeProduct,
-  wrong,
-  wrongAsync,
-  wrongSync,
-} from '../support/faulty.ts';
+import { failure, SLOW_MACHINE, sleep } from '../support/faulty.ts';
+import { wholeProduct, wrong, wrongAsync, wrongSync } from '../support/products.ts';
 import { madeUpMachine } from '../support/runtime.ts';
 
 /** A delay of the event loop that users notice; what was measured is in the assertion's text. */

@@ -12,14 +12,10 @@ import { type MatmulProblem, type MatmulTraits, matmulFromShapes } from '../../s
 import { makeWasmBackend, runAsync, runSync } from '../support/bench.ts';
 import { bitDifference, bytesHash } from '../support/compare.ts';
 import { canEmulate, emulateExact } from '../support/emulate.ts';
-import { exactHashes, hashOfAll } from '../support/exact-run.ts';
+import { exactHashes, GOLDEN, hashOfAll } from '../support/exact-calls.ts';
 import { packingsOf, randomPlan, randomValues, servingKernels, type Values } from '../support/problems.ts';
 import { makeRuntime } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
-
-/** Hash of the fixed list of calls in exact-run.ts. A change of it means that results differ from what earlier versions
- *  and other engines give: found on Node 20.20 and Node 24 (x86-64), which agree. */
-const GOLDEN = '5cea491482648919399b4f81c9409ef9';
 
 const THREADS = [1, 2, 3, 8];
 const CANONICAL_NAN = 0x7fc00000;

@@ -4,15 +4,8 @@ import { TesseraeError } from '../../src/core/errors.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeOptions } from '../../src/ops/types.ts';
 import { runChild } from '../support/bundle.ts';
-import {
-  codeOf,
-  failure,
-  SLOW_MACHINE,
-  wholeProduct,
-  wrong,
-  wrongAsync,
-  wrongSync,
-} from '../support/faulty.ts';
+import { codeOf, failure, SLOW_MACHINE } from '../support/faulty.ts';
+import { wholeProduct, wrong, wrongAsync, wrongSync } from '../support/products.ts';
 
 const MiB = 1024 * 1024;
 const product = wholeProduct(130, 64, 70);

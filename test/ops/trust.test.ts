@@ -8,17 +8,8 @@ import type { TesseraeError } from '../../src/core/errors.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../src/ops/types.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
-import {
-  codeOf,
-  failure,
-  faultyBytes,
-  kernelNames,
-  moduleBytes,
-  wholeProduct,
-  wrong,
-  wrongAsync,
-  wrongSync,
-} from '../support/faulty.ts';
+import { codeOf, compiled, failure, faultyBytes, kernelNames, moduleBytes } from '../support/faulty.ts';
+import { wholeProduct, wrong, wrongAsync, wrongSync } from '../support/products.ts';
 import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
 import { prefixBodies, RETURN, returnWhenK, spoilSums, UNREACHABLE } from '../support/wasm-patch.ts';
 
@@ -104,7 +95,7 @@ test('the self-check finds a wrong sum in any place of any kernel', async (t) =>
     if (spoiled.length === 0) break;
     const backend = new WasmBackend({
       host: nodeHost,
-      bytes,
+      modules: compiled(bytes),
       initialMemory: 0,
       maximumMemory: 2 ** 24,
       workerTimeoutMs: 1000,

@@ -5,7 +5,8 @@ import test from 'tape';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../src/ops/types.ts';
 import { runChild, temporaryFolder } from '../support/bundle.ts';
-import { codeOf, wholeProduct, wrongAsync, wrongSync } from '../support/faulty.ts';
+import { codeOf } from '../support/faulty.ts';
+import { wholeProduct, wrongAsync, wrongSync } from '../support/products.ts';
 import { madeUpMachine } from '../support/runtime.ts';
 
 const SPECS = ['64x64x64', '1x200x300', '130x64x70'];

@@ -8,7 +8,12 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
+import { nodeResolve } from '@rollup/plugin-node-resolve';
+import { build, buildSync } from 'esbuild';
+import { rollup } from 'rollup';
+import { build as vite } from 'vite';
+import webpack from 'webpack';
+import { noBrowser, visit } from './pages.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const require = createRequire(import.meta.url);
@@ -124,6 +129,93 @@ const strict = {
   outDir: 'out',
 };
 
+const PAGE_BODY = `
+import { createRuntime } from 'tesserae';
+${js}
+globalThis.report = main().then(() => 'right', String);
+`;
+const page = (script) =>
+  `<!doctype html><link rel="icon" href="data:,">${script}<script type="module" src="page.js"></script>`;
+
+/** Bundlers with no options but what goes in and out. */
+const BUNDLERS = {
+  esbuild: (folder) =>
+    build({
+      absWorkingDir: folder,
+      entryPoints: ['main.js'],
+      bundle: true,
+      format: 'esm',
+      outfile: 'esbuild/page.js',
+    }),
+  rollup: async (folder) => {
+    const bundle = await rollup({ input: join(folder, 'main.js'), plugins: [nodeResolve()] });
+    await bundle.write({ file: join(folder, 'rollup/page.js'), format: 'es', inlineDynamicImports: true });
+    await bundle.close();
+  },
+  vite: (folder) =>
+    vite({
+      root: folder,
+      logLevel: 'error',
+      build: {
+        outDir: 'vite',
+        rolldownOptions: { input: join(folder, 'main.js'), output: { entryFileNames: 'page.js' } },
+      },
+    }),
+  webpack: (folder) =>
+    new Promise((resolve, reject) => {
+      const options = { mode: 'production', context: folder, entry: './main.js' };
+      const compiler = webpack({
+        ...options,
+        output: { path: join(folder, 'webpack'), filename: 'page.js' },
+      });
+      compiler.run((error, stats) => {
+        const faults = stats?.toJson({ all: false, errors: true, warnings: true });
+        const said = [...(faults?.errors ?? []), ...(faults?.warnings ?? [])]
+          .map(({ message }) => message)
+          // that it is large is what the library is
+          .filter((message) => !/limit/.test(message));
+        compiler.close(() =>
+          error || said.length > 0 ? reject(error ?? new Error(said.join('\n'))) : resolve(),
+        );
+      });
+    }),
+};
+
+/** The package as pages use it: a plain script, and what four bundlers make of it. */
+async function pages() {
+  if (noBrowser) {
+    console.log(`skip pages: ${noBrowser}`);
+    return;
+  }
+  if (!projectWith('page', 'module', { 'main.js': PAGE_BODY })) return;
+  const map = { imports: { tesserae: './node_modules/tesserae/dist/index.js' } };
+  writeFileSync(join(project, 'page.js'), PAGE_BODY);
+  writeFileSync(
+    join(project, 'plain.html'),
+    page(`<script type="importmap">${JSON.stringify(map)}</script>`),
+  );
+  const looks = async (what, path) => {
+    for (const isolated of [false, true]) {
+      const { report, errors } = await visit(project, path, { isolated });
+      check(
+        report === 'right' && errors.length === 0,
+        `page, ${what}${isolated ? ', isolated' : ''}: right, and nothing to complain of`,
+        `${report}\n${errors.join('\n')}`,
+      );
+    }
+  };
+  await looks('a plain module', 'plain.html');
+  for (const [name, bundle] of Object.entries(BUNDLERS)) {
+    mkdirSync(join(project, name), { recursive: true });
+    const built = await bundle(project).then(
+      () => undefined,
+      (error) => String(error),
+    );
+    writeFileSync(join(project, name, 'index.html'), page(''));
+    if (check(built === undefined, `page, ${name}: builds`, built)) await looks(name, `${name}/index.html`);
+  }
+}
+
 let tarball = '';
 try {
   const packed = run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', temporary], root);
@@ -226,6 +318,7 @@ console.log(answers.every((a) => a === 'right') ? 'right' : answers);
 `,
     });
     if (threads) runs('worker-threads, two at once', 'main.js');
+    await pages();
   }
 } finally {
   rmSync(temporary, { recursive: true, force: true });

@@ -11,6 +11,7 @@ import type { Plan } from '../../src/plan/plan.ts';
 import type { MatmulProblem } from '../../src/problem/matmul.ts';
 import { lowerMatmul as lower, lowerPackB } from '../../src/schedule/lower/gemm.ts';
 import { bitDifference } from './compare.ts';
+import { compiled } from './faulty.ts';
 import type { Values } from './problems.ts';
 
 /** Elements before and behind the result; more than the widest block, so that a whole stray row would be seen. */
@@ -22,6 +23,7 @@ const GUARD = 1234.5;
 export function makeWasmBackend(options: { timeoutMs?: number; initial?: number } = {}): WasmBackend {
   return new WasmBackend({
     host: nodeHost,
+    modules: compiled(),
     initialMemory: options.initial ?? 16 * 1024 * 1024,
     maximumMemory: 1024 * 1024 * 1024,
     workerTimeoutMs: options.timeoutMs ?? 20_000,

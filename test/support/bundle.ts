@@ -31,7 +31,8 @@ export function bundledLibrary(): Promise<string> {
     const contents = [
       `export * from './src/index.ts';`,
       `export { createRuntimeWith } from './src/ops/runtime.ts';`,
-      `export { SLOW_MACHINE, wholeProduct, wrong, wrongAsync, wrongSync } from './test/support/faulty.ts';`,
+      `export { SLOW_MACHINE } from './test/support/faulty.ts';`,
+      `export { wholeProduct, wrong, wrongAsync, wrongSync } from './test/support/products.ts';`,
     ].join('\n');
     await build({
       stdin: { contents, resolveDir: root, loader: 'ts' },

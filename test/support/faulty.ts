@@ -1,17 +1,22 @@
-/** Modules, hosts and machines with planted faults, and products whose results are known to the last bit. */
+/** Modules, hosts and machines with planted faults, and what calls fail with. */
 
-import { embeddedModules } from '../../src/backends/wasm/backend.ts';
+import { embeddedModules } from '../../src/backends/wasm/embedded.ts';
 import type { Host, WorkerHandle, WorkerStart } from '../../src/backends/wasm/host.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
+import type { Modules } from '../../src/backends/wasm/module.ts';
 import { TesseraeError } from '../../src/core/errors.ts';
 import { KERNELS } from '../../src/kernels/table.ts';
-import type { ArrayWithShape, Runtime, Tensor } from '../../src/ops/types.ts';
 import type { MachineProfile } from '../../src/plan/machine.ts';
 import { prefixBodies } from './wasm-patch.ts';
 
 /** The modules that a runtime takes on this engine. */
 export function moduleBytes(): readonly Uint8Array<ArrayBuffer>[] {
   return embeddedModules(nodeHost);
+}
+
+/** Compiled at once, for backends that are made without a runtime. */
+export function compiled(bytes: readonly Uint8Array<ArrayBuffer>[] = moduleBytes()): Modules {
+  return bytes.map((one) => new WebAssembly.Module(one)) as unknown as Modules;
 }
 
 /** Names of the kernels that they have. */
@@ -76,44 +81,6 @@ export function silentHandle(isDeaf = false): WorkerHandle {
       if (!isDeaf) for (const listener of listeners.splice(0)) listener('ended');
     },
   };
-}
-
-export interface Product {
-  readonly a: ArrayWithShape;
-  readonly b: ArrayWithShape;
-  readonly expected: Float32Array;
-}
-
-/** Small whole numbers: every order of summing gives the same bits, so a single wrong or missing element shows. */
-export function wholeProduct(m: number, k: number, n: number, salt = 1): Product {
-  const fill = (count: number, seed: number) =>
-    Float32Array.from({ length: count }, (_, i) => ((Math.imul(i + 1, seed) >>> 7) % 7) - 3);
-  const [a, b] = [fill(m * k, 2654435761 + 2 * salt), fill(k * n, 2246822519 + 2 * salt)];
-  const expected = new Float32Array(m * n);
-  for (let i = 0; i < m; i++) {
-    for (let x = 0; x < k; x++) {
-      const factor = a[i * k + x]!;
-      for (let j = 0; j < n; j++) expected[i * n + j]! += factor * b[x * n + j]!;
-    }
-  }
-  return { a: { data: a, shape: [m, k] }, b: { data: b, shape: [k, n] }, expected };
-}
-
-/** The first wrong element in words, or undefined. Disposes the result. */
-export function wrong(result: Tensor, { expected }: Product): string | undefined {
-  const { data } = result;
-  const at = data.length === expected.length ? data.findIndex((value, i) => value !== expected[i]) : 0;
-  const found = at < 0 ? undefined : `element ${at} is ${data[at]}, not ${expected[at]}`;
-  result.dispose();
-  return found;
-}
-
-export async function wrongAsync(rt: Runtime, product: Product): Promise<string | undefined> {
-  return wrong(await rt.matmul(product.a, product.b), product);
-}
-
-export function wrongSync(rt: Runtime, product: Product): string | undefined {
-  return wrong(rt.matmulSync(product.a, product.b), product);
 }
 
 /** What a promise or a function fails with; undefined if it does not. */

@@ -4,20 +4,17 @@ import type { Program } from '../../plan/program.ts';
 import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
 import { Arena } from './arena.ts';
 import { encodeJob, encodeProgram, type KernelIndex, privateBytes, programBytes } from './encode.ts';
-import { deflatedWasm } from './gen/wasm-bytes.ts';
 import type { Host } from './host.ts';
 import { ARENA_ADDRESS, JOB_BYTES } from './layout.ts';
 import {
-  compileAll,
-  hasRelaxedSimd,
-  hasSimd,
   instantiate,
   type KernelExports,
   type ModuleName,
   type Modules,
   type RelaxedExports,
 } from './module.ts';
-import { Team, type TeamEvent } from './team.ts';
+import { Team } from './team.ts';
+import type { TeamEvent } from './team-options.ts';
 
 const PAGE = 65536;
 
@@ -28,30 +25,12 @@ export interface WasmBackendOptions {
   readonly maximumMemory: number;
   readonly workerTimeoutMs: number;
   readonly onEvent: (event: TeamEvent) => void;
-  /** Instead of the embedded modules: tests pass some with a planted fault. */
-  readonly bytes?: readonly Uint8Array<ArrayBuffer>[];
+  /** As `loadModules` compiles them. */
+  readonly modules: Modules;
 }
 
 interface PreparedWasm extends Prepared {
   readonly address: Address;
-}
-
-/** A module as it was built: the bytes travel in the code, deflated and as text. */
-export function embeddedModule(name: ModuleName, host: Pick<Host, 'inflate'>): Uint8Array<ArrayBuffer> {
-  return host.inflate(decodeBase64(deflatedWasm[name]!));
-}
-
-/** What a runtime takes on this engine. */
-export function embeddedModules(host: Pick<Host, 'inflate'>): readonly Uint8Array<ArrayBuffer>[] {
-  const names: readonly ModuleName[] = hasRelaxedSimd() ? ['simd', 'relaxed'] : ['simd'];
-  return names.map((name) => embeddedModule(name, host));
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
 }
 
 export class WasmBackend implements Backend {
@@ -76,18 +55,10 @@ export class WasmBackend implements Backend {
   #ints!: Int32Array;
 
   constructor(options: WasmBackendOptions) {
-    if (!hasSimd()) {
-      throw new TesseraeError(
-        'E_ENGINE',
-        'this engine has no WebAssembly SIMD',
-        {},
-        'Node 20 or later is needed; --jitless turns WebAssembly off.',
-      );
-    }
     const initial = Math.max(2, Math.ceil(options.initialMemory / PAGE));
     const maximum = Math.max(initial, Math.floor(options.maximumMemory / PAGE));
     this.#memory = makeMemory(initial, maximum);
-    const modules = compileAll(options.bytes ?? embeddedModules(options.host));
+    const { modules } = options;
     this.#modules = modules;
     const { exports, relaxed, kernels } = instantiate(modules, this.#memory);
     this.exports = exports;

@@ -1,12 +1,10 @@
 /** Node.js as a host: worker_threads, V8 flags, what machine this is. */
-import { availableParallelism, cpus } from 'node:os';
-import { setFlagsFromString } from 'node:v8';
-import { Worker } from 'node:worker_threads';
-import { inflateRawSync } from 'node:zlib';
+import { node } from '../../core/node.ts';
 import { workerSource } from './gen/worker-source.ts';
 import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
 
 function engineReport(): EngineReport {
+  const { availableParallelism, cpus } = node('node:os');
   return {
     name: 'node',
     version: process.versions.node,
@@ -17,9 +15,10 @@ function engineReport(): EngineReport {
   };
 }
 
-/** A worker from its source text (bundled at build time from worker-node.ts): it needs no file that a bundler could lose.
+/** A worker from its source text (bundled at build time from worker.ts): it needs no file that a bundler could lose.
  *  execArgv is emptied so that the host's loaders and inspectors are not started again in every thread. */
 function startWorker(start: WorkerStart): WorkerHandle {
+  const { Worker } = node('node:worker_threads');
   const worker = new Worker(workerSource, {
     eval: true,
     execArgv: [],
@@ -60,7 +59,7 @@ function setEngineFlags(missing: { relaxedSimd: boolean }): { set: string[]; rea
   const major = Number.parseInt(process.versions.v8, 10);
   if (missing.relaxedSimd) set.push('--experimental-wasm-relaxed-simd');
   if (major >= 13 && process.arch === 'x64') set.push('--experimental-wasm-revectorize');
-  for (const flag of set) setFlagsFromString(flag);
+  for (const flag of set) node('node:v8').setFlagsFromString(flag);
   return {
     set,
     reason: set.length
@@ -69,11 +68,17 @@ function setEngineFlags(missing: { relaxedSimd: boolean }): { set: string[]; rea
   };
 }
 
-export const nodeHost: Host = {
-  engine: engineReport(),
+let engine: EngineReport | undefined;
+
+export const nodeHost = {
+  get engine(): EngineReport {
+    engine ??= engineReport();
+    return engine;
+  },
   noThreads: undefined,
+  mayWait: true,
   startWorker,
   setEngineFlags,
-  inflate: (bytes) => inflateRawSync(bytes),
-  yieldToEvents: () => new Promise((resolve) => setImmediate(resolve)),
-};
+  inflate: (bytes: Uint8Array): Uint8Array<ArrayBuffer> => node('node:zlib').inflateRawSync(bytes),
+  yieldToEvents: () => new Promise<void>((resolve) => setImmediate(resolve)),
+} satisfies Host;

@@ -1,4 +1,4 @@
-/** What the WebAssembly backend asks of the place it runs in. Node's answer is in host-node.ts; others may follow. */
+/** What the WebAssembly backend asks of the place it runs in: host-node.ts and host-web.ts answer. */
 import type { Modules } from './module.ts';
 
 export interface WorkerStart {
@@ -35,6 +35,8 @@ export interface Host {
   readonly engine: EngineReport;
   /** Undefined when threads are possible here, else the reason why not. */
   readonly noThreads: string | undefined;
+  /** Whether the calling thread may sleep until others are done. */
+  readonly mayWait: boolean;
   startWorker(start: WorkerStart): WorkerHandle;
   /** Sets V8 flags that this engine profits from; returns those that were set, and why others were not. */
   setEngineFlags(missing: { relaxedSimd: boolean }): {
@@ -42,7 +44,7 @@ export interface Host {
     readonly reason: string;
   };
   /** Undoes raw DEFLATE (RFC 1951). */
-  inflate(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
+  inflate(bytes: Uint8Array): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /** Resolves after the event loop has had its turn. */
   yieldToEvents(): Promise<void>;
 }

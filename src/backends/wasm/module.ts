@@ -2,7 +2,6 @@
  * The WebAssembly modules: one that every engine takes, and one with the kernels that need relaxed SIMD. Each is compiled once
  * and instantiated once per thread, over one memory; kernels of both are called through the first one's function table.
  */
-import { TesseraeError } from '../../core/errors.ts';
 import { KERNELS } from '../../kernels/table.ts';
 
 export type ModuleName = 'simd' | 'relaxed';
@@ -158,23 +157,4 @@ export function instantiate([simd, relaxed]: Modules, memory: WebAssembly.Memory
     kernels.set(name, first + index);
   }
   return { exports, relaxed: more as unknown as RelaxedExports | undefined, kernels };
-}
-
-/** Compiles a module for each of the bytes: see Modules. */
-export function compileAll(bytes: readonly Uint8Array<ArrayBuffer>[]): Modules {
-  return bytes.map(compile) as unknown as Modules;
-}
-
-function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  try {
-    return new WebAssembly.Module(bytes);
-  } catch (cause) {
-    throw new TesseraeError(
-      'E_ENGINE',
-      'this engine does not accept the kernels',
-      { bytes: bytes.length },
-      'Node 20 or later, or another engine with WebAssembly SIMD and threads, is needed.',
-      cause,
-    );
-  }
 }

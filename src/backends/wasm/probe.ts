@@ -2,7 +2,7 @@
  * What can this machine do? A short probe (a fraction of a second, kept in wisdom) that feeds the cost model, and the
  * pieces that the long measurement of `doctor` is made of. Times are minima: noise only ever adds.
  */
-import type { Clock } from '../../core/clock.ts';
+import { type Clock, stepOf } from '../../core/clock.ts';
 import { findKernel, KERNELS, type Kernel } from '../../kernels/table.ts';
 import type { MachineProfile } from '../../plan/machine.ts';
 import { constantsOf, NO_EPILOGUE } from '../../plan/program.ts';
@@ -35,7 +35,25 @@ export interface ProbeOptions {
 
 interface Timed {
   readonly run: () => void;
+  /** Runs of one stretch. */
+  times: number;
   best: number;
+}
+
+/** Steps of the clock that a timed stretch has at least: its time is right to a tenth. */
+const CLOCK_STEPS = 10;
+
+const LEAST_ROUNDS = 2;
+
+/** Of one run, from as many as take `shortest`. */
+function timeOnce(timed: Timed, shortest: number, clock: Clock): number {
+  for (;;) {
+    const start = clock.now();
+    repeat(timed.times, timed.run);
+    const spent = clock.now() - start;
+    if (spent >= shortest) return spent / timed.times;
+    timed.times *= 2;
+  }
 }
 
 /** Runs all in turn until the time is up, so that each is warmed, compiled and timed under the same conditions. */
@@ -44,20 +62,20 @@ async function timeAll(
   ms: number,
   { clock, pause, signal }: ProbeOptions,
 ): Promise<void> {
+  const shortest = CLOCK_STEPS * stepOf(clock);
   const end = clock.now() + ms;
   let paused = clock.now();
-  do {
+  // the first round warms up: where it is all that there is time for, another follows
+  for (let round = 0; round < LEAST_ROUNDS || clock.now() < end; round++) {
     for (const one of timed) {
-      const start = clock.now();
-      one.run();
-      one.best = Math.min(one.best, clock.now() - start);
+      one.best = Math.min(one.best, timeOnce(one, shortest, clock));
       if (clock.now() - paused > 6) {
         await pause();
         signal?.throwIfAborted();
         paused = clock.now();
       }
     }
-  } while (clock.now() < end);
+  }
 }
 
 /** Calls a kernel on panels in cache a few times; returns the operations of one run. */
@@ -139,6 +157,7 @@ async function probeKernels(
     const peaks = [
       {
         run: () => void backend.exports.probe_peak_simd(turns, at),
+        times: 1,
         best: Infinity,
         flops: PEAK_FLOPS.simd * turns,
       },
@@ -146,6 +165,7 @@ async function probeKernels(
         ? [
             {
               run: () => void backend.relaxed!.probe_peak_relaxed(turns, at),
+              times: 1,
               best: Infinity,
               flops: PEAK_FLOPS.relaxed * turns,
             },
@@ -155,6 +175,7 @@ async function probeKernels(
     const kernels = options.kernels.map((name) => ({
       name,
       ...kernelRun(backend, findKernel(name)!, at),
+      times: 1,
       best: Infinity,
     }));
     await timeAll(peaks, options.peakMs, options);
@@ -183,6 +204,7 @@ async function probeRead(backend: WasmBackend, options: ProbeOptions): Promise<n
       exports.probe_read(offset, piece);
       offset = offset + 2 * piece > options.readBytes ? 0 : offset + piece;
     },
+    times: 1,
     best: Infinity,
   };
   await timeAll([timed], options.readMs, options);

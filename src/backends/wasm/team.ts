@@ -5,7 +5,7 @@
 import type { TesseraeError } from '../../core/errors.ts';
 import type { Job } from '../types.ts';
 import { closedError, diedError, type Flight, fail, kernelError, timeoutError } from './flight.ts';
-import type { Host, WorkerHandle, WorkerMessage } from './host.ts';
+import type { WorkerHandle, WorkerMessage } from './host.ts';
 import {
   ARENA_ADDRESS,
   CLOSED,
@@ -19,14 +19,8 @@ import {
   WORKER_BYTES,
   WORKERS_ADDRESS,
 } from './layout.ts';
-import type { KernelExports, Modules } from './module.ts';
-
-/** A worker is lost: it died, got stuck, or never came up. */
-export interface TeamEvent {
-  readonly type: 'worker-lost';
-  readonly worker: number;
-  readonly reason: string;
-}
+import type { KernelExports } from './module.ts';
+import type { TeamOptions } from './team-options.ts';
 
 /** Why a job was stopped; assembly/sync/team.ts has the same numbers. */
 const STOP = { abort: 1, fault: 2, silent: 3 } as const;
@@ -49,19 +43,6 @@ interface Member {
   readonly handle: WorkerHandle;
   /** `ending`: told to end, so that it must not be counted on, but it may still be inside of a job. */
   state: 'starting' | 'ready' | 'ending' | 'gone';
-}
-
-export interface TeamOptions {
-  readonly host: Host;
-  readonly modules: Modules;
-  readonly memory: WebAssembly.Memory;
-  /** All words of the memory, as they are now: the memory may have grown. */
-  readonly words: () => Int32Array;
-  readonly exports: KernelExports;
-  readonly timeoutMs: number;
-  readonly onEvent: (event: TeamEvent) => void;
-  /** Called when `calm` has become true again. */
-  readonly onCalm: () => void;
 }
 
 export class Team {
@@ -105,6 +86,7 @@ export class Team {
 
   /** Makes sure that `count` workers exist; they become ready later. */
   start(count: number): void {
+    if (this.#options.host.noThreads !== undefined) return;
     for (let index = 0; index < Math.min(count, MAX_WORKERS - 1); index++) {
       if (!this.#members[index] && !(Date.now() < this.#retryAt[index]!)) this.#startMember(index);
     }
@@ -155,12 +137,14 @@ export class Team {
   }
 
   /**
-   * Runs a job on the calling thread with up to `helpers` workers, where they are ready and nothing else is under way.
+   * Runs a job on the calling thread with up to `helpers` workers, where they are ready and nothing else is under way; alone on a
+   * thread that may not sleep.
    * Throws what went wrong in any of the threads.
    */
   runHere(address: number, helpers: number, kernel: string): void {
     if (this.#closed) throw closedError();
-    const helped = helpers > 0 && this.#active === undefined && this.calm && this.#isWarm(helpers);
+    const { mayWait } = this.#options.host;
+    const helped = mayWait && helpers > 0 && this.#active === undefined && this.calm && this.#isWarm(helpers);
     const flight = this.#flight(address, helpers, kernel, () => undefined);
     if (helped) {
       this.start(helpers);
@@ -474,13 +458,23 @@ export class Team {
     }
   }
 
+  /** One nap of the calling thread, or less; where it may not sleep it spins as long. Returns DONE. */
+  #waitAWhile(address: number): number {
+    if (this.#options.host.mayWait) return this.#exports.awaitJob(address, CALLER_SPINS);
+    const end = performance.now() + NAP_MS;
+    for (;;) {
+      const done = this.#job(address, JOB.DONE);
+      if (done >= this.#job(address, JOB.LIMIT) || performance.now() >= end) return done;
+    }
+  }
+
   /** The calling thread's wait for what others have claimed. Returns when the job is at rest, or has failed because a thread
    *  is silent: that one may still be inside, and `calm` is false until it has ended. */
   #awaitHere(flight: Flight): void {
     let before = -1;
     let silent = 0;
     while (!this.#isAtRest(flight)) {
-      const done = this.#exports.awaitJob(flight.address, CALLER_SPINS);
+      const done = this.#waitAWhile(flight.address);
       silent = done === before ? silent + 1 : 0;
       before = done;
       const patience = this.#job(flight.address, JOB.STOP) === STOP.silent ? 0 : this.#patience;

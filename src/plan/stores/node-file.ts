@@ -1,9 +1,6 @@
 /** Wisdom in a file of the user's cache folder. The only place of the planner that knows a file system. */
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { posix, win32 } from 'node:path';
 import { TesseraeError } from '../../core/errors.ts';
+import { inNode, node } from '../../core/node.ts';
 import type { WisdomStore } from './types.ts';
 
 /** A thousand plans are about 250 kB. More than this is no wisdom of ours, and not worth reading in. */
@@ -19,7 +16,7 @@ export interface CachePlace {
 export function readCachePlace(): CachePlace {
   let home: string | undefined;
   try {
-    home = homedir();
+    home = node('node:os').homedir();
   } catch {
     // A user id without a passwd entry, as containers have: no home is an answer, see below.
   }
@@ -29,10 +26,16 @@ export function readCachePlace(): CachePlace {
 /**
  * The cache file by the platform's habit: XDG Base Directory, ~/Library/Caches on macOS, LOCALAPPDATA on Windows.
  * With a `tag` (a signature) each configuration has a file of its own, so that two versions of Node that are used
- * in turn do not refuse and replace each other's. Undefined where the user has no home: keep wisdom in memory.
+ * in turn do not refuse and replace each other's. Undefined where the user has no home, and in browsers: keep wisdom
+ * in memory.
  */
-export function defaultWisdomPath(tag?: string, place: CachePlace = readCachePlace()): string | undefined {
+export function defaultWisdomPath(
+  tag?: string,
+  place: CachePlace | undefined = inNode() ? readCachePlace() : undefined,
+): string | undefined {
+  if (!place) return undefined;
   const { env, platform, home } = place;
+  const { posix, win32 } = node('node:path');
   const path = platform === 'win32' ? win32 : posix;
   const wanted =
     platform === 'win32' ? env.LOCALAPPDATA : platform === 'darwin' ? undefined : env.XDG_CACHE_HOME;
@@ -61,6 +64,7 @@ function fileError(doing: string, path: string, error: unknown): TesseraeError {
 
 function readWhole(path: string): string | undefined {
   try {
+    const { readFileSync, statSync } = node('node:fs');
     const { size } = statSync(path);
     if (size <= MAX_BYTES) return readFileSync(path, 'utf8');
   } catch (error) {
@@ -72,7 +76,7 @@ function readWhole(path: string): string | undefined {
 
 function discard(temporary: string): void {
   try {
-    rmSync(temporary, { force: true });
+    node('node:fs').rmSync(temporary, { force: true });
   } catch {
     // The reason why writing failed is told to the caller; that tidying up fails for the same reason is no news.
   }
@@ -83,7 +87,10 @@ function discard(temporary: string): void {
  * and no reader sees half a file. No fsync, which can block for long: what a power cut tears, the checksum finds.
  */
 function replaceWhole(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
+  const { mkdirSync, renameSync, writeFileSync } = node('node:fs');
+  const { posix, win32 } = node('node:path');
+  const unique = node('node:crypto').randomBytes(6).toString('hex');
+  const temporary = `${path}.${process.pid}.${unique}.tmp`;
   try {
     const folder = (process.platform === 'win32' ? win32 : posix).dirname(path);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -98,7 +105,7 @@ function replaceWhole(path: string, text: string): void {
 /** The first refused file is kept and later ones are not, so that a bad habit does not fill the disk. */
 function keepOnce(path: string, text: string): void {
   try {
-    writeFileSync(path, text, { flag: 'wx', mode: 0o600 });
+    node('node:fs').writeFileSync(path, text, { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw fileError('set aside', path, error);
   }

@@ -3,19 +3,8 @@ import test from 'tape';
 import { TesseraeError } from '../../../src/core/errors.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime } from '../../../src/ops/types.ts';
-import {
-  failure,
-  type Product,
-  SLOW_MACHINE,
-  sleep,
-  until,
-  type WatchedHost,
-  watchedHost,
-  wholeProduct,
-  wrong,
-  wrongAsync,
-  wrongSync,
-} from '../../support/faulty.ts';
+import { failure, SLOW_MACHINE, sleep, until, type WatchedHost, watchedHost } from '../../support/faulty.ts';
+import { type Product, wholeProduct, wrong, wrongAsync, wrongSync } from '../../support/products.ts';
 import { Random, SEED, seeded } from '../../support/seed.ts';
 
 /** From one record to some hundred, with one phase and with several. */

@@ -1,12 +1,13 @@
 /** What can go wrong in a thread, made to go wrong: every caller hears of it, and the next call is right. */
 import test from 'tape';
 import type { Host } from '../../../src/backends/wasm/host.ts';
-import { compileAll } from '../../../src/backends/wasm/module.ts';
+
 import { TesseraeError } from '../../../src/core/errors.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../../src/ops/types.ts';
 import {
   codeOf,
+  compiled,
   failure,
   faultyBytes,
   SLOW_MACHINE,
@@ -14,10 +15,8 @@ import {
   sleep,
   until,
   watchedHost,
-  wholeProduct,
-  wrongAsync,
-  wrongSync,
 } from '../../support/faulty.ts';
+import { wholeProduct, wrongAsync, wrongSync } from '../../support/products.ts';
 import { hangWhenK, trapWhenK } from '../../support/wasm-patch.ts';
 
 /** k of a product that the faulty kernels fail at; the self-check does not use it. */
@@ -26,8 +25,8 @@ const good = wholeProduct(130, 64, 70);
 const small = wholeProduct(9, 12, 17);
 const bad = wholeProduct(520, BAD_K, 520);
 
-const trapping = compileAll(faultyBytes(trapWhenK(BAD_K)));
-const hanging = compileAll(faultyBytes(hangWhenK(BAD_K)));
+const trapping = compiled(faultyBytes(trapWhenK(BAD_K)));
+const hanging = compiled(faultyBytes(hangWhenK(BAD_K)));
 
 interface Team {
   readonly rt: Runtime;

@@ -5,8 +5,9 @@ import type { Gpu, GpuAdapter } from '../../../src/core/webgpu.ts';
 import { createRuntime } from '../../../src/index.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeOptions } from '../../../src/ops/types.ts';
-import { codeOf, failure, wholeProduct, wrongAsync } from '../../support/faulty.ts';
+import { codeOf, failure } from '../../support/faulty.ts';
 import { nullGpu } from '../../support/gpu.ts';
+import { wholeProduct, wrongAsync } from '../../support/products.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 
 const NOTHING: Gpu = { requestAdapter: async () => null };

@@ -4,8 +4,9 @@ import { openGpu } from '../../../src/backends/webgpu/open.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../../src/ops/types.ts';
 import { askConv, convFault, randomConv, withEpilogue } from '../../support/conv-problems.ts';
-import { codeOf, wholeProduct, wrong, wrongAsync } from '../../support/faulty.ts';
+import { codeOf } from '../../support/faulty.ts';
 import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+import { wholeProduct, wrong, wrongAsync } from '../../support/products.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 

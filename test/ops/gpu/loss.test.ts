@@ -4,8 +4,9 @@ import { type OpenedGpu, openGpu } from '../../../src/backends/webgpu/open.ts';
 import type { GpuDevice } from '../../../src/core/webgpu.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeEvent } from '../../../src/ops/types.ts';
-import { codeOf, until, wholeProduct, wrong } from '../../support/faulty.ts';
+import { codeOf, until } from '../../support/faulty.ts';
 import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+import { wholeProduct, wrong } from '../../support/products.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 
 async function makeLosable(opensAgain: boolean) {

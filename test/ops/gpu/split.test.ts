@@ -3,8 +3,9 @@ import test from 'tape';
 import { openGpu } from '../../../src/backends/webgpu/open.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeEvent } from '../../../src/ops/types.ts';
-import { codeOf, SLOW_MACHINE, wholeProduct, wrong } from '../../support/faulty.ts';
+import { codeOf, SLOW_MACHINE } from '../../support/faulty.ts';
 import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+import { wholeProduct, wrong } from '../../support/products.ts';
 
 /** As fast as the slow machine, so that both get a good part. */
 const PROFILE = {

@@ -4,8 +4,9 @@ import { openGpu } from '../../../src/backends/webgpu/open.ts';
 import type { GpuDevice } from '../../../src/core/webgpu.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent } from '../../../src/ops/types.ts';
-import { codeOf, wholeProduct } from '../../support/faulty.ts';
+import { codeOf } from '../../support/faulty.ts';
 import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+import { wholeProduct } from '../../support/products.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 
 interface Made {

@@ -1,0 +1,54 @@
+/** The kernels as they travel in the code, deflated and as text, and their way to compiled modules. */
+import { TesseraeError } from '../../core/errors.ts';
+import { deflatedWasm } from './gen/wasm-bytes.ts';
+import type { Host } from './host.ts';
+import { hasRelaxedSimd, hasSimd, type ModuleName, type Modules } from './module.ts';
+
+/** A module as it was built; at once or later, as the host inflates. */
+export function embeddedModule<R>(name: ModuleName, host: { inflate(bytes: Uint8Array): R }): R {
+  return host.inflate(decodeBase64(deflatedWasm[name]!));
+}
+
+/** What a runtime takes on this engine. */
+export function embeddedModules<R>(host: { inflate(bytes: Uint8Array): R }): R[] {
+  const names: readonly ModuleName[] = hasRelaxedSimd() ? ['simd', 'relaxed'] : ['simd'];
+  return names.map((name) => embeddedModule(name, host));
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** Compiles the embedded modules, or those of `bytes`. @throws `E_ENGINE`. */
+export async function loadModules(
+  host: Pick<Host, 'inflate'>,
+  bytes?: readonly Uint8Array<ArrayBuffer>[],
+): Promise<Modules> {
+  if (!hasSimd()) {
+    throw new TesseraeError(
+      'E_ENGINE',
+      'this engine has no WebAssembly SIMD',
+      {},
+      'Node 20.16 or later, or a browser of 2023 or later is needed; --jitless turns WebAssembly off.',
+    );
+  }
+  const all = bytes ?? (await Promise.all(embeddedModules(host)));
+  return (await Promise.all(all.map(compile))) as unknown as Modules;
+}
+
+async function compile(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (cause) {
+    throw new TesseraeError(
+      'E_ENGINE',
+      'this engine does not accept the kernels',
+      { bytes: bytes.length, reason: cause instanceof Error ? cause.message : String(cause) },
+      "An engine with WebAssembly SIMD and threads is needed; a page's Content-Security-Policy must allow 'wasm-unsafe-eval'.",
+      cause,
+    );
+  }
+}

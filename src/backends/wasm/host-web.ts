@@ -1,0 +1,109 @@
+/** Browsers as a host: Web Workers where the page is isolated, one thread elsewhere. Also what runs in a worker of a page. */
+import { workerSource } from './gen/worker-source.ts';
+import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
+
+/** What of a page or worker is asked for; TypeScript's library for workers has no `window`. */
+interface Place {
+  readonly navigator?: {
+    readonly userAgent?: string;
+    readonly hardwareConcurrency?: number;
+    readonly userAgentData?: { readonly platform?: string };
+  };
+  readonly crossOriginIsolated?: boolean;
+  readonly window?: unknown;
+  readonly Worker?: typeof Worker;
+}
+
+const here = globalThis as unknown as Place;
+
+/** Browsers by the word that only they say; Edge and others are Chromium with a word of their own. */
+const BROWSERS = [
+  ['chromium', /Chrom(?:e|ium)\/([\d.]+)/],
+  ['firefox', /Firefox\/([\d.]+)/],
+  ['safari', /Version\/([\d.]+).*Safari/],
+] as const;
+
+function engineReport(): EngineReport {
+  const { userAgent = '', hardwareConcurrency = 1, userAgentData } = here.navigator ?? {};
+  const found = BROWSERS.map(([name, pattern]) => ({ name, version: pattern.exec(userAgent)?.[1] })).find(
+    ({ version }) => version !== undefined,
+  );
+  return {
+    name: found?.name ?? 'browser',
+    version: found?.version ?? 'unknown',
+    // a Chromium is numbered as the V8 in it, but for the dot: 156 has V8 15.6
+    v8: found?.name === 'chromium' ? (Number.parseInt(found.version!, 10) / 10).toFixed(1) : 'none',
+    arch: userAgentData?.platform ?? 'unknown',
+    // browsers do not tell
+    cpu: 'unknown',
+    cores: hardwareConcurrency,
+  };
+}
+
+function reasonForOneThread(): string | undefined {
+  if (here.Worker === undefined) return 'there are no Web Workers here';
+  if (here.crossOriginIsolated !== true)
+    return 'the page is not cross-origin isolated (Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)';
+  return undefined;
+}
+
+/** A worker from its source text: it needs no file that a bundler could lose. Where it cannot be loaded (a policy that forbids `blob:`)
+ *  the worker ends before it is ready, and the owner computes alone. */
+function startWorker(start: WorkerStart): WorkerHandle {
+  const url = URL.createObjectURL(new Blob([workerSource], { type: 'text/javascript' }));
+  const worker = new Worker(url, { name: `tesserae ${start.index}` });
+  let ended: (reason: string) => void = () => undefined;
+  worker.addEventListener('error', (event) => {
+    URL.revokeObjectURL(url);
+    // a page that may not start it tells nothing more
+    ended(event.message || 'the worker could not be loaded');
+  });
+  worker.postMessage(start);
+  return {
+    onMessage: (listener) =>
+      worker.addEventListener('message', ({ data }: MessageEvent<WorkerMessage>) => {
+        if (data.type === 'ready') URL.revokeObjectURL(url);
+        listener(data);
+      }),
+    onExit: (listener) => {
+      ended = listener;
+    },
+    keepAlive: () => undefined,
+    terminate: async () => {
+      worker.terminate();
+      ended('it was ended');
+    },
+  };
+}
+
+async function inflate(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>])
+    .stream()
+    .pipeThrough(new DecompressionStream('deflate-raw'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** A message to oneself: timers are held back to 4 ms when they are nested. */
+function yieldToEvents(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}
+
+export function webHost(): Host {
+  return {
+    engine: engineReport(),
+    noThreads: reasonForOneThread(),
+    // a page's own thread may not sleep
+    mayWait: here.window === undefined,
+    startWorker,
+    setEngineFlags: () => ({ set: [], reason: 'a browser takes no flags from a page' }),
+    inflate,
+    yieldToEvents,
+  };
+}

@@ -1,0 +1,51 @@
+/** The library in headless Chromium: isolated and not, under a strict policy, with the bytes that Node gives. */
+import test from 'tape';
+import { GOLDEN } from '../support/exact-calls.ts';
+import { ISOLATED, noBrowser, pageScript, visit } from '../support/page.ts';
+import type { RuntimeReport } from '../support/runtime-page.ts';
+
+const SCRIPT = 'runtime-page.ts';
+
+test('a page that is isolated computes on threads that share memory', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const script = await pageScript(SCRIPT);
+  const report = await visit<RuntimeReport>({ script, headers: ISOLATED });
+  t.deepEqual(report.faults, [], 'products are right');
+  t.deepEqual(report.hashes, [GOLDEN, GOLDEN], 'exact results have the bytes that Node gives');
+  t.equal(report.threads.actual, report.threads.requested, 'all threads');
+  t.deepEqual(
+    report.events.filter(({ type }) => type === 'worker-lost'),
+    [],
+    'none is lost',
+  );
+  t.ok(report.turns > 3, `the page had ${report.turns} turns meanwhile`);
+  t.equal(report.strict, 'none', 'a strict caller gets what it asked for');
+});
+
+test('a page that is not isolated computes on one thread, and says why', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const report = await visit<RuntimeReport>({ script: await pageScript(SCRIPT) });
+  t.deepEqual(report.faults, [], 'products are right');
+  t.deepEqual(report.hashes, [GOLDEN, GOLDEN], 'exact results have the bytes that Node gives');
+  t.equal(report.threads.actual, 1);
+  t.match(report.threads.reason, /not cross-origin isolated/, 'the reason');
+  t.ok(
+    report.events.some(({ type }) => type === 'threads'),
+    'an event tells it',
+  );
+  t.equal(report.strict, 'E_FALLBACK', 'a strict caller is refused');
+});
+
+test('a page whose policy forbids blob: computes right all the same', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const headers = {
+    ...ISOLATED,
+    'content-security-policy': "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
+  };
+  const report = await visit<RuntimeReport>({ script: await pageScript(SCRIPT), headers });
+  t.deepEqual(report.faults, [], 'products are right');
+  t.ok(
+    report.events.some(({ type }) => type === 'worker-lost'),
+    'an event tells that no worker could start',
+  );
+});
