@@ -43,6 +43,7 @@ export function addRuntimeOptions(command: Command): Command {
         'auto',
         'wasm',
         'webgpu',
+        'gpujs',
       ]),
     )
     .option('--exact', 'bit-exact arithmetic: the same bytes on any machine')

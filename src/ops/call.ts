@@ -8,6 +8,8 @@ import type { Core } from './core.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import { runOnGpu } from './gpu/run.ts';
 import { runSplit } from './gpu/split.ts';
+import type { GpuJsPlace } from './gpujs/place.ts';
+import { runOnGpuJs } from './gpujs/run.ts';
 import { Placement } from './placement.ts';
 import type { Request } from './request.ts';
 import type { PlacedOptions, Tensor } from './types.ts';
@@ -62,7 +64,9 @@ export function call(
     options.signal?.throwIfAborted();
     const request = read();
     if (options.result === 'gpu') core.needGpu();
-    const elsewhere = core.gpu && callElsewhere(core, core.gpu, request, options);
+    const elsewhere = core.gpu
+      ? callElsewhere(core, core.gpu, request, options)
+      : core.gpujs && callGpuJs(core, core.gpujs, request, options);
     if (elsewhere) return elsewhere;
     placed = new Placement(core, request);
     const pending = start(core, request, placed, options);
@@ -88,6 +92,32 @@ function callElsewhere(
   const fetched = there ? undefined : fetchAll(request);
   const release = holdAll(request);
   return goThere(core, gpu, request, there, fetched, options).finally(release);
+}
+
+/** Where gpu.js is: a call that goes there, or undefined. */
+function callGpuJs(
+  core: Core,
+  gpujs: GpuJsPlace,
+  request: Request,
+  options: PlacedOptions,
+): Promise<Tensor> | undefined {
+  const hereMs = () => planOf(core, request)?.ms ?? Number.POSITIVE_INFINITY;
+  if (!gpujs.claims(request, request.gpu?.(), hereMs)) return undefined;
+  const release = holdAll(request);
+  return runGpuJs(core, gpujs, request, options).finally(release);
+}
+
+/** In memory after all where gpu.js gives wrong answers. */
+async function runGpuJs(
+  core: Core,
+  gpujs: GpuJsPlace,
+  request: Request,
+  options: PlacedOptions,
+): Promise<Tensor> {
+  const done = await runOnGpuJs(core, gpujs, request, options);
+  if (done) return done;
+  const placed = new Placement(core, request);
+  return finish(startSafely(core, request, placed, options), placed);
 }
 
 /** In memory after all if the GPU was lost on the way. */

@@ -18,6 +18,7 @@ import type { Wisdom } from '../plan/wisdom.ts';
 import type { Problem } from '../problem/problem.ts';
 import { type Execution, Executor, type Operands } from '../schedule/execute.ts';
 import type { GpuPlace } from './gpu/place.ts';
+import type { GpuJsPlace } from './gpujs/place.ts';
 import { Tape } from './tape.ts';
 import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
@@ -34,6 +35,8 @@ export interface CoreParts {
   readonly onEvent: (event: RuntimeEvent) => void;
   /** Where one was asked for and found. */
   readonly gpu?: GpuPlace | undefined;
+  /** The same, for pages without WebGPU. */
+  readonly gpujs?: GpuJsPlace | undefined;
 }
 
 /** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
@@ -50,6 +53,7 @@ export class Core {
   readonly effort: Effort;
   readonly heap: Heap;
   readonly gpu: GpuPlace | undefined;
+  readonly gpujs: GpuJsPlace | undefined;
   readonly filter: KernelFilter;
   readonly onEvent: (event: RuntimeEvent) => void;
   readonly #policy: Policy;
@@ -77,6 +81,7 @@ export class Core {
     this.effort = parts.effort;
     this.onEvent = parts.onEvent;
     this.gpu = parts.gpu;
+    this.gpujs = parts.gpujs;
     this.#policy = parts.policy;
     this.#machine = machine;
     this.filter = { present: new Set(this.backend.kernels.keys()), quarantined: this.#quarantined };
@@ -254,7 +259,9 @@ export class Core {
     if (!this.#closing) {
       this.save();
       this.#closed = true;
-      this.#closing = Promise.all([this.backend.close(), this.gpu?.close()]).then(() => undefined);
+      this.#closing = Promise.all([this.backend.close(), this.gpu?.close(), this.gpujs?.close()]).then(
+        () => undefined,
+      );
     }
     return this.#closing;
   }

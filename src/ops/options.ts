@@ -55,12 +55,17 @@ const KNOWN: readonly (keyof RuntimeOptions)[] = [
   'onEvent',
 ];
 
-const GPU_FIELDS: readonly (keyof GpuRequest)[] = ['device', 'gpu', 'powerPreference'];
+const GPU_FIELDS: readonly (keyof GpuRequest)[] = ['device', 'gpu', 'gpujs', 'powerPreference'];
+
+/** The package is an object of names or, in its build for pages, a class that has them. */
+function isModule(value: unknown): boolean {
+  return typeof value === 'function' || (typeof value === 'object' && value !== null);
+}
 
 function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
-  if (gpu === undefined || gpu === false) return backend === 'webgpu' ? {} : undefined;
+  if (gpu === undefined || gpu === false) return backend === 'webgpu' || backend === 'gpujs' ? {} : undefined;
   if (gpu === true) return {};
-  const hint = 'Use true, false, or { device }, { gpu } or { powerPreference }.';
+  const hint = 'Use true, false, or { device }, { gpu }, { gpujs } or { powerPreference }.';
   if (typeof gpu !== 'object' || gpu === null) throw bad('gpu', gpu, hint);
   const unknown = Object.keys(gpu).find((name) => !(GPU_FIELDS as readonly string[]).includes(name));
   if (unknown !== undefined) throw bad(`gpu.${unknown}`, (gpu as Record<string, unknown>)[unknown], hint);
@@ -68,6 +73,8 @@ function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
     throw bad('gpu.device', gpu.device, 'A GPUDevice.');
   if (gpu.gpu !== undefined && typeof gpu.gpu?.requestAdapter !== 'function')
     throw bad('gpu.gpu', gpu.gpu, 'A GPU, as navigator.gpu is.');
+  if (gpu.gpujs !== undefined && !isModule(gpu.gpujs))
+    throw bad('gpu.gpujs', gpu.gpujs, "The package: await import('gpu.js').");
   return gpu;
 }
 
@@ -120,7 +127,7 @@ export function readOptions(options: RuntimeOptions): Settings {
     policy: oneOf('policy', options.policy, ['auto', 'strict']),
     effort: oneOf('effort', options.effort, ['estimate', 'measure', 'exhaustive']),
     gpu: readGpu(options),
-    backend: oneOf('backend', options.backend, ['auto', 'wasm', 'webgpu']),
+    backend: oneOf('backend', options.backend, ['auto', 'wasm', 'webgpu', 'gpujs']),
     engineFlags: oneOf('engineFlags', options.engineFlags, ['off', 'allow']),
     workerTimeoutMs: inRange(
       'workerTimeoutMs',

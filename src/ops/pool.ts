@@ -11,6 +11,7 @@ import { badArgument, checkFlag, checkOptions } from './arguments.ts';
 import { call, callSync } from './call.ts';
 import { checkRank, readLayout } from './conv.ts';
 import type { Core } from './core.ts';
+import type { GpuForm } from './gpu/form.ts';
 import { type Operand, readOperand, readOut } from './operands.ts';
 import type { Request } from './request.ts';
 import type { DenseTensor } from './tensor.ts';
@@ -80,6 +81,12 @@ class PoolRequest implements Request {
 
   operands(_core: Core, _plan: unknown, at: readonly number[], result: number): Operands {
     return { ...NO_OPERANDS, b: at[0]!, c: result };
+  }
+
+  gpu(): GpuForm {
+    const scalars = { alpha: 1, beta: 0, p0: 0, p1: 0 };
+    const none = { b: undefined, bias: undefined, slope: undefined, residual: undefined };
+    return { a: this.inputs[0], ...none, scalars };
   }
 
   runEmpty(): void {}

@@ -15,7 +15,7 @@ import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
 import type { Core } from './core.ts';
 import { explained } from './explained.ts';
 import { fromGpu } from './gpu/from-gpu.ts';
-import { gpuReason, gpuReport } from './gpu/info.ts';
+import { gpujsReason, gpuReason, gpuReport } from './gpu/info.ts';
 import { prepareOnGpu, tuneOnGpu } from './gpu/tune.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
 import { makeKernel } from './kernel/kernel.ts';
@@ -100,16 +100,16 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   readonly #features: FeatureFacts;
   readonly #threads: { readonly requested: number; readonly actual: number };
 
-  readonly #noGpu: string;
+  readonly #absent: Setup['absent'];
 
-  constructor({ core, settings, features, threads, noGpu }: Setup) {
+  constructor({ core, settings, features, threads, absent }: Setup) {
     super(core);
     cores.set(this, core);
     this.#core = core;
     this.#settings = settings;
     this.#features = features;
     this.#threads = threads;
-    this.#noGpu = noGpu;
+    this.#absent = absent;
   }
 
   get info(): RuntimeInfo {
@@ -132,7 +132,8 @@ class WasmRuntime extends ArrayMethods implements Runtime {
           available: true,
           reason: `${core.backend.feature} kernels: ${core.backend.kernels.size}`,
         },
-        { name: 'webgpu', available: core.gpu !== undefined, reason: gpuReason(core, this.#noGpu) },
+        { name: 'webgpu', available: core.gpu !== undefined, reason: gpuReason(core, this.#absent.gpu) },
+        { name: 'gpujs', available: core.gpujs !== undefined, reason: gpujsReason(core, this.#absent.gpujs) },
         {
           name: 'reference',
           available: true,

@@ -13,16 +13,15 @@ import { inNode } from '../core/node.ts';
 import { findGpuKernel, gpuTableText } from '../kernels/gpu.ts';
 import { findKernel, KERNELS, kernelTableText } from '../kernels/table.ts';
 import { signature } from '../plan/fingerprint.ts';
-import type { GpuProfile } from '../plan/gpu.ts';
 import type { MachineProfile } from '../plan/machine.ts';
 import { memoryStore } from '../plan/stores/memory.ts';
 import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import { WISDOM_SCHEMA, Wisdom } from '../plan/wisdom.ts';
 import { Core } from './core.ts';
-import { GpuPlace, type GpuSettings } from './gpu/place.ts';
 import { type FeatureFacts, hasWideVectors } from './info.ts';
 import { readOptions, type Settings } from './options.ts';
+import { openPlaces, type PlaceInternals, type Places } from './places.ts';
 import type { RuntimeOptions } from './types.ts';
 
 /** A first guess of the time to wake the team, until it has been measured. */
@@ -30,13 +29,11 @@ const WAKE_GUESS_US = 200;
 const MiB = 1024 * 1024;
 
 /** Parts that tests replace; users have no way to pass them. */
-export interface Internals {
+export interface Internals extends PlaceInternals {
   readonly host?: Host;
   readonly bytes?: readonly Uint8Array<ArrayBuffer>[];
   /** Skips the probe. */
   readonly machine?: MachineProfile;
-  readonly openGpu?: GpuSettings['open'];
-  readonly gpuProfile?: GpuProfile;
 }
 
 export interface Setup {
@@ -44,8 +41,8 @@ export interface Setup {
   readonly settings: Settings;
   readonly features: FeatureFacts;
   readonly threads: { readonly requested: number; readonly actual: number };
-  /** Why there is no GPU. */
-  readonly noGpu: string;
+  /** Why there is no other place than memory. */
+  readonly absent: Places['absent'];
 }
 
 export async function setUp(options: RuntimeOptions, internals: Internals): Promise<Setup> {
@@ -67,9 +64,10 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
     onEvent: (event) => settings.onEvent({ type: 'worker-lost', worker: event.worker, reason: event.reason }),
   });
   const wisdom = openWisdom(settings, backend, engine, features.flagsSet, threads);
-  const gpu = await openPlace(settings, internals, wisdom);
+  const places = await openPlaces(settings, internals, wisdom);
   const parts = {
-    gpu: gpu.place,
+    gpu: places.gpu,
+    gpujs: places.gpujs,
     host,
     backend,
     wisdom,
@@ -82,32 +80,7 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
   const known = internals.machine ?? knownMachine(wisdom, backend, parts.exact);
   const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact, features)));
   if (!known) core.setMachine(core.machine);
-  return { core, settings, features, threads: { requested, actual: threads }, noGpu: gpu.reason };
-}
-
-/** A GPU that is only welcome may be absent; one that was asked for by name, or by a strict caller, may not. */
-async function openPlace(
-  settings: Settings,
-  { openGpu, gpuProfile }: Internals,
-  wisdom: Wisdom,
-): Promise<{ readonly place: GpuPlace | undefined; readonly reason: string }> {
-  const { gpu: request, backend, policy, onEvent } = settings;
-  if (!request) return { place: undefined, reason: 'not asked for: gpu is false' };
-  try {
-    const place = await GpuPlace.open({
-      request,
-      backend,
-      policy,
-      onEvent,
-      wisdom,
-      ...(openGpu ? { open: openGpu } : {}),
-      ...(gpuProfile ? { profile: gpuProfile } : {}),
-    });
-    return { place, reason: '' };
-  } catch (error) {
-    if (backend === 'webgpu' || policy === 'strict') throw error;
-    return { place: undefined, reason: error instanceof Error ? error.message : String(error) };
-  }
+  return { core, settings, features, threads: { requested, actual: threads }, absent: places.absent };
 }
 
 function readFeatures(host: Host, settings: Settings): FeatureFacts {

@@ -37,7 +37,7 @@ export type Numerics = 'fast' | 'exact';
 export type Policy = 'auto' | 'strict';
 export type EngineFlags = 'off' | 'allow';
 /** `'auto'`: each call where it is measured to be cheapest. */
-export type BackendChoice = 'auto' | 'wasm' | 'webgpu';
+export type BackendChoice = 'auto' | 'wasm' | 'webgpu' | 'gpujs';
 
 /** Options of {@link createRuntime}; every one has a default. */
 export interface RuntimeOptions {
@@ -59,11 +59,13 @@ export interface RuntimeOptions {
   readonly engineFlags?: EngineFlags;
   /**
    * A GPU to compute on as well: `true` for the one that the platform gives (browsers: `navigator.gpu`; Node: the npm package
-   * `webgpu`), or a `device` or `gpu` object of the caller's, which is never destroyed here. Where there is none, `rt.info`
+   * `webgpu`), or a `device` or `gpu` object of the caller's, which is never destroyed here. A page without WebGPU computes on WebGL2 where
+   * that is faster, through gpu.js, which a bundled page passes as `{ gpujs }`. Where there is none of both, `rt.info`
    * says why and everything runs in WebAssembly. Default `false`: opening it loads native code in Node.
    */
   readonly gpu?: boolean | GpuRequest;
-  /** `'webgpu'` sends every call there that it has a kernel for, and implies `gpu: true`; `E_GPU` where there is none. `'wasm'` sends none. Default `'auto'`. */
+  /** `'webgpu'` sends every call there that it has a kernel for, and implies `gpu: true`; `E_GPU` where there is none. `'gpujs'` does
+   *  the same with gpu.js on WebGL2 (Node: on a WebGPU device). `'wasm'` sends none. Default `'auto'`. */
   readonly backend?: BackendChoice;
   /** Milliseconds without progress after which a worker counts as stuck and is replaced. Default 30 000. */
   readonly workerTimeoutMs?: number;

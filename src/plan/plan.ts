@@ -14,7 +14,7 @@ export type TileOrder = 'mn' | 'nm';
 export type Algorithm = ConvAlgorithm | 'fixed';
 
 export interface Plan {
-  readonly backend: 'wasm' | 'webgpu' | 'reference' | 'null';
+  readonly backend: 'wasm' | 'webgpu' | 'gpujs' | 'reference' | 'null';
   /** Name of a row in the kernel table. */
   readonly kernel: string;
   readonly algorithm: Algorithm;

@@ -9,6 +9,8 @@ export interface GpuRequest {
   readonly device?: GpuDevice;
   /** What `navigator.gpu` is in browsers. */
   readonly gpu?: Gpu;
+  /** The package gpu.js, where the caller has loaded it; else it is looked for by its name. */
+  readonly gpujs?: unknown;
   readonly powerPreference?: 'low-power' | 'high-performance';
 }
 

@@ -6,6 +6,14 @@ export function gpuReport({ gpu }: Core): GpuReport | undefined {
   return gpu && { ...gpu.backend.report, profile: gpu.profile, memory: gpu.backend.buffers.use };
 }
 
+export function gpujsReason({ gpujs }: Core, absent: string): string {
+  if (!gpujs) return absent;
+  const { name, software, mode } = gpujs.report;
+  return software
+    ? `${name} by ${mode}: a processor that stands in for a GPU, used only with backend 'gpujs'`
+    : `${name} by ${mode}`;
+}
+
 export function gpuReason({ gpu }: Core, absent: string): string {
   if (!gpu) return absent;
   const { name, software } = gpu.backend.report;

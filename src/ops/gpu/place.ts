@@ -81,6 +81,11 @@ export class GpuPlace {
     return this.#backend;
   }
 
+  /** The package gpu.js, where the caller gave it. */
+  get gpujs(): unknown {
+    return this.#settings.request.gpujs;
+  }
+
   /** Whether calls go here whatever they cost. */
   get forced(): boolean {
     return this.#settings.backend === 'webgpu';

@@ -1,6 +1,6 @@
 /** rt.kernel: a user's function over elements, on the processor or, through gpu.js, on the GPU, by what was measured. */
 
-import { MOST_ELEMENTS } from '../../backends/gpujs/map.ts';
+import { MOST_ELEMENTS } from '../../backends/gpujs/library.ts';
 import { deviceLost, isLoss } from '../../backends/webgpu/backend.ts';
 import { systemClock } from '../../core/clock.ts';
 import { abortReason, TesseraeError } from '../../core/errors.ts';
@@ -11,10 +11,13 @@ import { badArgument, checkAsync, checkOptions } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import type { GpuPlace } from '../gpu/place.ts';
 import { type GpuValues, valuesOn } from '../gpu/remote.ts';
+import type { GpuJsPlace } from '../gpujs/place.ts';
 import { type Operand, readOperand, readOut } from '../operands.ts';
 import { DenseTensor } from '../tensor.ts';
 import type { PlacedOptions, Tensor, TensorLike } from '../types.ts';
-import { MapOnGpu, type MapParts } from './on-gpu.ts';
+import { MapOnGpu } from './on-gpu.ts';
+import { MapOnGpuJs } from './on-gpujs.ts';
+import type { MapParts } from './parts.ts';
 import { type MapFunction, readFunction } from './source.ts';
 import type { KernelOptions, KernelRunOptions, UserKernel } from './types.ts';
 
@@ -61,6 +64,7 @@ class Kernel implements UserKernel {
   readonly #core: Core;
   readonly #parts: MapParts;
   #onGpu: Promise<MapOnGpu> | undefined;
+  #onGpuJs: Promise<MapOnGpuJs> | undefined;
   #noGpu: string | undefined;
   #cpuNs: number | undefined;
   #gpuNs: number | undefined;
@@ -76,7 +80,7 @@ class Kernel implements UserKernel {
   }
 
   get noGpu(): string | undefined {
-    return this.#noGpu ?? (this.#core.gpu ? undefined : 'this runtime has no GPU');
+    return this.#noGpu ?? (this.#core.gpu || this.#core.gpujs ? undefined : 'this runtime has no GPU');
   }
 
   runSync(inputs: readonly TensorLike[], options: KernelRunOptions = {}): Tensor {
@@ -95,10 +99,12 @@ class Kernel implements UserKernel {
       ...(call.out ? [call.out.hold()] : []),
     ];
     try {
-      const { gpu } = this.#core;
+      const { gpu, gpujs } = this.#core;
       const there =
         gpu && this.#goesThere(gpu, call, options) ? await this.#there(gpu, call, options) : undefined;
-      if (there) return there;
+      const drawn =
+        gpujs && this.#goesToGpuJs(gpujs, call) ? await this.#byGpuJs(gpujs, call, options) : undefined;
+      if (there ?? drawn) return (there ?? drawn)!;
       await Promise.all(call.operands.map((operand) => operand.fetch()));
       if (options.signal?.aborted) throw abortReason(options.signal);
       const result = this.#here(call);
@@ -184,6 +190,41 @@ class Kernel implements UserKernel {
     return there < here;
   }
 
+  #goesToGpuJs(gpujs: GpuJsPlace, { operands, elements }: MapCall): boolean {
+    const bytes = operands.reduce((sum, operand) => sum + 4 * operand.elements, 4 * elements);
+    if (this.#noGpu !== undefined || elements === 0 || bytes / 4 > MOST_ELEMENTS) return false;
+    const { callMs, moveGBs } = gpujs.profile;
+    const there = callMs + bytes / moveGBs / 1e6 + ((this.#gpuNs ?? 0) * elements) / 1e6;
+    return gpujs.isBetter(there, () => ((this.#cpuNs ?? GUESS_NS) * elements) / 1e6);
+  }
+
+  /** Undefined where it does not run there after all. */
+  async #byGpuJs(
+    gpujs: GpuJsPlace,
+    { operands, shape, elements, out }: MapCall,
+    { signal }: PlacedOptions,
+  ): Promise<Tensor | undefined> {
+    this.#onGpuJs ??= MapOnGpuJs.make(gpujs, this.#parts);
+    let values: Float32Array;
+    try {
+      const map = await this.#onGpuJs;
+      const start = systemClock.now();
+      values = await map.run(
+        operands.map((operand) => operand.values().slice()),
+        elements,
+      );
+      if (elements >= MEASURED_FROM) this.#gpuNs = (1e6 * (systemClock.now() - start)) / elements;
+    } catch (error) {
+      this.#refuseGpu(error);
+      return undefined;
+    }
+    if (signal?.aborted) throw abortReason(signal);
+    this.#core.checkOpen('run a kernel');
+    const tensor = out ?? new DenseTensor(this.#core.heap, shape);
+    tensor.data.set(values);
+    return tensor;
+  }
+
   #place(gpu: GpuPlace, operands: readonly Operand[]): 'wasm' | 'gpu' {
     return operands.some((operand) => valuesOn(gpu.backend, operand.remote)) ? 'gpu' : 'wasm';
   }
@@ -228,15 +269,19 @@ class Kernel implements UserKernel {
     if (!(await gpu.reopen())) return undefined;
     const known = await this.#onGpu?.catch(() => undefined);
     if (known && known.backend === gpu.backend) return known;
-    const making = MapOnGpu.make(gpu.backend, this.#parts);
+    const making = MapOnGpu.make(gpu.backend, this.#parts, gpu.gpujs);
     this.#onGpu = making;
     try {
       return await making;
     } catch (error) {
-      this.#noGpu = error instanceof Error ? error.message : String(error);
-      this.#core.onEvent({ type: 'quarantine', kernel: this.name, reason: this.#noGpu });
+      this.#refuseGpu(error);
       return undefined;
     }
+  }
+
+  #refuseGpu(error: unknown): void {
+    this.#noGpu = error instanceof Error ? error.message : String(error);
+    this.#core.onEvent({ type: 'quarantine', kernel: this.name, reason: this.#noGpu });
   }
 }
 

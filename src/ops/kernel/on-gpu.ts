@@ -5,18 +5,7 @@ import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import { fillRandom } from '../../core/random.ts';
 import { GpuValues, valuesOn } from '../gpu/remote.ts';
 import type { Source } from '../tensor.ts';
-import type { MapFunction, UserSource } from './source.ts';
-
-export interface MapParts {
-  readonly source: UserSource;
-  readonly fn: MapFunction;
-  readonly constants: Readonly<Record<string, number>>;
-}
-
-/** Elements of the self-check. */
-const CHECKED = 64;
-/** The GPU's own sine is off by 2e-4, which WGSL allows. */
-const TOLERANCE = 1e-3;
+import { CHECKED, type MapParts, mapFault } from './parts.ts';
 
 export class MapOnGpu {
   readonly backend: WebGpuBackend;
@@ -28,9 +17,9 @@ export class MapOnGpu {
   }
 
   /** @throws an error that says why it cannot run there, or gives wrong answers. */
-  static async make(backend: WebGpuBackend, parts: MapParts): Promise<MapOnGpu> {
+  static async make(backend: WebGpuBackend, parts: MapParts, gpujs?: unknown): Promise<MapOnGpu> {
     const { source, constants } = parts;
-    const map = await makeMap(backend.device, { ...source, constants });
+    const map = await makeMap(backend.device, { ...source, constants }, gpujs);
     const made = new MapOnGpu(backend, map);
     const fault = await made.#check(parts).catch((error) => String(error));
     if (fault === undefined) return made;
@@ -64,8 +53,8 @@ export class MapOnGpu {
   }
 
   /** Random operands on both sides; what is not finite on the processor is not compared. */
-  async #check({ source, fn, constants }: MapParts): Promise<string | undefined> {
-    const inputs = Array.from({ length: source.arity }, (_, i) => {
+  async #check(parts: MapParts): Promise<string | undefined> {
+    const inputs = Array.from({ length: parts.source.arity }, (_, i) => {
       const values = fillRandom(new Float32Array(CHECKED), i + 1);
       return values.map((value) => 4 * value);
     });
@@ -85,14 +74,6 @@ export class MapOnGpu {
     } finally {
       result.dispose();
     }
-    for (let i = 0; i < CHECKED; i++) {
-      const want = fn.apply(
-        { constants },
-        inputs.map((values) => values[i]!),
-      );
-      if (Number.isFinite(want) && !(Math.abs(got[i]! - want) <= TOLERANCE * (1 + Math.abs(want))))
-        return `of ${inputs.map((values) => values[i])} it makes ${got[i]} on the GPU, not ${want}`;
-    }
-    return undefined;
+    return mapFault(parts, inputs, got);
   }
 }
