@@ -10,6 +10,8 @@ test('gpu in a browser', async (t) => {
   const report = await visit<PageReport>({ script, webgpu: true });
   t.deepEqual(report.faults, [], `${report.products} products on ${report.adapter}`);
   t.ok(report.products > 0, 'some');
+  t.deepEqual(report.differing, [], `${report.calls} calls of a runtime that sends them there`);
+  t.equal(report.location, 'gpu', 'a result may stay there');
   t.equal((await visit<{ code: string }>({ script })).code, 'E_GPU', 'a page without an adapter hears so');
 });
 

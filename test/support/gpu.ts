@@ -3,19 +3,6 @@ import { existsSync } from 'node:fs';
 import { WebGpuBackend } from '../../src/backends/webgpu/backend.ts';
 import { openGpu } from '../../src/backends/webgpu/open.ts';
 import type { Gpu } from '../../src/core/webgpu.ts';
-import type { GpuProfile } from '../../src/plan/gpu.ts';
-
-/** One row only: each text of another costs a second of compiling on a software adapter. */
-export const ONE_ROW: GpuProfile = {
-  launchMs: 0.1,
-  readbackMs: 0.1,
-  uploadGBs: 1,
-  downloadGBs: 1,
-  peakGflops: 1,
-  kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1000 },
-  fullGroups: 1,
-  memoryGBs: 1,
-};
 
 /** SwiftShader, as Debian's chromium brings it. */
 const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';

@@ -11,7 +11,8 @@ import { BINARY_KINDS, MAP_KINDS, mapProblem, UNARY_KINDS } from '../../../src/p
 import { moveProblem } from '../../../src/problem/move.ts';
 import type { ArrayProblem } from '../../../src/problem/problem.ts';
 import { mapped, shapesThatFit, valuesFault } from '../../support/arrays.ts';
-import { nullGpu, ONE_ROW, openBackend, workingGpu } from '../../support/gpu.ts';
+import { nullGpu, openBackend, workingGpu } from '../../support/gpu.ts';
+import { ONE_ROW } from '../../support/gpu-profile.ts';
 import { array } from '../../support/oracle.ts';
 import { madeUpMachine, makeRuntime } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';

@@ -4,7 +4,8 @@ import { openGpu } from '../../../src/backends/webgpu/open.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { RuntimeEvent } from '../../../src/ops/types.ts';
 import { codeOf, SLOW_MACHINE } from '../../support/faulty.ts';
-import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+import { workingGpu } from '../../support/gpu.ts';
+import { ONE_ROW } from '../../support/gpu-profile.ts';
 import { wholeProduct, wrong } from '../../support/products.ts';
 
 /** As fast as the slow machine, so that both get a good part. */
@@ -39,10 +40,6 @@ test('gpu split: rows on both sides', async (t) => {
   if (typeof made === 'string') return t.skip(made);
   const { rt, events } = made;
   const { plan, candidates } = rt.explain('200x64x96');
-  console.log(
-    candidates.slice(0, 3),
-    candidates.find((c) => c.plan.backend === 'wasm'),
-  );
   t.ok(
     plan.share !== undefined && plan.share > 0.1 && plan.share < 0.9,
     `the GPU takes ${plan.share} of the rows`,

@@ -5,7 +5,8 @@ import type { GpuDevice } from '../../../src/core/webgpu.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent } from '../../../src/ops/types.ts';
 import { codeOf } from '../../support/faulty.ts';
-import { ONE_ROW, workingGpu } from '../../support/gpu.ts';
+import { workingGpu } from '../../support/gpu.ts';
+import { ONE_ROW } from '../../support/gpu-profile.ts';
 import { wholeProduct } from '../../support/products.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 
