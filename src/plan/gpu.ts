@@ -5,7 +5,6 @@
 import { ceilDiv } from '../core/math.ts';
 import { GPU_KERNELS, type GpuGemm, type GpuKernel, gpuServes } from '../kernels/gpu.ts';
 import { termsOf } from '../problem/conv.ts';
-import type { MatmulProblem } from '../problem/matmul.ts';
 import {
   type ArrayProblem,
   flopsOf,
@@ -13,6 +12,7 @@ import {
   type Problem,
   resultElements,
 } from '../problem/problem.ts';
+import { cutOf, uploadOf } from './cut.ts';
 import type { Candidate, Plan } from './plan.ts';
 
 /** What the probe of a GPU found. */
@@ -172,28 +172,31 @@ const WORTH_CUTTING_MS = 5;
 const WORTH_GAIN = 0.85;
 
 /**
- * The plan by which both sides compute one product from memory to memory and end together; its time has everything in it. Undefined where
- * one side alone is about as fast. What the GPU takes whatever its part: the call, reading back, and all of B.
+ * The plan by which both sides compute one call from memory to memory and end together; its time has everything in it. Undefined where
+ * one side alone is about as fast. What the GPU takes whatever its part: the call, reading back, and operands that every part reads whole.
  */
 export function splitCall(
-  p: MatmulProblem,
+  p: Problem,
   hereMs: number,
   there: GpuPlan,
   profile: GpuProfile,
 ): GpuPlan | undefined {
-  if (p.batch > 1 || p.transposeA || p.accumulate || hereMs < WORTH_CUTTING_MS) return undefined;
-  const b = movingMs({ upload: 4 * p.k * p.n, download: 0 }, profile);
-  const rows = movingMs({ upload: 4 * p.m * p.k, download: 4 * p.m * p.n }, profile) - profile.readbackMs;
-  const fixed = profile.launchMs + profile.readbackMs + b;
-  const perWhole = there.computeMs - profile.launchMs + rows;
+  const cut = hereMs < WORTH_CUTTING_MS ? undefined : cutOf(p);
+  if (!cut) return undefined;
+  const upload = uploadOf(cut);
+  const fixed =
+    profile.launchMs + profile.readbackMs + movingMs({ upload: upload.fixed, download: 0 }, profile);
+  const moved = { upload: upload.stride * cut.units, download: 4 * resultElements(p) };
+  const perWhole = there.computeMs - profile.launchMs + movingMs(moved, profile) - profile.readbackMs;
   const exact = (hereMs - fixed) / (hereMs + perWhole);
-  // whole tiles for the GPU, and a row at least for both
-  const tile = there.plan.mc;
-  const part = Math.floor((exact * p.m) / tile) * tile;
-  if (part < tile || part >= p.m) return undefined;
-  const together = Math.max(hereMs * (1 - part / p.m), fixed + (perWhole * part) / p.m);
+  // whole tiles for the GPU, and a unit at least for both
+  const tile = cut.byTiles ? there.plan.mc : 1;
+  const part = Math.floor((exact * cut.units) / tile) * tile;
+  if (part < tile || part >= cut.units) return undefined;
+  const share = part / cut.units;
+  const together = Math.max(hereMs * (1 - share), fixed + perWhole * share);
   if (together > WORTH_GAIN * Math.min(hereMs, fixed + perWhole)) return undefined;
-  return { plan: { ...there.plan, share: part / p.m }, computeMs: together };
+  return { plan: { ...there.plan, share }, computeMs: together };
 }
 
 /** Candidates of a call from memory to memory, as `explain` lists them. */

@@ -1,6 +1,7 @@
 /** Where a call goes, from numbers alone: no device is needed to test it. */
 import test from 'tape';
 import { GPU_KERNELS } from '../../src/kernels/gpu.ts';
+import { cutOf, uploadOf } from '../../src/plan/cut.ts';
 import {
   allMoves,
   type GpuProfile,
@@ -12,6 +13,7 @@ import {
 } from '../../src/plan/gpu.ts';
 import { convProblem } from '../../src/problem/conv.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
+import { flopsOf, keyOf, resultElements } from '../../src/problem/problem.ts';
 import { windowOf } from '../../src/problem/window.ts';
 
 /** A fast GPU behind a slow road: 5 ms until a call is through, 10 TFLOP/s. */
@@ -128,5 +130,55 @@ test('placement: one product on both sides, where that wins', (t) => {
     'rows must lie one after the other',
   );
   t.equal(splitCall({ ...p, batch: 2 }, hereMs, best!, alike), undefined, 'one product');
+  t.end();
+});
+
+test('placement: convolutions are cut by channels or by images', (t) => {
+  const alike: GpuProfile = { ...FAR, launchMs: 0.2, readbackMs: 0.2, uploadGBs: 100, downloadGBs: 100 };
+  const profile = { ...alike, kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 100 } };
+  const window = windowOf({ height: 56, width: 56 }, { kH: 3, kW: 3 }, { padding: 1 });
+  const one = convProblem({ batch: 1, inC: 256, outC: 512 }, window, { bias: true });
+  const [best] = gpuPlans(one, profile);
+  const hereMs = flopsOf(one) / CPU_GFLOPS / 1e6;
+  const channels = (splitCall(one, hereMs, best!, profile)?.plan.share ?? 0) * 512;
+  t.ok(channels > 150 && channels < 280 && channels % 64 === 0, `${channels} of 512 channels, whole tiles`);
+  const many = convProblem({ batch: 7, inC: 256, outC: 512 }, window);
+  const images =
+    (splitCall(many, 7 * hereMs, { ...best!, computeMs: 7 * best!.computeMs }, profile)?.plan.share ?? 0) * 7;
+  t.equal(Math.round(images), 3, 'images are whole');
+  const nhwc = convProblem({ batch: 1, inC: 256, outC: 512 }, window, { layout: 'nhwc' });
+  t.equal(splitCall(nhwc, hereMs, best!, profile), undefined, 'channels that are not apart are not cut');
+  t.equal(
+    splitCall({ ...one, prepacked: true }, hereMs, best!, profile),
+    undefined,
+    'nor weights that are kept',
+  );
+  t.end();
+});
+
+test('placement: the parts of a cut are all there is', (t) => {
+  const window = windowOf({ height: 9, width: 7 }, { kH: 3, kW: 2 }, { padding: 1 });
+  const traits = { bias: true, residual: true, activation: 'prelu' } as const;
+  for (const p of [
+    matmulProblem({ m: 10, n: 4, k: 6 }, { bias: 'column', activation: 'prelu' }),
+    matmulProblem({ m: 10, n: 4, k: 6 }, { bias: 'row' }),
+    convProblem({ batch: 1, inC: 4, outC: 6 }, window, traits),
+    convProblem({ batch: 5, inC: 4, outC: 6 }, window, { ...traits, groups: 2 }),
+    convProblem({ batch: 5, inC: 4, outC: 6 }, window, { ...traits, layout: 'nhwc' }),
+  ]) {
+    const cut = cutOf(p)!;
+    const { c } = cut.shares;
+    t.deepEqual(cut.part(cut.units), p, `${keyOf(p)}: all units are the problem`);
+    t.equal(c.fixed + c.stride * cut.units, resultElements(p), 'and its result');
+    const upload = uploadOf(cut);
+    const moves = allMoves(p);
+    const slopes = p.activation === 'prelu' ? (p.op === 'conv' ? p.outC : p.n) : 0;
+    const bias = p.op === 'matmul' ? (p.bias === 'row' ? p.n : p.m) : 0;
+    t.equal(
+      upload.fixed + upload.stride * cut.units,
+      moves.upload + 4 * (slopes + bias),
+      'and all its operands',
+    );
+  }
   t.end();
 });

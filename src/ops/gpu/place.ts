@@ -178,7 +178,7 @@ export class GpuPlace {
   }
 
   #split(problem: Problem, ms: number, best: GpuPlan): GpuPlan | undefined {
-    return problem.op === 'matmul' ? splitCall(problem, ms, best, this.profile) : undefined;
+    return splitCall(problem, ms, best, this.profile);
   }
 
   /** Why a call is beyond what the device takes at once, or undefined. */

@@ -1,14 +1,14 @@
 /**
- * One product on both sides at once: the GPU computes the upper rows, the threads the lower ones, and they end together where the plan's
- * share was right. The result is the same as that of either side alone, to its last bits' rounding.
+ * One call on both sides at once: the GPU computes the first rows, channels or images, the threads the rest, and they end together where the
+ * plan's share was right. The result is the same as that of either side alone, to its last bits' rounding.
  */
 
 import { isLoss, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import type { Launch } from '../../backends/webgpu/launch.ts';
 import type { GpuPipeline } from '../../core/webgpu.ts';
+import { type Cut, type CutProblem, cutOf, type Share } from '../../plan/cut.ts';
 import type { Plan } from '../../plan/plan.ts';
-import type { MatmulProblem } from '../../problem/matmul.ts';
 import type { Operands } from '../../schedule/execute.ts';
 import type { Core } from '../core.ts';
 import { Placement } from '../placement.ts';
@@ -18,15 +18,13 @@ import { trusted } from './check.ts';
 import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 
-/** The operands of the rows from `first` on. */
-function from(operands: Operands, p: MatmulProblem, first: number): Operands {
-  const { a, c, bias } = operands;
-  return {
-    ...operands,
-    a: a + 4 * first * p.k,
-    c: c + 4 * first * p.n,
-    bias: p.bias === 'column' ? bias + 4 * first : bias,
-  };
+/** The operands of what follows the first units. */
+function from(operands: Operands, { shares }: Cut, first: number): Operands {
+  const moved = Object.entries(shares).map(([name, { stride }]) => [
+    name,
+    operands[name as keyof typeof shares]! + 4 * stride * first,
+  ]);
+  return { ...operands, ...Object.fromEntries(moved) };
 }
 
 /** Undefined where the shader may not be trusted here: the call then goes on in memory. */
@@ -37,9 +35,9 @@ export async function runSplit(
   plan: Plan,
   options: PlacedOptions,
 ): Promise<Tensor | undefined> {
-  const p = request.problem as MatmulProblem;
-  const rows = Math.round(plan.share! * p.m);
-  const upper = { ...p, m: rows };
+  const cut = cutOf(request.problem)!;
+  const units = Math.round(plan.share! * cut.units);
+  const upper = cut.part(units);
   if (!(await trusted(core, place, upper, plan))) return undefined;
   const launch = launchFor(upper, plan.kernel);
   const pipeline = await place.backend.pipeline(launch);
@@ -49,16 +47,16 @@ export async function runSplit(
   let failed = true;
   try {
     const address = placed.out.block.address;
-    const compute = async (problem: MatmulProblem, first: number) => {
+    const compute = async (problem: CutProblem, first: number) => {
       const planned = core.plan(problem);
-      if (!planned) throw new Error('no kernel for the rest of the rows');
-      const operands = from(request.operands(core, planned, placed.at, address), p, first);
+      if (!planned) throw new Error('no kernel for the rest');
+      const operands = from(request.operands(core, planned, placed.at, address), cut, first);
       await core.executor.run(planned, operands, { signal: options.signal });
     };
     const operands = request.operands(core, undefined, placed.at, address);
     const [there, here] = await Promise.allSettled([
-      upperRows(core, place.backend, launch, pipeline, upper, operands),
-      compute({ ...p, m: p.m - rows }, rows),
+      firstUnits(core, place.backend, { launch, pipeline, cut, units, operands }),
+      compute(cut.part(cut.units - units), units),
     ]);
     if (here.status === 'rejected') throw here.reason;
     if (there.status === 'rejected') {
@@ -74,37 +72,41 @@ export async function runSplit(
   }
 }
 
+interface FirstPart {
+  readonly launch: Launch;
+  readonly pipeline: GpuPipeline;
+  readonly cut: Cut;
+  readonly units: number;
+  readonly operands: Operands;
+}
+
 /** Everything up to the submit happens before this returns, so that the GPU is at work while the threads begin. */
-async function upperRows(
+async function firstUnits(
   core: Core,
   backend: WebGpuBackend,
-  launch: Launch,
-  pipeline: GpuPipeline,
-  p: MatmulProblem,
-  { a, b, bias, slope, c, alpha, beta, p0, p1 }: Operands,
+  { launch, pipeline, cut, units, operands }: FirstPart,
 ): Promise<void> {
-  const view = (address: number, elements: number) =>
-    core.heap.floats().subarray(address >> 2, (address >> 2) + elements);
+  const { alpha, beta, p0, p1 } = operands;
+  const { c, ...read } = cut.shares;
+  const elements = ({ fixed, stride }: Share) => fixed + stride * units;
+  const view = (address: number, count: number) =>
+    core.heap.floats().subarray(address >> 2, (address >> 2) + count);
   const taken: GpuBlock[] = [];
-  const send = (address: number, elements: number) => {
-    const block = backend.buffers.upload(view(address, elements));
+  const kept = (block: GpuBlock) => {
     taken.push(block);
     return block;
   };
   let reading: Promise<void> | undefined;
   try {
     await backend.watched(launch.key, () => {
-      const result = backend.buffers.take(4 * p.m * p.n);
-      taken.push(result);
-      const blocks = {
-        a: send(a, p.m * p.k),
-        b: send(b, p.k * p.n),
-        c: result,
-        ...(p.bias === 'none' ? {} : { bias: send(bias, p.bias === 'row' ? p.n : p.m) }),
-        ...(p.activation === 'prelu' ? { slope: send(slope, p.n) } : {}),
-      };
+      const result = kept(backend.buffers.take(4 * elements(c)));
+      const sent = Object.entries(read).map(([name, share]) => {
+        const values = view(operands[name as keyof typeof read]!, elements(share));
+        return [name, kept(backend.buffers.upload(values))];
+      });
+      const blocks = { ...Object.fromEntries(sent), c: result };
       backend.record(launch, pipeline, blocks, { alpha, beta, p0, p1 });
-      reading = backend.download(result, () => view(c, p.m * p.n));
+      reading = backend.download(result, () => view(operands.c, elements(c)));
       reading.catch(() => undefined);
     });
     await reading;

@@ -77,3 +77,42 @@ test('gpu split: the GPU is lost on the way', async (t) => {
   t.equal(events.filter(({ type }) => type === 'gpu-lost').length, 1, 'one event');
   await rt.close();
 });
+
+test('gpu split: channels and images of a convolution on both sides', async (t) => {
+  const made = await makeBoth();
+  if (typeof made === 'string') return t.skip(made);
+  const { rt, events } = made;
+  const whole = (...shape: number[]) => {
+    const count = shape.reduce((x, y) => x * y, 1);
+    return rt.tensor(
+      Float32Array.from({ length: count }, (_, i) => ((i * 7) % 11) - 5),
+      shape,
+    );
+  };
+  const [w, bias, slope] = [whole(96, 8, 5, 5), whole(96), whole(96)];
+  const activation = { kind: 'prelu', slope } as const;
+  for (const [name, x, layout] of [
+    ['channels', whole(1, 8, 20, 19), 'nchw'],
+    ['images', whole(3, 8, 12, 11), 'nchw'],
+    ['images of NHWC', whole(3, 12, 11, 8), 'nhwc'],
+  ] as const) {
+    const options = { padding: 2, bias, activation, layout };
+    const plain = rt.conv2dSync(x, w, { padding: 2, layout });
+    const residual = whole(...plain.shape);
+    const { share } = rt.explain({
+      op: 'conv',
+      input: x.shape,
+      weights: w.shape,
+      padding: 2,
+      layout,
+    }).plan;
+    t.ok(share !== undefined && share > 0.1 && share < 0.9, `${name}: the GPU takes ${share}`);
+    const got = await rt.conv2d(x, w, { ...options, residual });
+    const want = rt.conv2dSync(x, w, { ...options, residual });
+    t.deepEqual(got.data, want.data, 'right, with all that follows the sum');
+    for (const tensor of [plain, residual, got, want]) tensor.dispose();
+  }
+  t.equal(rt.info.gpu?.memory.used, 0, 'all blocks are back');
+  t.deepEqual(events, [], 'nothing happened');
+  await rt.close();
+});
