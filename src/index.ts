@@ -13,7 +13,7 @@ export type {
   Unary,
 } from './ops/array/types.ts';
 export type { MapFunction } from './ops/kernel/source.ts';
-export type { KernelOptions, KernelRunOptions, UserKernel } from './ops/kernel/types.ts';
+export type { KernelOptions, KernelRunOptions, UserKernel, WithKernel } from './ops/kernel/types.ts';
 export type {
   ByteTensor,
   ByteTensorLike,

@@ -18,9 +18,10 @@ import { fromGpu } from './gpu/from-gpu.ts';
 import { gpujsReason, gpuReason, gpuReport } from './gpu/info.ts';
 import { prepareOnGpu, tuneOnGpu } from './gpu/tune.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
+import { endingIn, endingInSync } from './kernel/epilogue.ts';
 import { makeKernel } from './kernel/kernel.ts';
 import type { MapFunction } from './kernel/source.ts';
-import type { KernelOptions, UserKernel } from './kernel/types.ts';
+import type { KernelOptions, UserKernel, WithKernel } from './kernel/types.ts';
 import { matmul, matmulSync } from './matmul.ts';
 import { checkData, checkNumbers } from './operands.ts';
 import type { Settings } from './options.ts';
@@ -213,13 +214,13 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   matmul(
     a: TensorLike,
     b: TensorLike | Prepacked,
-    options: MatmulOptions & PlacedOptions = {},
+    options: WithKernel<MatmulOptions> & PlacedOptions = {},
   ): Promise<Tensor> {
-    return matmul(this.#core, a, b, options);
+    return endingIn(options, (plain) => matmul(this.#core, a, b, plain));
   }
 
-  matmulSync(a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions = {}): Tensor {
-    return matmulSync(this.#core, a, b, options);
+  matmulSync(a: TensorLike, b: TensorLike | Prepacked, options: WithKernel<MatmulOptions> = {}): Tensor {
+    return endingInSync(options, (plain) => matmulSync(this.#core, a, b, plain));
   }
 
   prepack(b: TensorLike, options?: PrepackOptions): Prepacked;
@@ -231,25 +232,25 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   conv2d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options: ConvOptions & PlacedOptions = {},
+    options: WithKernel<ConvOptions> & PlacedOptions = {},
   ): Promise<Tensor> {
-    return conv2d(this.#core, x, w, options);
+    return endingIn(options, (plain) => conv2d(this.#core, x, w, plain));
   }
 
-  conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options: ConvOptions = {}): Tensor {
-    return conv2dSync(this.#core, x, w, options);
+  conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options: WithKernel<ConvOptions> = {}): Tensor {
+    return endingInSync(options, (plain) => conv2dSync(this.#core, x, w, plain));
   }
 
   conv1d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options: Conv1dOptions & PlacedOptions = {},
+    options: WithKernel<Conv1dOptions> & PlacedOptions = {},
   ): Promise<Tensor> {
-    return conv1d(this.#core, x, w, options);
+    return endingIn(options, (plain) => conv1d(this.#core, x, w, plain));
   }
 
-  conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options: Conv1dOptions = {}): Tensor {
-    return conv1dSync(this.#core, x, w, options);
+  conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options: WithKernel<Conv1dOptions> = {}): Tensor {
+    return endingInSync(options, (plain) => conv1dSync(this.#core, x, w, plain));
   }
 
   convTranspose2d(

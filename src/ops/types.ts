@@ -17,7 +17,7 @@ import type { Problem } from '../problem/problem.ts';
 import type { Padding, Pair } from '../problem/window.ts';
 import type { ArrayRuntime } from './array/types.ts';
 import type { MapFunction } from './kernel/source.ts';
-import type { KernelOptions, UserKernel } from './kernel/types.ts';
+import type { KernelOptions, UserKernel, WithKernel } from './kernel/types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
 import type { AsyncOptions, PlacedOptions, Tensor, TensorLike } from './tensor-types.ts';
 
@@ -324,11 +324,15 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
    * @example
    * const y = await rt.matmul(x, weights, { transposeB: true, bias, activation: 'relu', signal: AbortSignal.timeout(1000) });
    */
-  matmul(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions & PlacedOptions): Promise<Tensor>;
+  matmul(
+    a: TensorLike,
+    b: TensorLike | Prepacked,
+    options?: WithKernel<MatmulOptions> & PlacedOptions,
+  ): Promise<Tensor>;
 
   /** The same, computed before it returns, on the calling thread with the team's help. The same bytes as `matmul` where the
    *  plan is the same. */
-  matmulSync(a: TensorLike, b: TensorLike | Prepacked, options?: MatmulOptions): Tensor;
+  matmulSync(a: TensorLike, b: TensorLike | Prepacked, options?: WithKernel<MatmulOptions>): Tensor;
 
   /**
    * Packs a right operand once for many products: `b` is [k, n], or [n, k] with `transposeB`. `m` is the usual number of
@@ -362,18 +366,18 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
   conv2d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options?: ConvOptions & PlacedOptions,
+    options?: WithKernel<ConvOptions> & PlacedOptions,
   ): Promise<Tensor>;
-  conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: ConvOptions): Tensor;
+  conv2dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: WithKernel<ConvOptions>): Tensor;
 
   /** The same over one extent: `x` [n, inC, length], `w` [outC, inC / groups, k]; pairs have one number, padding at most two
    *  sides ([before, after]). */
   conv1d(
     x: TensorLike,
     w: TensorLike | PrepackedConv,
-    options?: Conv1dOptions & PlacedOptions,
+    options?: WithKernel<Conv1dOptions> & PlacedOptions,
   ): Promise<Tensor>;
-  conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: Conv1dOptions): Tensor;
+  conv1dSync(x: TensorLike, w: TensorLike | PrepackedConv, options?: WithKernel<Conv1dOptions>): Tensor;
 
   /**
    * The transpose of a convolution (ONNX ConvTranspose): `w` is [inC, outC / groups, kH, kW]. The result has

@@ -59,6 +59,11 @@ export function makeKernel(core: Core, fn: unknown, options: KernelOptions): Use
   return new Kernel(core, name ?? (map.name || 'kernel'), { source, fn: map, constants: { ...constants } });
 }
 
+/** How many inputs a kernel of this library takes; undefined for anything else. */
+export function arityOf(value: unknown): number | undefined {
+  return value instanceof Kernel ? value.arity : undefined;
+}
+
 class Kernel implements UserKernel {
   readonly name: string;
   readonly #core: Core;
@@ -73,6 +78,10 @@ class Kernel implements UserKernel {
     this.#core = core;
     this.name = name;
     this.#parts = parts;
+  }
+
+  get arity(): number {
+    return this.#parts.source.arity;
   }
 
   get measured() {

@@ -1,4 +1,5 @@
 /** Kernels that a user writes: part of the public contract in ../types.ts. */
+import type { Activation } from '../../problem/epilogue.ts';
 import type { PlacedOptions, Tensor, TensorLike } from '../tensor-types.ts';
 
 export interface KernelOptions {
@@ -32,3 +33,9 @@ export interface UserKernel {
   dispose(): void;
   [Symbol.dispose](): void;
 }
+
+/** Options of an operation whose activation may also be a kernel of the user's, of one input. */
+export type WithKernel<O> = Omit<O, 'activation'> & {
+  /** A kernel is applied to the result in place, where the result lies. */
+  readonly activation?: Activation<TensorLike> | UserKernel;
+};

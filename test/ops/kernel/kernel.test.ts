@@ -198,3 +198,48 @@ test('kernel: inputs that do not fit', async (t) => {
   await rt.close();
   t.equal(await codeOf(() => add.runSync([a, a])), 'E_CLOSED');
 });
+
+test('kernels: what follows a product or a convolution', async (t) => {
+  const rt = await makeRuntime({ threads: 1 });
+  const shift = rt.kernel(
+    function shift(x) {
+      return x < 0 ? x * this.constants.slope! : x + 1;
+    },
+    { constants: { slope: 0.5 } },
+  );
+  const a = rt.tensor([1, -2, 3, -4], [2, 2]);
+  const bias = rt.tensor([10, 0], [2]);
+  t.deepEqual(
+    [...(await rt.matmul(a, a, { bias, activation: shift })).data],
+    [6, 7, 2, 11].map((_, i) => {
+      const sum = [
+        [1 - 6 + 10, -2 + 8],
+        [3 - 12 + 10, -6 + 16],
+      ].flat()[i]!;
+      return sum < 0 ? sum * 0.5 : sum + 1;
+    }),
+  );
+  t.deepEqual(
+    rt.matmulSync(a, a, { activation: shift }).data,
+    (await rt.matmul(a, a, { activation: shift })).data,
+    'blocking as well',
+  );
+  const out = rt.zeros([2, 2]);
+  t.equal(await rt.matmul(a, a, { out, activation: shift }), out, "into the caller's tensor");
+  const x = rt.tensor([1, -1, 2, -2], [1, 1, 2, 2]);
+  const w = rt.tensor([2], [1, 1, 1, 1]);
+  t.deepEqual([...(await rt.conv2d(x, w, { activation: shift })).data], [3, -1, 5, -2], 'of a convolution');
+  t.deepEqual([...rt.conv2dSync(x, w, { activation: shift }).data], [3, -1, 5, -2]);
+  const both = rt.kernel(function both(p, q) {
+    return p + q;
+  });
+  t.equal(await codeOf(rt.matmul(a, a, { activation: both })), 'E_ARGUMENT', 'one of two inputs');
+  t.equal(await codeOf(rt.matmul(a, a, { activation: {} as never })), 'E_ARGUMENT', 'no kernel');
+  const before = rt.memory().used;
+  const gone = new AbortController();
+  const pending = rt.matmul(a, a, { activation: shift, signal: gone.signal });
+  gone.abort(new Error('enough'));
+  t.equal(await codeOf(pending), 'foreign: Error: enough');
+  t.equal(rt.memory().used, before, 'an aborted call leaves nothing');
+  await rt.close();
+});
