@@ -37,6 +37,13 @@ export interface GpuPipeline {
 }
 export type GpuBindGroup = object;
 
+/** A buffer, or a part of it, as a shader sees it. */
+export interface GpuBinding {
+  readonly buffer: GpuBuffer;
+  readonly offset?: number;
+  readonly size?: number;
+}
+
 export interface GpuError {
   readonly message: string;
 }
@@ -71,6 +78,7 @@ export interface GpuFeatures {
 export interface GpuDevice {
   readonly features: GpuFeatures;
   readonly limits: GpuLimits;
+  readonly adapterInfo?: GpuAdapterInfo;
   readonly queue: GpuQueue;
   readonly lost: Promise<GpuDeviceLost>;
   createBuffer(descriptor: { size: number; usage: number; mappedAtCreation?: boolean }): GpuBuffer;
@@ -81,7 +89,7 @@ export interface GpuDevice {
   }): Promise<GpuPipeline>;
   createBindGroup(descriptor: {
     layout: object;
-    entries: readonly { binding: number; resource: { buffer: GpuBuffer; offset?: number; size?: number } }[];
+    entries: readonly { binding: number; resource: GpuBinding }[];
   }): GpuBindGroup;
   createCommandEncoder(): GpuCommandEncoder;
   pushErrorScope(filter: 'validation' | 'out-of-memory' | 'internal'): void;
@@ -89,17 +97,30 @@ export interface GpuDevice {
   destroy(): void;
 }
 
+/** A `GPUAdapterInfo`. */
+export interface GpuAdapterInfo {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  readonly isFallbackAdapter?: boolean;
+  readonly subgroupMinSize?: number;
+  readonly subgroupMaxSize?: number;
+  /** Chromium's and Dawn's, with the experimental feature: fragments M x K times K x N. */
+  readonly subgroupMatrixConfigs?: Iterable<{
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+    readonly componentType: string;
+    readonly resultComponentType: string;
+  }>;
+}
+
 /** A `GPUAdapter`. */
 export interface GpuAdapter {
   readonly features: GpuFeatures;
   readonly limits: GpuLimits;
-  readonly info?: {
-    readonly vendor: string;
-    readonly architecture: string;
-    readonly device: string;
-    readonly description: string;
-    readonly isFallbackAdapter?: boolean;
-  };
+  readonly info?: GpuAdapterInfo;
   requestDevice(descriptor?: {
     requiredFeatures?: readonly string[];
     requiredLimits?: Readonly<Record<string, number>>;
@@ -108,6 +129,8 @@ export interface GpuAdapter {
 
 /** A `GPU`: what `navigator.gpu` is. */
 export interface Gpu {
+  /** Of the shading language, on every adapter. */
+  readonly wgslLanguageFeatures?: GpuFeatures;
   requestAdapter(options?: {
     powerPreference?: 'low-power' | 'high-performance';
   }): Promise<GpuAdapter | null>;
@@ -123,3 +146,4 @@ export const USAGE = {
   storage: 0x80,
 } as const;
 export const MAP_READ = 1;
+export const MAP_WRITE = 2;

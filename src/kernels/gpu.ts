@@ -5,7 +5,9 @@
  * in workgroup memory, and 4 x 4 elements a thread.
  */
 
+import { type ConvProblem, isPlainProduct, termsOf } from '../problem/conv.ts';
 import type { MapKind } from '../problem/map.ts';
+import type { MatmulProblem } from '../problem/matmul.ts';
 import type { Problem } from '../problem/problem.ts';
 
 export interface GpuGemm {
@@ -18,6 +20,28 @@ export interface GpuGemm {
   /** A thread's part; columns are whole vectors. */
   readonly threadM: number;
   readonly threadN: number;
+  /** Whether the next slice is read into registers while this one is multiplied. */
+  readonly ahead: boolean;
+  /** How the 32 lanes of a subgroup lie in the tile: as local indices count them, or as 8 x 4. */
+  readonly lanes: 'strips' | 'blocks';
+  /** How many threads share an element: each sums its part of every slice, and the parts are added at the end. */
+  readonly depth: number;
+}
+
+/** Products on matrix units; listed where the device multiplies the fragments that the kernels have. */
+export const MATRIX_FEATURE = 'chromium-experimental-subgroup-matrix';
+
+/** Products of halves on matrix units: operands are kept as halves, sums are floats. */
+export interface GpuMatrixGemm {
+  readonly name: string;
+  readonly family: 'gpu-matrix';
+  readonly needs: typeof MATRIX_FEATURE;
+  readonly tileM: number;
+  readonly tileN: number;
+  readonly tileK: number;
+  /** A subgroup's part of the tile. */
+  readonly partM: number;
+  readonly partN: number;
 }
 
 export interface GpuDepthwise {
@@ -29,58 +53,125 @@ export interface GpuDepthwise {
 export interface GpuArray {
   readonly name: string;
   readonly family: 'gpu-map' | 'gpu-lines' | 'gpu-move';
+  /** A feature that devices may lack; among rows that serve alike, those that need more come first. */
+  readonly needs?: 'subgroups';
 }
 
-export type GpuKernel = GpuGemm | GpuDepthwise | GpuArray;
+export type GpuKernel = GpuGemm | GpuMatrixGemm | GpuDepthwise | GpuArray;
 
 type Shape = readonly [tileM: number, tileN: number, tileK: number, threadM: number, threadN: number];
+type Way = readonly [ahead: boolean, lanes: GpuGemm['lanes'], depth: number];
+
+const PLAIN: Way = [false, 'strips', 1];
+const AHEAD: Way = [true, 'strips', 1];
+const AHEAD_BLOCKS: Way = [true, 'blocks', 1];
 
 /**
  * All of them run within WebGPU's default limits: 256 threads and 16 KiB of workgroup memory. Large tiles reuse more of what they
- * load, small ones fill the machine where the result is small.
+ * load, small ones fill the machine where the result is small, and deep ones shorten the way along k where hardly any tile is. The
+ * ways were chosen on an H100, for squares of 512 to 4096.
  */
-const GEMM_SHAPES: readonly Shape[] = [
-  [32, 32, 16, 2, 4],
-  [32, 64, 16, 4, 4],
-  [64, 64, 16, 4, 4],
-  [64, 128, 16, 8, 4],
-  [128, 64, 16, 8, 4],
-  [128, 128, 8, 8, 8],
-  [128, 128, 16, 8, 8],
+const GEMM_SHAPES: readonly (readonly [Shape, Way])[] = [
+  [[32, 32, 16, 2, 4], PLAIN],
+  [
+    [16, 16, 64, 2, 4],
+    [true, 'strips', 8],
+  ],
+  [
+    [32, 32, 32, 4, 4],
+    [true, 'strips', 4],
+  ],
+  [[32, 64, 16, 4, 4], AHEAD],
+  [[64, 32, 16, 4, 4], AHEAD_BLOCKS],
+  [[64, 64, 16, 8, 4], AHEAD_BLOCKS],
+  [[64, 128, 16, 8, 8], AHEAD_BLOCKS],
+  [[128, 128, 8, 8, 8], AHEAD],
+  [[128, 128, 8, 16, 8], AHEAD],
+  [[128, 256, 8, 8, 16], AHEAD],
 ];
 
-function gemmRow([tileM, tileN, tileK, threadM, threadN]: Shape): GpuGemm {
+function gemmRow([shape, [ahead, lanes, depth]]: readonly [Shape, Way]): GpuGemm {
+  const [tileM, tileN, tileK, threadM, threadN] = shape;
+  const ways = [ahead && 'ahead', lanes === 'blocks' && lanes, depth > 1 && `deep${depth}`];
   return {
-    name: `f32_gemm_${tileM}x${tileN}x${tileK}_${threadM}x${threadN}__wgsl`,
+    name: `f32_gemm_${tileM}x${tileN}x${tileK}_${threadM}x${threadN}__wgsl${ways.map((way) => (way ? `_${way}` : '')).join('')}`,
     family: 'gpu-gemm',
     tileM,
     tileN,
     tileK,
     threadM,
     threadN,
+    ahead,
+    lanes,
+    depth,
   };
+}
+
+/** Workgroup memory beyond WebGPU's default, which devices with matrix units have; the last fits into it, for the null device of tests. */
+const MATRIX_SHAPES: readonly (readonly [
+  tileM: number,
+  tileN: number,
+  tileK: number,
+  partM: number,
+  partN: number,
+])[] = [
+  [128, 256, 16, 64, 64],
+  [128, 128, 16, 64, 32],
+  [64, 64, 32, 32, 32],
+];
+
+function matrixRow([tileM, tileN, tileK, partM, partN]: (typeof MATRIX_SHAPES)[number]): GpuMatrixGemm {
+  const name = `f16_gemm_${tileM}x${tileN}x${tileK}_${partM}x${partN}__wgsl_matrix`;
+  return { name, family: 'gpu-matrix', needs: MATRIX_FEATURE, tileM, tileN, tileK, partM, partN };
 }
 
 export const GPU_KERNELS: readonly GpuKernel[] = [
   ...GEMM_SHAPES.map(gemmRow),
+  ...MATRIX_SHAPES.map(matrixRow),
   { name: 'f32_dw_1x4__wgsl', family: 'gpu-depthwise' },
   { name: 'f32_map_1x4__wgsl', family: 'gpu-map' },
+  { name: 'f32_lines_256__wgsl_subgroup', family: 'gpu-lines', needs: 'subgroups' },
   { name: 'f32_lines_256__wgsl', family: 'gpu-lines' },
   { name: 'f32_move_1x4__wgsl', family: 'gpu-move' },
 ];
+
+/** Whether a device with these features takes a row's shaders. */
+export function isOffered(kernel: GpuKernel, features: readonly string[]): boolean {
+  const needs = 'needs' in kernel ? kernel.needs : undefined;
+  return needs === undefined || features.includes(needs);
+}
 
 export function findGpuKernel(name: string): GpuKernel | undefined {
   return GPU_KERNELS.find((kernel) => kernel.name === name);
 }
 
-/** Threads of a workgroup, along the columns and along the rows of its tile. */
-export function threadsOf({ tileM, tileN, threadM, threadN }: GpuGemm): readonly [x: number, y: number] {
-  return [tileN / threadN, tileM / threadM];
+/** Threads of a workgroup, along the columns and the rows of its tile, and along k. */
+export function threadsOf(row: GpuGemm): readonly [x: number, y: number, z: number] {
+  return [row.tileN / row.threadN, row.tileM / row.threadM, row.depth];
 }
 
-/** Bytes of workgroup memory: one tile of each operand. */
-export function workgroupBytes({ tileM, tileN, tileK }: GpuGemm): number {
-  return 4 * tileK * (tileM + tileN);
+/** Subgroups of a workgroup, along the columns and along the rows of its tile. */
+export function partsOf({
+  tileM,
+  tileN,
+  partM,
+  partN,
+}: GpuMatrixGemm): readonly [across: number, down: number] {
+  return [tileN / partN, tileM / partM];
+}
+
+/** Extent of a fragment of a matrix unit, along rows, columns and k. */
+export const FRAGMENT = 16;
+/** Halves from one line of a fragment to the next in workgroup memory: eight neighbouring lines then meet all banks once. */
+export const FRAGMENT_STRIDE = 24;
+
+/** Bytes of workgroup memory: one tile of each operand, and room for sums that threads or, on matrix units, subgroups hand over. */
+export function workgroupBytes(kernel: GpuGemm | GpuMatrixGemm): number {
+  const { family, tileM, tileN, tileK } = kernel;
+  if (family === 'gpu-gemm') return 4 * (tileK * (tileM + tileN) + (kernel.depth > 1 ? tileM * tileN : 0));
+  const [across, down] = partsOf(kernel);
+  const fragments = ((tileM + tileN) / FRAGMENT) * (tileK / FRAGMENT);
+  return 2 * fragments * FRAGMENT * FRAGMENT_STRIDE + 4 * across * down * FRAGMENT ** 2;
 }
 
 /** Functions that WGSL promises too little of: powers and trigonometry are allowed errors that f32 would show, and there need be no NaN. */
@@ -89,16 +180,28 @@ const NOT_ON_GPU: ReadonlySet<MapKind> = new Set<MapKind>([
   ...(['asinh', 'acosh', 'atanh', 'isNaN', 'isInf'] as const),
 ]);
 
+/** Lines of operands that are moved in vectors are whole ones. */
+export function isWhole(line: number): boolean {
+  return line % 4 === 0;
+}
+
+/** What matrix units take: two matrices of halves, as they lie in memory. */
+function servesMatrix(p: MatmulProblem | ConvProblem): boolean {
+  if (p.halves !== 'ab') return false;
+  if (p.op === 'matmul') return isWhole(p.transposeA ? p.m : p.k) && isWhole(p.transposeB ? p.k : p.n);
+  return isPlainProduct(p) && isWhole(termsOf(p)) && (p.layout === 'nhwc' || isWhole(p.outH * p.outW));
+}
+
 /** Whether a row can compute a problem. Grouped channels side by side (NHWC) are columns that are no product's own. */
 export function gpuServes(p: Problem, { family }: GpuKernel): boolean {
   if (p.op === 'map') return family === 'gpu-map' && !NOT_ON_GPU.has(p.kind);
   if (p.op === 'lines') return family === 'gpu-lines';
   if (p.op === 'move') return family === 'gpu-move';
-  if (p.op === 'matmul') return family === 'gpu-gemm' && p.panel === undefined;
-  if (p.op !== 'conv') return false;
-  if (family === 'gpu-depthwise') return p.groups === p.inC;
-  if (family !== 'gpu-gemm') return false;
-  return p.layout === 'nchw' || p.groups === 1;
+  if (p.op !== 'matmul' && p.op !== 'conv') return false;
+  if (p.op === 'matmul' && p.panel) return false;
+  if (family === 'gpu-depthwise') return p.op === 'conv' && p.groups === p.inC && p.halves === 'none';
+  if (p.op === 'conv' && p.layout === 'nhwc' && p.groups > 1) return false;
+  return family === 'gpu-gemm' || (family === 'gpu-matrix' && servesMatrix(p));
 }
 
 /** The rows as text: what was measured with other rows is not believed. */

@@ -303,6 +303,7 @@ export class Core {
       },
       floats: () => core.backend.floats(),
       send: (values) => core.needGpu().send(values),
+      convert: (remote, storage) => core.needGpu().convert(remote, storage),
       watch(owner, block, shape) {
         if (block.owner === 'tensors') core.#tensors++;
         core.#leaks.register(owner, { block, shape }, block);

@@ -55,7 +55,13 @@ const KNOWN: readonly (keyof RuntimeOptions)[] = [
   'onEvent',
 ];
 
-const GPU_FIELDS: readonly (keyof GpuRequest)[] = ['device', 'gpu', 'gpujs', 'powerPreference'];
+const GPU_FIELDS: readonly (keyof GpuRequest)[] = [
+  'device',
+  'gpu',
+  'gpujs',
+  'powerPreference',
+  'experimental',
+];
 
 /** The package is an object of names or, in its build for pages, a class that has them. */
 function isModule(value: unknown): boolean {
@@ -65,7 +71,7 @@ function isModule(value: unknown): boolean {
 function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
   if (gpu === undefined || gpu === false) return backend === 'webgpu' || backend === 'gpujs' ? {} : undefined;
   if (gpu === true) return {};
-  const hint = 'Use true, false, or { device }, { gpu }, { gpujs } or { powerPreference }.';
+  const hint = 'Use true, false, or { device }, { gpu }, { gpujs }, { powerPreference } or { experimental }.';
   if (typeof gpu !== 'object' || gpu === null) throw bad('gpu', gpu, hint);
   const unknown = Object.keys(gpu).find((name) => !(GPU_FIELDS as readonly string[]).includes(name));
   if (unknown !== undefined) throw bad(`gpu.${unknown}`, (gpu as Record<string, unknown>)[unknown], hint);
@@ -75,6 +81,8 @@ function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
     throw bad('gpu.gpu', gpu.gpu, 'A GPU, as navigator.gpu is.');
   if (gpu.gpujs !== undefined && !isModule(gpu.gpujs))
     throw bad('gpu.gpujs', gpu.gpujs, "The package: await import('gpu.js').");
+  if (gpu.experimental !== undefined && typeof gpu.experimental !== 'boolean')
+    throw bad('gpu.experimental', gpu.experimental, 'true or false.');
   return gpu;
 }
 

@@ -6,7 +6,6 @@ import { TesseraeError } from '../core/errors.ts';
 import { checkShape } from '../core/shape.ts';
 import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
 import type { PoolKind } from '../problem/pool.ts';
-import { keyOf } from '../problem/problem.ts';
 import type { Pair } from '../problem/window.ts';
 import { badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
 import { ArrayMethods } from './array/methods.ts';
@@ -16,7 +15,7 @@ import type { Core } from './core.ts';
 import { explained } from './explained.ts';
 import { fromGpu } from './gpu/from-gpu.ts';
 import { gpujsReason, gpuReason, gpuReport } from './gpu/info.ts';
-import { prepareOnGpu, tuneOnGpu } from './gpu/tune.ts';
+import { prepareOnGpu } from './gpu/tune.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
 import { endingIn, endingInSync } from './kernel/epilogue.ts';
 import { makeKernel } from './kernel/kernel.ts';
@@ -32,7 +31,7 @@ import { integerTensor, isIntegers } from './quantized/operands.ts';
 import { type Internals, probedKernels, type Setup, setUp } from './setup.ts';
 import { readSpec } from './spec.ts';
 import { DenseTensor } from './tensor.ts';
-import { tuneProblem } from './tuning.ts';
+import { tuneOne } from './tune-one.ts';
 import type {
   AsyncOptions,
   AveragePoolOptions,
@@ -352,24 +351,8 @@ class WasmRuntime extends ArrayMethods implements Runtime {
       signal?.throwIfAborted();
       // what earlier problems left of the budget is shared by the later ones
       const share = (budgetMs - (systemClock.now() - started)) / (specs.length - index);
-      const tuned = await tuneProblem(core, problem, {
-        effort,
-        budgetMs: Math.max(1, share),
-        ...(signal ? { signal } : {}),
-      });
-      if (core.gpu?.isWelcome)
-        await tuneOnGpu(core, core.gpu, problem, { effort, budgetMs: share / 4, signal });
-      if (tuned) {
-        const { plan, ms, defaultMs, measured, candidates } = tuned;
-        reports.push({
-          key: keyOf(problem),
-          plan,
-          ms,
-          estimateMs: defaultMs,
-          measured,
-          candidates: candidates.length,
-        });
-      }
+      const report = await tuneOne(core, problem, { effort, budgetMs: Math.max(1, share), signal });
+      if (report) reports.push(report);
       onProgress?.({ phase: 'tune', done: index + 1, total: specs.length });
     }
     core.save();

@@ -4,6 +4,7 @@ import { checkShape } from '../core/shape.ts';
 import { show } from '../core/show.ts';
 import { type ConvProblem, termsOf } from '../problem/conv.ts';
 import { type BiasKind, readActivation } from '../problem/epilogue.ts';
+import type { Halves } from '../problem/halves.ts';
 import { type MatmulProblem, matmulProblem } from '../problem/matmul.ts';
 import { type Problem, resultElements } from '../problem/problem.ts';
 import { badArgument, checkFlag, checkOptions } from './arguments.ts';
@@ -30,6 +31,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   'bias',
   'activation',
   'prepacked',
+  'storage',
 ]);
 const BIASES: readonly BiasKind[] = ['none', 'row', 'column'];
 
@@ -54,7 +56,14 @@ const CONV_FIELDS: ReadonlySet<string> = new Set([
   'activation',
   'residual',
   'prepacked',
+  'storage',
 ]);
+
+function readHalves(storage: unknown): Halves {
+  if (storage === undefined || storage === 'f32') return 'none';
+  if (storage === 'f16') return 'ab';
+  throw badArgument('storage', storage, "Use 'f32' or 'f16'.");
+}
 
 function readConvSpec(core: Core, spec: ConvSpec): ConvProblem {
   checkOptions(spec, CONV_FIELDS);
@@ -63,6 +72,7 @@ function readConvSpec(core: Core, spec: ConvSpec): ConvProblem {
     residual: checkFlag(spec.residual, 'residual'),
     prepacked: checkFlag(spec.prepacked, 'prepacked'),
     activation: readActivation(spec.activation).kind,
+    halves: readHalves(spec.storage),
   };
   const input = checkShape(spec.input, 'input');
   const problem = convFromShapes(core, input, checkShape(spec.weights, 'weights'), spec, traits);
@@ -98,6 +108,7 @@ function readMatmulSpec(core: Core, spec: string | MatmulSpec): MatmulProblem {
     bias,
     activation: readActivation(spec.activation).kind,
     exact,
+    halves: readHalves(spec.storage),
   };
   const plain = matmulProblem(
     { batch, m, n, k },

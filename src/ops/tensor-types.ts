@@ -12,6 +12,19 @@ export type DType = keyof TypedArrays;
 
 export type Location = 'wasm' | 'gpu' | 'both';
 
+/** How a GPU keeps elements: as floats, or as halves (IEEE 754 binary16). */
+export type Storage = 'f32' | 'f16';
+
+export interface ToOptions {
+  /**
+   * For `to('gpu')`: `'f16'` keeps the values there in half the room, each rounded to one of the two nearest halves (11 significant bits;
+   * beyond 65504 they become infinite). The tensor then holds the rounded values, wherever it is read. Products and convolutions
+   * take such operands as they are and sum them as floats; other calls widen them first. `'f32'` keeps floats. Default: as
+   * they are, floats at first.
+   */
+  readonly storage?: Storage;
+}
+
 /** A dense row-major array that lives in the runtime's memory; of floats unless said otherwise. */
 export interface Tensor<D extends DType = 'f32'> {
   readonly dtype: D;
@@ -28,8 +41,15 @@ export interface Tensor<D extends DType = 'f32'> {
    * @throws `E_GPU_LOST` where they went away with the GPU.
    */
   read(): Promise<TypedArrays[D]>;
-  /** Copies the values to the GPU, or moves them to memory; calls find them there. @throws `E_GPU` where there is no GPU. */
-  to(where: 'gpu' | 'wasm'): Promise<this>;
+  /** How the GPU keeps the values; `'f32'` where they are in memory only. */
+  readonly storage: Storage;
+  /**
+   * Copies the values to the GPU, or moves them to memory; calls find them there.
+   * @example
+   * const weights = await rt.tensor(values, [4096, 4096]).to('gpu', { storage: 'f16' });
+   * @throws `E_GPU` where there is no GPU.
+   */
+  to(where: 'gpu' | 'wasm', options?: ToOptions): Promise<this>;
   readonly disposed: boolean;
   /** Gives the memory back; using the tensor afterwards throws `E_DISPOSED`. Disposing twice is harmless. */
   dispose(): void;

@@ -4,7 +4,8 @@ import type { Address, Owner } from '../backends/types.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../core/shape.ts';
 import { show } from '../core/show.ts';
-import type { DType, Location, Tensor, TypedArrays } from './types.ts';
+import { badArgument, checkOptions } from './arguments.ts';
+import type { DType, Location, Storage, Tensor, ToOptions, TypedArrays } from './types.ts';
 
 /** What a block of memory needs of its runtime. */
 export interface Heap {
@@ -18,10 +19,13 @@ export interface Heap {
   unwatch(block: Watched): void;
   /** Copies values to the GPU. @throws `E_GPU` where there is none. */
   send(values: Float32Array): Remote;
+  /** The values that lie on the GPU, kept there in another way. */
+  convert(remote: Remote, storage: Storage): Promise<Remote>;
 }
 
 /** A tensor's values on a GPU. */
 export interface Remote {
+  readonly storage: Storage;
   /** Copies them into memory; `into` is asked for when they have come, for memory may grow meanwhile. */
   fetch(into: () => Float32Array): Promise<void>;
   /** Kept from being given back until `release`. */
@@ -155,6 +159,17 @@ class Home implements Watched {
   }
 }
 
+function readStorage(options: ToOptions, where: unknown): Storage | undefined {
+  checkOptions(options, TO_FIELDS);
+  const { storage } = options;
+  if (storage === undefined) return undefined;
+  if (storage !== 'f32' && storage !== 'f16') throw badArgument('storage', storage, "Use 'f32' or 'f16'.");
+  if (where !== 'gpu') throw badArgument('storage', storage, "It is for to('gpu'): memory holds floats.");
+  return storage;
+}
+
+const TO_FIELDS: ReadonlySet<string> = new Set(['storage']);
+
 export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
   readonly dtype: D;
   readonly shape: Shape;
@@ -195,6 +210,10 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
   get location(): Location {
     if (!this.#home.isHere) return 'gpu';
     return this.#home.remote ? 'both' : 'wasm';
+  }
+
+  get storage(): Storage {
+    return this.#home.remote?.storage ?? 'f32';
   }
 
   /** The values on a GPU, if they are there. */
@@ -244,8 +263,9 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
     if (home.remote === remote) home.isHere = true;
   }
 
-  async to(where: 'gpu' | 'wasm'): Promise<this> {
+  async to(where: 'gpu' | 'wasm', options: ToOptions = {}): Promise<this> {
     this.check('move');
+    const storage = readStorage(options, where);
     if (where === 'wasm') {
       await this.read();
       this.changedHere();
@@ -267,7 +287,23 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
       const values = this.#viewOf(this.block) as Float32Array;
       this.#home.remote = this.heap.send(values);
     }
+    if (storage !== undefined) await this.#store(storage);
     return this;
+  }
+
+  /** Keeps the values on the GPU as floats or as halves. What is rounded is so everywhere. */
+  async #store(storage: Storage): Promise<void> {
+    const home = this.#home;
+    const { remote } = home;
+    if (!remote || remote.storage === storage) return;
+    const converted = await this.heap.convert(remote, storage);
+    // a call that wrote meanwhile is newer
+    if (this.disposed || home.remote !== remote) converted.dispose();
+    else if (storage === 'f16') this.changedThere(converted);
+    else {
+      home.remote = converted;
+      remote.dispose();
+    }
   }
 
   /** Keeps the values, wherever they are, until the returned function is called. */

@@ -19,7 +19,7 @@ import type { ArrayRuntime } from './array/types.ts';
 import type { MapFunction } from './kernel/source.ts';
 import type { KernelOptions, UserKernel, WithKernel } from './kernel/types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
-import type { AsyncOptions, PlacedOptions, Tensor, TensorLike } from './tensor-types.ts';
+import type { AsyncOptions, PlacedOptions, Storage, Tensor, TensorLike } from './tensor-types.ts';
 
 export type {
   ArrayWithShape,
@@ -28,8 +28,10 @@ export type {
   Location,
   PlacedOptions,
   Progress,
+  Storage,
   Tensor,
   TensorLike,
+  ToOptions,
   TypedArrays,
 } from './tensor-types.ts';
 
@@ -438,6 +440,8 @@ export interface ConvSpec extends Omit<ConvOptions, 'bias' | 'residual' | 'out'>
   readonly bias?: boolean;
   readonly residual?: boolean;
   readonly prepacked?: boolean;
+  /** How a GPU keeps both operands. Default `'f32'`. */
+  readonly storage?: Storage;
 }
 
 export type MatmulSpec = {
@@ -451,6 +455,8 @@ export type MatmulSpec = {
   readonly bias?: 'none' | 'row' | 'column';
   readonly activation?: Activation<TensorLike>;
   readonly prepacked?: boolean;
+  /** How a GPU keeps both operands. Default `'f32'`. */
+  readonly storage?: Storage;
 };
 
 export interface WisdomAccess {

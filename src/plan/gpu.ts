@@ -3,8 +3,10 @@
  * there yet or is wanted back. Arithmetic only; the numbers come from a probe and from the tuner.
  */
 import { ceilDiv } from '../core/math.ts';
-import { GPU_KERNELS, type GpuGemm, type GpuKernel, gpuServes } from '../kernels/gpu.ts';
-import { termsOf } from '../problem/conv.ts';
+import { type Shape, sizeOf } from '../core/shape.ts';
+import { GPU_KERNELS, type GpuGemm, type GpuKernel, type GpuMatrixGemm, gpuServes } from '../kernels/gpu.ts';
+import { type ConvProblem, termsOf } from '../problem/conv.ts';
+import type { MatmulProblem } from '../problem/matmul.ts';
 import {
   type ArrayProblem,
   flopsOf,
@@ -29,8 +31,8 @@ export interface GpuProfile {
   readonly peakGflops: number;
   /** GFLOP/s of each row that was tried on a large product that lies on the device. */
   readonly kernelGflops: Readonly<Record<string, number>>;
-  /** Workgroups that the large product had: with fewer, part of the machine idles. */
-  readonly fullGroups: number;
+  /** Milliseconds that each of them takes for a step of k where the result is so small that only the way along k counts. */
+  readonly kernelStepMs: Readonly<Record<string, number>>;
 }
 
 /** Bytes to move for a call, and whether anything is read back. */
@@ -65,8 +67,14 @@ export function productOf(p: Problem): ProductExtents | undefined {
     : { products: p.batch, m: pixels, n: p.outC, k };
 }
 
+type Row = GpuGemm | GpuMatrixGemm;
+
+function isRow(kernel: GpuKernel): kernel is Row {
+  return kernel.family === 'gpu-gemm' || kernel.family === 'gpu-matrix';
+}
+
 function gpuPlan(kernel: GpuKernel): Plan {
-  const isGemm = kernel.family === 'gpu-gemm';
+  const isGemm = isRow(kernel);
   const algorithm = isGemm ? 'gemm' : kernel.family === 'gpu-depthwise' ? 'depthwise' : 'fixed';
   const { tileM, tileN, tileK } = isGemm ? kernel : { tileM: 1, tileN: 4, tileK: 1 };
   return {
@@ -82,13 +90,13 @@ function gpuPlan(kernel: GpuKernel): Plan {
   };
 }
 
-/** Milliseconds of the arithmetic alone; padding up to whole tiles is computed too. */
-function gemmMs(e: ProductExtents, kernel: GpuGemm, gflops: number, fullGroups: number): number {
+/** Milliseconds of the arithmetic, where there is enough of it to fill the machine, or of the way along k. Padding up to whole tiles
+ *  is computed too. */
+function gemmMs(e: ProductExtents, kernel: Row, gflops: number, stepMs: number): number {
   const { tileM, tileN, tileK } = kernel;
-  const groups = e.products * ceilDiv(e.m, tileM) * ceilDiv(e.n, tileN);
-  const flops = 2 * groups * tileM * tileN * ceilDiv(e.k, tileK) * tileK;
-  const idle = Math.max(1, fullGroups / groups);
-  return (flops / gflops / 1e6) * idle;
+  const k = ceilDiv(e.k, tileK) * tileK;
+  const flops = 2 * e.products * ceilDiv(e.m, tileM) * tileM * ceilDiv(e.n, tileN) * tileN * k;
+  return Math.max(flops / gflops / 1e6, k * stepMs);
 }
 
 /** What a depthwise kernel reaches of the best product's rate, until it is measured: it multiplies each value that it loads once. */
@@ -113,9 +121,11 @@ function computeMs(p: Problem, kernel: GpuKernel, profile: GpuProfile): number |
     const rate = DEPTHWISE_SHARE * Math.max(...Object.values(profile.kernelGflops));
     return flopsOf(p) / rate / 1e6;
   }
-  if (kernel.family !== 'gpu-gemm') return undefined;
+  if (!isRow(kernel)) return undefined;
   const gflops = profile.kernelGflops[kernel.name];
-  return gflops === undefined ? undefined : gemmMs(extents, kernel, gflops, profile.fullGroups);
+  return gflops === undefined
+    ? undefined
+    : gemmMs(extents, kernel, gflops, profile.kernelStepMs[kernel.name] ?? 0);
 }
 
 /** Rows that serve a problem, best guess first, with what they take beside moving. */
@@ -135,17 +145,26 @@ export function movingMs({ upload, download }: Moves, profile: GpuProfile): numb
   return up + down;
 }
 
+/** Elements of what is multiplied, in the order in which kernels multiply. */
+export function sideElements(p: MatmulProblem | ConvProblem): readonly [a: number, b: number] {
+  if (p.op === 'matmul') {
+    const matrices = (leading: Shape | undefined, isShared: boolean) =>
+      leading ? sizeOf(leading) : isShared ? 1 : p.batch;
+    return [matrices(p.leading?.a, p.sharedA) * p.m * p.k, matrices(p.leading?.b, p.sharedB) * p.k * p.n];
+  }
+  const [image, weights] = [p.batch * p.inC * p.inH * p.inW, p.outC * termsOf(p)];
+  return p.layout === 'nchw' ? [weights, image] : [image, weights];
+}
+
 /** Bytes that a call from memory to memory moves: every operand there, the result back. */
 export function allMoves(p: Problem): Moves {
   const download = 4 * resultElements(p);
-  const e = productOf(p);
-  if (!e) return { upload: 0, download };
-  if (p.op === 'conv') {
-    const image = p.batch * p.inC * p.inH * p.inW;
-    const more = (p.bias ? p.outC : 0) + (p.residual ? resultElements(p) : 0);
-    return { upload: 4 * (image + p.outC * e.k + more), download };
-  }
-  return { upload: 4 * (e.products * e.k * (e.m + e.n)), download };
+  if (!productOf(p)) return { upload: 0, download };
+  const product = p as MatmulProblem | ConvProblem;
+  const [a, b] = sideElements(product);
+  const more =
+    product.op === 'conv' ? (product.bias ? product.outC : 0) + (product.residual ? download / 4 : 0) : 0;
+  return { upload: 4 * (a + b + more), download };
 }
 
 /** Bytes that a call moves where it is computed in memory, and where it is computed on the GPU. */

@@ -2,6 +2,7 @@
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape } from '../core/shape.ts';
 import type { ActivationKind } from './epilogue.ts';
+import type { Halves } from './halves.ts';
 import { type Window, windowKey } from './window.ts';
 
 /** NCHW or NHWC: where the channels of images stand. Weights are [outC, inC / groups, kH, kW] in both. */
@@ -45,6 +46,8 @@ export interface ConvProblem extends Window {
   /** The one algorithm to use, where the caller named one. */
   readonly algorithm: ConvAlgorithm | undefined;
   readonly exact: boolean;
+  /** Operands that a GPU keeps as halves. */
+  readonly halves: Halves;
   /** Over words of integers, whose sums are exact in any order: no sum is larger (see problem/quantized.ts). */
   readonly largestSum?: number;
 }
@@ -59,6 +62,7 @@ export interface ConvTraits {
   readonly prepacked?: boolean;
   readonly algorithm?: ConvAlgorithm | undefined;
   readonly exact?: boolean;
+  readonly halves?: Halves;
 }
 
 /** Input channels of one group: what each output channel sums over. */
@@ -79,13 +83,18 @@ export function algorithmsFor(p: ConvProblem): ConvAlgorithm[] {
   });
 }
 
+/** Whether the image is a matrix as it lies: filters of one pixel, each pixel once. */
+export function isPlainProduct(p: ConvProblem): boolean {
+  const isWhole = p.outH === p.inH && p.outW === p.inW && p.padTop === 0 && p.padLeft === 0;
+  return p.kH === 1 && p.kW === 1 && p.strideH === 1 && p.strideW === 1 && isWhole;
+}
+
 function applies(p: ConvProblem, algorithm: ConvAlgorithm): boolean {
   const { layout, kH, kW, strideH, strideW, dilationH, dilationW } = p;
-  const unpadded = p.outH === p.inH && p.outW === p.inW && p.padTop === 0 && p.padLeft === 0;
   const dense = strideH === 1 && strideW === 1 && dilationH === 1 && dilationW === 1;
   switch (algorithm) {
     case 'gemm':
-      return kH === 1 && kW === 1 && strideH === 1 && strideW === 1 && unpadded;
+      return isPlainProduct(p);
     case 'implicit':
       return layout === 'nchw';
     case 'direct':
@@ -163,6 +172,7 @@ export function convProblem(
     prepacked: traits.prepacked ?? false,
     algorithm: traits.algorithm,
     exact: traits.exact ?? false,
+    halves: traits.halves ?? 'none',
   };
 }
 
@@ -194,5 +204,6 @@ export function convKey(p: ConvProblem): string {
   if (p.activation !== 'none') key += ` act=${p.activation}`;
   if (p.algorithm) key += ` by=${p.algorithm}`;
   if (p.exact) key += ' exact';
+  if (p.halves !== 'none') key += ` f16=${p.halves}`;
   return key;
 }

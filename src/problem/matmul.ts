@@ -2,6 +2,7 @@
 import { TesseraeError } from '../core/errors.ts';
 import { broadcast, type Shape, showShape, sizeOf } from '../core/shape.ts';
 import type { ActivationKind, BiasKind } from './epilogue.ts';
+import type { Halves } from './halves.ts';
 
 export interface MatmulProblem {
   readonly op: 'matmul';
@@ -27,6 +28,8 @@ export interface MatmulProblem {
   readonly scaled: boolean;
   readonly accumulate: boolean;
   readonly exact: boolean;
+  /** Operands that a GPU keeps as halves. */
+  readonly halves: Halves;
 }
 
 /** What of a problem does not follow from the shapes. */
@@ -39,6 +42,7 @@ export interface MatmulTraits {
   readonly scaled?: boolean;
   readonly accumulate?: boolean;
   readonly exact?: boolean;
+  readonly halves?: Halves;
 }
 
 const NO_LEADING: Shape = [];
@@ -68,6 +72,7 @@ export function matmulProblem(
     scaled: traits.scaled ?? false,
     accumulate: traits.accumulate ?? false,
     exact: traits.exact ?? false,
+    halves: traits.halves ?? 'none',
   };
 }
 
@@ -153,6 +158,7 @@ export function matmulKey(p: MatmulProblem): string {
   if (p.scaled) key += ' alpha';
   if (p.accumulate) key += ' beta';
   if (p.exact) key += ' exact';
+  if (p.halves !== 'none') key += ` f16=${p.halves}`;
   return key;
 }
 

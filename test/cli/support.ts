@@ -91,6 +91,7 @@ function tensor(data: Float32Array, shape: readonly number[]): Tensor {
     size: data.length,
     data,
     location: 'wasm',
+    storage: 'f32',
     read: async () => data,
     to: async () => made,
     disposed: false,

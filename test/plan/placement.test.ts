@@ -24,7 +24,7 @@ const FAR: GpuProfile = {
   downloadGBs: 5,
   peakGflops: 20_000,
   kernelGflops: Object.fromEntries(GPU_KERNELS.map(({ name }) => [name, 10_000])),
-  fullGroups: 64,
+  kernelStepMs: {},
   memoryGBs: 400,
 };
 const CPU_GFLOPS = 100;
@@ -102,7 +102,7 @@ test('placement: depthwise layers have a row of their own', (t) => {
 test('placement: one product on both sides, where that wins', (t) => {
   const p = matmulProblem({ m: 2048, n: 1024, k: 1024 });
   const alike: GpuProfile = { ...FAR, launchMs: 0.2, readbackMs: 0.2, uploadGBs: 100, downloadGBs: 100 };
-  const [best] = gpuPlans(p, { ...alike, kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 100 } });
+  const [best] = gpuPlans(p, { ...alike, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } });
   const hereMs = (2 * 2048 * 1024 * 1024) / CPU_GFLOPS / 1e6;
   const both = splitCall(p, hereMs, best!, alike);
   t.ok(
@@ -135,7 +135,7 @@ test('placement: one product on both sides, where that wins', (t) => {
 
 test('placement: convolutions are cut by channels or by images', (t) => {
   const alike: GpuProfile = { ...FAR, launchMs: 0.2, readbackMs: 0.2, uploadGBs: 100, downloadGBs: 100 };
-  const profile = { ...alike, kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 100 } };
+  const profile = { ...alike, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } };
   const window = windowOf({ height: 56, width: 56 }, { kH: 3, kW: 3 }, { padding: 1 });
   const one = convProblem({ batch: 1, inC: 256, outC: 512 }, window, { bias: true });
   const [best] = gpuPlans(one, profile);

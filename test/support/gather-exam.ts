@@ -30,7 +30,7 @@ function conv(
   return {
     ...{ op: 'conv', dtype: 'f32', layout, batch, inC, outC },
     ...{ groups: options.groups ?? 1, bias: options.bias ?? false, activation: options.activation ?? 'none' },
-    ...{ residual: false, prepacked: false, algorithm: undefined, exact: false },
+    ...{ residual: false, prepacked: false, algorithm: undefined, exact: false, halves: 'none' },
     ...windowOf({ height, width }, { kH, kW }, options),
   };
 }

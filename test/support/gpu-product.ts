@@ -1,7 +1,9 @@
 /** One product on a device, in Node or in a page. */
 import type { Blocks, WebGpuBackend } from '../../src/backends/webgpu/backend.ts';
+import { convert, prepareHalves } from '../../src/backends/webgpu/halves.ts';
 import { lower } from '../../src/backends/webgpu/lower.ts';
 import type { GpuKernel } from '../../src/kernels/gpu.ts';
+import { isHalf } from '../../src/problem/halves.ts';
 import type { MatmulProblem } from '../../src/problem/matmul.ts';
 import type { Values } from './problems.ts';
 
@@ -18,10 +20,15 @@ export async function productOn(
   const result = new Float32Array(p.batch * p.m * p.n);
   const { buffers } = backend;
   const upload = (data: Float32Array | undefined) => data && buffers.upload(data);
+  if (p.halves !== 'none') await prepareHalves(backend);
+  const side = (name: 'a' | 'b') => {
+    const block = buffers.upload(values[name]);
+    return isHalf(p.halves, name) ? convert(backend, block, values[name].length, 'f16') : block;
+  };
   const blocks = Object.fromEntries(
     Object.entries({
-      a: upload(values.a),
-      b: upload(values.b),
+      a: side('a'),
+      b: side('b'),
       c: buffers.upload(values.c0 ?? new Float32Array(result.length).fill(Number.NaN)),
       bias: upload(values.bias),
       slope: upload(values.slope),

@@ -9,6 +9,6 @@ export const ONE_ROW: GpuProfile = {
   downloadGBs: 1,
   peakGflops: 1,
   kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1000 },
-  fullGroups: 1,
+  kernelStepMs: {},
   memoryGBs: 1,
 };

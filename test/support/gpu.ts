@@ -23,8 +23,8 @@ async function make(flags: readonly string[]): Promise<Gpu | string> {
 }
 
 /** Or why there is none. */
-export function nullGpu(): Promise<Gpu | string> {
-  return make(['backend=null']);
+export function nullGpu(flags: readonly string[] = []): Promise<Gpu | string> {
+  return make(['backend=null', ...flags]);
 }
 
 let software: Promise<Gpu | string> | undefined;

@@ -3,17 +3,26 @@
  * read, when many have gathered, or at the end of the turn of the event loop.
  */
 import { TesseraeError } from '../../core/errors.ts';
-import type { GpuBuffer, GpuCommandEncoder, GpuDevice, GpuError, GpuPipeline } from '../../core/webgpu.ts';
+import type {
+  GpuBuffer,
+  GpuCommandEncoder,
+  GpuDevice,
+  GpuError,
+  GpuPassEncoder,
+  GpuPipeline,
+} from '../../core/webgpu.ts';
 import { MAP_READ } from '../../core/webgpu.ts';
 import { Buffers, type GpuBlock } from './buffers.ts';
 import type { Launch, Scalars } from './launch.ts';
 import type { AdapterReport, OpenedGpu } from './open.ts';
+import { ParamsSlab } from './params-slab.ts';
 import { Pipelines } from './pipelines.ts';
-import { BINDINGS, type Binding } from './wgsl/gemm.ts';
+import { BINDINGS, type Binding } from './wgsl/finish.ts';
 import { encodeParams } from './wgsl/params.ts';
 
-/** Dispatches that are gathered before they are submitted, so that the device does not wait for a long chain to be written down. */
-const GATHERED_MOST = 32;
+const NOTHING_WRONG = Promise.resolve(null);
+/** Names that are remembered: shapes that come and go must not gather. */
+const TAKEN_MOST = 4096;
 
 export type Blocks = Partial<Readonly<Record<Exclude<Binding, 'params' | 'table'>, GpuBlock>>>;
 
@@ -37,21 +46,26 @@ export class WebGpuBackend {
   readonly device: GpuDevice;
   readonly buffers: Buffers;
   readonly #pipelines: Pipelines;
+  readonly #params: ParamsSlab;
+  readonly #layouts = new WeakMap<GpuPipeline, object>();
+  /** Names of work that the device found nothing wrong with. */
+  readonly #taken = new Set<string>();
   readonly #owned: boolean;
   /** Rejects when the device is lost. */
   readonly #gone: Promise<never>;
   #lost: string | undefined;
   #closed = false;
   #encoder: GpuCommandEncoder | undefined;
-  #gathered = 0;
+  #pass: GpuPassEncoder | undefined;
   #flushing = false;
   readonly #busy = new Set<Promise<unknown>>();
 
   constructor({ device, report, owned }: OpenedGpu, onLost: (reason: string) => void) {
     this.device = device;
     this.report = report;
-    this.buffers = new Buffers(device);
+    this.buffers = new Buffers(device, () => this.#commands());
     this.#pipelines = new Pipelines(device);
+    this.#params = new ParamsSlab(device);
     this.#owned = owned;
     this.#gone = device.lost.then(({ reason, message }) => {
       this.#lost = message || reason;
@@ -78,60 +92,93 @@ export class WebGpuBackend {
   /** Records a call. Its blocks may be given back at once: whoever takes them next is recorded behind it. */
   record(launch: Launch, pipeline: GpuPipeline, blocks: Blocks, scalars: Scalars): void {
     this.#check();
-    this.#encoder ??= this.device.createCommandEncoder();
     const most = this.device.limits.maxComputeWorkgroupsPerDimension;
-    const table = launch.table && this.buffers.once(launch.table.buffer, 'storage');
-    const layout = pipeline.getBindGroupLayout(0);
+    const table = launch.table && this.buffers.once(launch.table);
+    const layout = this.#layoutOf(pipeline);
     for (let first = 0; first < launch.products; first += most) {
-      const words = encodeParams({ ...launch.params, ...scalars, firstProduct: first });
-      const params = this.buffers.once(words, 'uniform');
+      if (this.#params.isFull) this.flush();
+      const params = this.#params.put(encodeParams({ ...launch.params, ...scalars, firstProduct: first }));
       const entries = launch.bindings.map((name) => ({
         binding: BINDINGS.indexOf(name),
-        resource: { buffer: bufferOf(name, params, table, blocks) },
+        resource: name === 'params' ? params : { buffer: bufferOf(name, table, blocks) },
       }));
-      const pass = this.#encoder.beginComputePass();
+      const pass = this.#computing();
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, this.device.createBindGroup({ layout, entries }));
       pass.dispatchWorkgroups(...launch.groups, Math.min(most, launch.products - first));
-      pass.end();
     }
-    this.#gathered++;
-    if (this.#gathered >= GATHERED_MOST) this.flush();
-    else this.#flushSoon();
+    if (this.#params.isFull) this.flush();
+  }
+
+  #layoutOf(pipeline: GpuPipeline): object {
+    let layout = this.#layouts.get(pipeline);
+    if (!layout) {
+      layout = pipeline.getBindGroupLayout(0);
+      this.#layouts.set(pipeline, layout);
+    }
+    return layout;
+  }
+
+  /** The commands that wait, between passes. */
+  #commands(): GpuCommandEncoder {
+    this.#pass?.end();
+    this.#pass = undefined;
+    if (!this.#encoder) {
+      this.#encoder = this.device.createCommandEncoder();
+      this.#flushSoon();
+    }
+    return this.#encoder;
+  }
+
+  #computing(): GpuPassEncoder {
+    this.#pass ??= this.#commands().beginComputePass();
+    return this.#pass;
   }
 
   /** Records a copy of a block's values to another of its size. */
   copy(from: GpuBlock, to: GpuBlock): void {
-    this.#encoder ??= this.device.createCommandEncoder();
-    this.#encoder.copyBufferToBuffer(from.buffer, 0, to.buffer, 0, 4 * Math.ceil(from.bytes / 4));
+    this.#commands().copyBufferToBuffer(from.buffer, 0, to.buffer, 0, 4 * Math.ceil(from.bytes / 4));
+  }
+
+  /** Records copies of a block's values over and over, until another block is full of them. */
+  repeat(from: GpuBlock, to: GpuBlock): void {
+    const commands = this.#commands();
+    const bytes = 4 * Math.ceil(to.bytes / 4);
+    for (let at = 0; at < bytes; at += from.bytes)
+      commands.copyBufferToBuffer(from.buffer, 0, to.buffer, at, Math.min(from.bytes, bytes - at));
   }
 
   /** Submits what was recorded. */
   flush(): void {
     if (!this.#encoder) return;
-    this.device.queue.submit([this.#encoder.finish()]);
+    const commands = this.#commands().finish();
     this.#encoder = undefined;
-    this.#gathered = 0;
+    this.#params.send();
+    this.device.queue.submit([commands]);
     this.buffers.submitted();
   }
 
   /**
    * Watches the device while `work` allocates, records and submits, and throws what it found wrong: E_GPU_MEMORY where there was
-   * too little memory, else E_GPU.
+   * too little memory, else E_GPU. Work of one name is the same each time: once the device took it, only new memory is watched.
    */
   async watched<T>(what: string, work: () => T): Promise<T> {
-    const { device } = this;
+    const { device, buffers } = this;
     this.#check();
-    device.pushErrorScope('out-of-memory');
-    device.pushErrorScope('validation');
+    // what was taken outside was watched by nobody
+    buffers.shortages();
+    const isNew = !this.#taken.has(what);
+    if (isNew) device.pushErrorScope('validation');
     let result: T;
     let scopes: readonly Promise<GpuError | null>[];
     try {
       result = work();
     } finally {
-      scopes = [device.popErrorScope(), device.popErrorScope()];
+      scopes = [...(isNew ? [device.popErrorScope()] : [NOTHING_WRONG]), ...buffers.shortages()];
     }
-    const [invalid, memory] = await this.#orLost(Promise.all(scopes));
+    if (!isNew && scopes.length === 1) return result;
+    const [invalid, ...shortages] = await this.#orLost(Promise.all(scopes));
+    const memory = shortages.find((error) => error !== null);
     if (memory) {
       throw new TesseraeError(
         'E_GPU_MEMORY',
@@ -148,6 +195,8 @@ export class WebGpuBackend {
         'Please report this with the name of the GPU.',
       );
     }
+    if (this.#taken.size >= TAKEN_MOST) this.#taken.clear();
+    this.#taken.add(what);
     return result;
   }
 
@@ -158,8 +207,7 @@ export class WebGpuBackend {
     const { bytes } = block;
     if (bytes === 0) return Promise.resolve();
     const readback = this.buffers.takeReadback(bytes);
-    this.#encoder ??= this.device.createCommandEncoder();
-    this.#encoder.copyBufferToBuffer(block.buffer, 0, readback, 0, bytes);
+    this.#commands().copyBufferToBuffer(block.buffer, 0, readback, 0, bytes);
     this.flush();
     const mapped = readback.mapAsync(MAP_READ, 0, bytes);
     const reading = this.#orLost(Promise.all([mapped, good])).then(
@@ -188,7 +236,11 @@ export class WebGpuBackend {
     if (this.#closed) return;
     if (!this.lost) {
       this.flush();
-      await Promise.allSettled([...this.#busy, this.device.queue.onSubmittedWorkDone()]);
+      await Promise.allSettled([
+        ...this.#busy,
+        this.device.queue.onSubmittedWorkDone(),
+        this.buffers.settle(),
+      ]);
     }
     this.#closed = true;
     if (this.#owned) this.device.destroy();
@@ -222,8 +274,8 @@ export class WebGpuBackend {
   }
 }
 
-function bufferOf(name: Binding, params: GpuBuffer, table: GpuBuffer | undefined, blocks: Blocks): GpuBuffer {
-  const buffer = name === 'params' ? params : name === 'table' ? table : blocks[name]?.buffer;
+function bufferOf(name: Exclude<Binding, 'params'>, table: GpuBuffer | undefined, blocks: Blocks): GpuBuffer {
+  const buffer = name === 'table' ? table : blocks[name]?.buffer;
   if (!buffer) throw new Error(`nothing is bound to ${name}`);
   return buffer;
 }

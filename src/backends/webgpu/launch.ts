@@ -1,5 +1,5 @@
 /** What is dispatched: a shader's text, its numbers, and how many workgroups. */
-import type { Binding } from './wgsl/gemm.ts';
+import type { Binding } from './wgsl/finish.ts';
 import type { Params } from './wgsl/params.ts';
 
 /** Scalars of a call, as the other backends take them. */

@@ -1,5 +1,6 @@
 /** Functions of elements, lines and moves to what is dispatched. */
 import { ceilDiv } from '../../core/math.ts';
+import type { GpuArray } from '../../kernels/gpu.ts';
 import { type LinesProblem, linesFlops } from '../../problem/lines.ts';
 import type { MapProblem } from '../../problem/map.ts';
 import type { MoveProblem } from '../../problem/move.ts';
@@ -32,13 +33,13 @@ function lowerElements(p: MapProblem | MoveProblem, name: string): Launch {
   return { ...text, groups, products: 1, params, table: table(p) };
 }
 
-function lowerLines(p: LinesProblem, name: string): Launch {
+function lowerLines(p: LinesProblem, { name, needs }: GpuArray): Launch {
   const { outer, size, inner } = p;
   const lines = linesFlops(p) / size;
   const groups = grid(inner === 1 ? outer : ceilDiv(lines, THREADS));
   return {
     key: linesShaderKey(name, p),
-    source: () => linesSource(p),
+    source: () => linesSource(p, needs === 'subgroups'),
     bindings: linesBindings(p),
     groups,
     products: 1,
@@ -47,6 +48,6 @@ function lowerLines(p: LinesProblem, name: string): Launch {
   };
 }
 
-export function lowerArray(p: Exclude<ArrayProblem, { op: 'take' }>, name: string): Launch {
-  return p.op === 'lines' ? lowerLines(p, name) : lowerElements(p, name);
+export function lowerArray(p: Exclude<ArrayProblem, { op: 'take' }>, kernel: GpuArray): Launch {
+  return p.op === 'lines' ? lowerLines(p, kernel) : lowerElements(p, kernel.name);
 }

@@ -1,83 +1,114 @@
 /** From a problem and a row of the table to what is dispatched: the shader's text, its numbers, and how many workgroups. */
 import { ceilDiv } from '../../core/math.ts';
 import { broadcastMap } from '../../core/shape.ts';
-import { type GpuGemm, type GpuKernel, gpuServes } from '../../kernels/gpu.ts';
-import { type ConvProblem, groupChannels, termsOf } from '../../problem/conv.ts';
+import {
+  type GpuArray,
+  type GpuGemm,
+  type GpuKernel,
+  type GpuMatrixGemm,
+  gpuServes,
+  isWhole,
+} from '../../kernels/gpu.ts';
+import { type ConvProblem, groupChannels, isPlainProduct, termsOf } from '../../problem/conv.ts';
+import { type Halves, isHalf } from '../../problem/halves.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
 import { isArrayProblem, type Problem } from '../../problem/problem.ts';
 import { windowKey } from '../../problem/window.ts';
 import { type Launch, NO_EXTENTS } from './launch.ts';
 import { lowerArray } from './lower-array.ts';
 import { DEPTHWISE_THREADS, depthwiseBindings, depthwiseKey, depthwiseSource } from './wgsl/depthwise.ts';
-import { bindingsOf, type GemmText, gemmKey, gemmSource, type Reading } from './wgsl/gemm.ts';
-import { patchesOf } from './wgsl/patches.ts';
+import { bindingsOf, type Finish } from './wgsl/finish.ts';
+import { gemmKey, gemmSource, type Reading } from './wgsl/gemm.ts';
+import { type MatrixText, matrixKey, matrixSource } from './wgsl/gemm-matrix.ts';
+import { type Patches, patchesOf } from './wgsl/patches.ts';
 
-/** Matrices are dense: where a line is whole vectors, all of them and all matrices behind one another are. */
-function isWhole(line: number): boolean {
-  return line % 4 === 0;
+type Row = GpuGemm | GpuMatrixGemm;
+
+/** A matrix as it lies: whether its lines are along k, and their length. Matrices are dense: where a line is whole vectors, all of them and
+ *  all matrices behind one another are. */
+interface Matrix {
+  readonly alongK: boolean;
+  readonly ld: number;
 }
 
-/** How a matrix of lines along an axis is read. `rows`: its elements along k lie side by side. */
-function readingOf(side: 'a' | 'b', alongK: boolean, ld: number): Reading {
-  const byRows = side === 'a' ? alongK : !alongK;
-  if (!isWhole(ld)) return byRows ? 'rows' : 'columns';
-  return (side === 'a') === alongK ? 'vectors' : 'blocks';
+/** A problem as products that one shader computes. */
+interface Products extends Finish {
+  readonly a: Matrix | Patches;
+  readonly b: Matrix | Patches;
+  readonly halves: Halves;
+  readonly params: Omit<Launch['params'], 'slopeByRow'>;
+  /** Whether channels are rows of the result. */
+  readonly channelRows: boolean;
+  readonly products: number;
+  /** Offsets of each product's operands. */
+  readonly table: Uint32Array<ArrayBuffer> | undefined;
 }
 
-function launchOf(
-  text: GemmText,
-  params: Omit<Launch['params'], 'slopeByRow'>,
-  rows: boolean,
-  products: number,
-  table?: Uint32Array<ArrayBuffer>,
-): Launch {
-  const { tileM, tileN } = text.kernel;
+function readingOf(name: 'a' | 'b', side: Matrix | Patches): Reading {
+  if (!('ld' in side)) return side;
+  const isStraight = (name === 'a') === side.alongK;
+  if (isWhole(side.ld)) return isStraight ? 'vectors' : 'blocks';
+  return isStraight ? 'rows' : 'columns';
+}
+
+/** What a shader is made of, by the row's family. */
+function textOf(kernel: Row, { a, b, halves, table, ...finish }: Products): Pick<Launch, 'key' | 'source'> {
+  const { vectorC, bias, activation, adds } = finish;
+  const common = { vectorC, bias, activation, adds, table: table !== undefined };
+  if (kernel.family === 'gpu-gemm') {
+    const storage = {
+      a: isHalf(halves, 'a') ? 'f16' : 'f32',
+      b: isHalf(halves, 'b') ? 'f16' : 'f32',
+    } as const;
+    const text = { ...common, kernel, a: readingOf('a', a), b: readingOf('b', b), storage };
+    return { key: gemmKey(text), source: () => gemmSource(text) };
+  }
+  if (!('ld' in a && 'ld' in b)) throw new Error(`${kernel.name} takes matrices`);
+  const width = a.ld % 8 === 0 && b.ld % 8 === 0 ? 8 : 4;
+  const text: MatrixText = { ...common, kernel, width, alongK: { a: a.alongK, b: b.alongK } };
+  return { key: matrixKey(text), source: () => matrixSource(text) };
+}
+
+function launchOf(kernel: Row, made: Products): Launch {
+  const { params, channelRows, products, table } = made;
   return {
-    key: gemmKey(text),
-    source: () => gemmSource(text),
-    bindings: bindingsOf(text),
-    groups: [ceilDiv(params.n, tileN), ceilDiv(params.m, tileM)],
+    ...textOf(kernel, made),
+    bindings: bindingsOf({ ...made, table: table !== undefined }),
+    groups: [ceilDiv(params.n, kernel.tileN), ceilDiv(params.m, kernel.tileM)],
     products,
-    params: { ...params, slopeByRow: rows ? 1 : 0 },
+    params: { ...params, slopeByRow: channelRows ? 1 : 0 },
     table,
   };
 }
 
-function lowerMatmul(p: MatmulProblem, kernel: GpuGemm): Launch {
+const NO_OFFSETS = { offsetA: 0, offsetB: 0, offsetC: 0 } as const;
+
+function matmulProducts(p: MatmulProblem): Products {
   const { batch, m, n, k, transposeA, transposeB, leading } = p;
   const [lda, ldb] = [transposeA ? m : k, transposeB ? k : n];
   const [matrixA, matrixB] = [m * k, k * n];
   const strideA = batch === 1 || p.sharedA ? 0 : matrixA;
   const strideB = batch === 1 || p.sharedB ? 0 : matrixB;
-  const text: GemmText = {
-    kernel,
-    a: readingOf('a', !transposeA, lda),
-    b: readingOf('b', transposeB, ldb),
+  return {
+    a: { alongK: !transposeA, ld: lda },
+    b: { alongK: transposeB, ld: ldb },
+    halves: p.halves,
     vectorC: isWhole(n),
     bias: p.bias,
     activation: p.activation,
     adds: p.accumulate ? 'result' : 'nothing',
-    table: leading !== undefined,
+    params: { m, n, k, lda, ldb, ldc: n, strideA, strideB, strideC: m * n, ...NO_OFFSETS, groups: 1 },
+    channelRows: false,
+    products: batch,
+    table:
+      leading &&
+      interleave(
+        broadcastMap(leading.a, leading.out),
+        broadcastMap(leading.b, leading.out),
+        matrixA,
+        matrixB,
+      ),
   };
-  const table =
-    leading &&
-    interleave(broadcastMap(leading.a, leading.out), broadcastMap(leading.b, leading.out), matrixA, matrixB);
-  const params = {
-    m,
-    n,
-    k,
-    lda,
-    ldb,
-    ldc: n,
-    strideA,
-    strideB,
-    strideC: m * n,
-    offsetA: 0,
-    offsetB: 0,
-    offsetC: 0,
-    groups: 1,
-  };
-  return launchOf(text, params, false, batch, table);
 }
 
 function interleave(
@@ -89,84 +120,56 @@ function interleave(
   return Uint32Array.from(a.flatMap((matrix, index) => [matrix * sizeA, b[index]! * sizeB]));
 }
 
-/** NCHW: output channels x pixels for each image and group; NHWC: pixels of all images x output channels. */
-function lowerConv(p: ConvProblem, kernel: GpuGemm): Launch {
-  const { batch, groups, inC, inH, inW, outC, outH, outW, layout, kH, kW } = p;
+/** NHWC: pixels of all images x output channels. */
+function nhwcProducts(p: ConvProblem): Products {
+  const { batch, inC, inH, inW, outC, layout } = p;
+  const k = termsOf(p);
+  const plain = isPlainProduct(p);
+  const pixels = p.outH * p.outW;
+  const m = plain ? batch * pixels : pixels;
+  const strides = { strideA: inH * inW * inC, strideB: 0, strideC: m * outC };
+  return {
+    a: plain ? { alongK: true, ld: inC } : patchesOf(layout, inC, p, windowKey(p)),
+    b: { alongK: true, ld: k },
+    halves: p.halves,
+    vectorC: isWhole(outC),
+    bias: p.bias ? 'row' : 'none',
+    activation: p.activation,
+    adds: p.residual ? 'tensor' : 'nothing',
+    params: { m, n: outC, k, lda: inC, ldb: k, ldc: outC, ...strides, ...NO_OFFSETS, groups: 1 },
+    channelRows: false,
+    products: plain ? 1 : batch,
+    table: undefined,
+  };
+}
+
+/** NCHW: output channels x pixels for each image and group. */
+function nchwProducts(p: ConvProblem): Products {
+  const { batch, groups, inH, inW, outC, layout } = p;
   const channels = groupChannels(p);
   const k = termsOf(p);
-  const pixels = outH * outW;
-  const image = inH * inW;
-  const plain =
-    kH === 1 &&
-    kW === 1 &&
-    p.strideH === 1 &&
-    p.strideW === 1 &&
-    pixels === image &&
-    p.padTop === 0 &&
-    p.padLeft === 0;
-  const patches = patchesOf(layout, layout === 'nchw' ? channels : inC, p, windowKey(p));
-  const rest = { activation: p.activation, adds: p.residual ? 'tensor' : 'nothing', table: false } as const;
-  if (layout === 'nhwc') {
-    const m = plain ? batch * pixels : pixels;
-    const text: GemmText = {
-      kernel,
-      a: plain ? readingOf('a', true, inC) : patches,
-      b: readingOf('b', true, k),
-      vectorC: isWhole(outC),
-      bias: p.bias ? 'row' : 'none',
-      ...rest,
-    };
-    const products = plain ? 1 : batch;
-    const params = {
-      m,
-      n: outC,
-      k,
-      lda: inC,
-      ldb: k,
-      ldc: outC,
-      strideA: image * inC,
-      strideB: 0,
-      strideC: m * outC,
-      offsetA: 0,
-      offsetB: 0,
-      offsetC: 0,
-      groups: 1,
-    };
-    return launchOf(text, params, false, products);
-  }
+  const pixels = p.outH * p.outW;
   const m = outC / groups;
   const products = batch * groups;
   const hasTable = groups > 1 && batch > 1;
-  const strideA = groups === 1 || hasTable ? 0 : m * k;
-  const strideB = channels * image;
-  const text: GemmText = {
-    kernel,
-    a: readingOf('a', true, k),
-    b: plain ? readingOf('b', false, pixels) : patches,
+  const strideB = channels * inH * inW;
+  const strides = { strideA: groups === 1 || hasTable ? 0 : m * k, strideB, strideC: m * pixels };
+  const offsets = (i: number) => [(i % groups) * m * k, i * strideB];
+  return {
+    a: { alongK: true, ld: k },
+    b: isPlainProduct(p) ? { alongK: false, ld: pixels } : patchesOf(layout, channels, p, windowKey(p)),
+    halves: p.halves,
     vectorC: isWhole(pixels),
     bias: p.bias ? 'column' : 'none',
-    ...rest,
-    table: hasTable,
+    activation: p.activation,
+    adds: p.residual ? 'tensor' : 'nothing',
+    params: { m, n: pixels, k, lda: k, ldb: pixels, ldc: pixels, ...strides, ...NO_OFFSETS, groups },
+    channelRows: true,
+    products,
+    table: hasTable
+      ? Uint32Array.from(Array.from({ length: products }, (_, i) => offsets(i)).flat())
+      : undefined,
   };
-  const table = hasTable
-    ? Uint32Array.from(Array.from({ length: products }, (_, i) => [(i % groups) * m * k, i * strideB]).flat())
-    : undefined;
-  const params = {
-    m,
-    n: pixels,
-    k,
-    lda: k,
-    ldb: pixels,
-    ldc: pixels,
-    strideA,
-    strideB,
-    strideC: m * pixels,
-    offsetA: 0,
-    offsetB: 0,
-    offsetC: 0,
-    groups,
-  };
-  return launchOf(text, params, true, products, table);
 }
 
 /** A thread for four neighbours of the result. */
@@ -188,8 +191,10 @@ function lowerDepthwise(p: ConvProblem, name: string): Launch {
 /** Undefined where the row does not serve the problem. */
 export function lower(problem: Problem, kernel: GpuKernel): Launch | undefined {
   if (!gpuServes(problem, kernel)) return undefined;
-  if (isArrayProblem(problem) && problem.op !== 'take') return lowerArray(problem, kernel.name);
+  if (isArrayProblem(problem) && problem.op !== 'take') return lowerArray(problem, kernel as GpuArray);
   if (kernel.family === 'gpu-depthwise') return lowerDepthwise(problem as ConvProblem, kernel.name);
-  const row = kernel as GpuGemm;
-  return problem.op === 'matmul' ? lowerMatmul(problem, row) : lowerConv(problem as ConvProblem, row);
+  const row = kernel as Row;
+  if (problem.op === 'matmul') return launchOf(row, matmulProducts(problem));
+  const conv = problem as ConvProblem;
+  return launchOf(row, conv.layout === 'nhwc' ? nhwcProducts(conv) : nchwProducts(conv));
 }

@@ -1,7 +1,15 @@
 /** Getting at a GPU: an object that the caller has, the browser's, or Dawn's through the npm package `webgpu` in Node. */
 import { TesseraeError } from '../../core/errors.ts';
 import { importOptional } from '../../core/optional.ts';
-import { type Gpu, type GpuAdapter, type GpuDevice, LIMITS } from '../../core/webgpu.ts';
+import {
+  type Gpu,
+  type GpuAdapter,
+  type GpuAdapterInfo,
+  type GpuDevice,
+  type GpuFeatures,
+  LIMITS,
+} from '../../core/webgpu.ts';
+import { MATRIX_FEATURE } from '../../kernels/gpu.ts';
 
 /** What of a GPU a caller chooses. */
 export interface GpuRequest {
@@ -12,6 +20,12 @@ export interface GpuRequest {
   /** The package gpu.js, where the caller has loaded it; else it is looked for by its name. */
   readonly gpujs?: unknown;
   readonly powerPreference?: 'low-power' | 'high-performance';
+  /**
+   * In Node: asks Dawn for what it holds back as experimental: subgroup matrices (products of halves on matrix units) and `shader-f16` on
+   * NVIDIA's Vulkan driver. It needs Dawn's toggle `allow_unsafe_apis`, so only code that is trusted should share the process.
+   * Default false.
+   */
+  readonly experimental?: boolean;
 }
 
 export interface AdapterReport {
@@ -34,6 +48,8 @@ const pinned: Gpu[] = [];
 
 /** Features that kernels use where they are there. */
 const WANTED = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+
+const EXPERIMENTAL = ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia'];
 
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
 
@@ -65,31 +81,57 @@ function browserGpu(): Gpu | undefined {
   return navigator?.gpu;
 }
 
-function reportOf({ info, features }: GpuAdapter): AdapterReport {
+/** Fragments of 16 x 16 halves summed as floats, by subgroups of 32. */
+function hasMatrices(info: GpuAdapterInfo | undefined): boolean {
+  if (info?.subgroupMinSize !== 32 || info.subgroupMaxSize !== 32) return false;
+  return [...(info.subgroupMatrixConfigs ?? [])].some(
+    ({ M, N, K, componentType, resultComponentType }) =>
+      M === 16 && N === 16 && K === 16 && componentType === 'f16' && resultComponentType === 'f32',
+  );
+}
+
+/** Subgroups are of use where WGSL tells their number in the workgroup. */
+function featuresOf(
+  features: GpuFeatures,
+  info: GpuAdapterInfo | undefined,
+  language: GpuFeatures | undefined,
+): string[] {
+  const has = (feature: string) =>
+    features.has(feature) && (feature !== 'subgroups' || language?.has('subgroup_id') === true);
+  const needed = [MATRIX_FEATURE, 'shader-f16', 'subgroups'];
+  const matrices = needed.every(has) && hasMatrices(info) ? [MATRIX_FEATURE] : [];
+  return [...WANTED.filter(has), ...matrices];
+}
+
+function reportOf({ info, features }: GpuAdapter, { wgslLanguageFeatures }: Gpu): AdapterReport {
   const words = info ? [info.vendor, info.architecture, info.device, info.description] : [];
   const name = words.filter((word) => word !== '').join(' ') || 'an adapter that does not tell its name';
   return {
     name,
     software: info?.isFallbackAdapter === true || SOFTWARE.test(name),
-    features: WANTED.filter((feature) => features.has(feature)),
+    features: featuresOf(features, info, wgslLanguageFeatures),
   };
 }
 
 /** Opens a device with all that the adapter has of what kernels can use. @throws `E_GPU`. */
-export async function openGpu(request: GpuRequest, flags: readonly string[] = []): Promise<OpenedGpu> {
-  const { device, powerPreference = 'high-performance' } = request;
+export async function openGpu(request: GpuRequest): Promise<OpenedGpu> {
+  const { device, powerPreference = 'high-performance', experimental = false } = request;
   if (device) {
     const report = {
       name: "the caller's device",
       software: false,
-      features: WANTED.filter((feature) => device.features.has(feature)),
+      features: featuresOf(
+        device.features,
+        device.adapterInfo,
+        (request.gpu ?? browserGpu())?.wgslLanguageFeatures,
+      ),
     };
     return { device, report, owned: false };
   }
-  const gpu = request.gpu ?? browserGpu() ?? (await dawn(flags));
+  const gpu = request.gpu ?? browserGpu() ?? (await dawn(experimental ? EXPERIMENTAL : []));
   const adapter = await gpu.requestAdapter({ powerPreference });
   if (!adapter) throw noGpu('no adapter was found (is there a Vulkan, Metal or D3D12 driver?)');
-  const report = reportOf(adapter);
+  const report = reportOf(adapter, gpu);
   const requiredLimits = Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]]));
   try {
     // an adapter gives one device: asking again takes another adapter

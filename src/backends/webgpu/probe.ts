@@ -1,8 +1,13 @@
 /** Measures a GPU: what a call costs, what moving costs, and how fast the rows of the table are. */
 
 import type { Clock } from '../../core/clock.ts';
-import { ceilDiv } from '../../core/math.ts';
-import { GPU_KERNELS, type GpuGemm } from '../../kernels/gpu.ts';
+import {
+  GPU_KERNELS,
+  type GpuGemm,
+  type GpuMatrixGemm,
+  isOffered,
+  workgroupBytes,
+} from '../../kernels/gpu.ts';
 import type { GpuProfile } from '../../plan/gpu.ts';
 import { matmulProblem } from '../../problem/matmul.ts';
 import type { Blocks, WebGpuBackend } from './backend.ts';
@@ -18,34 +23,44 @@ export interface GpuProbeOptions {
   /** Bytes of the moves. */
   readonly moveBytes: number;
   /** Rows to try. */
-  readonly kernels: readonly GpuGemm[];
+  readonly kernels: readonly Row[];
 }
+
+/** The large product's extent over the small one's, which is too small to fill a GPU. */
+const SMALL = 4;
 
 /** Copies within the device that are timed together. */
 const COPIES = 8;
 
+/** As many as WebGPU guarantees to take at once. */
+const PEAK_GROUPS = 65535;
+
 const ONCE = { alpha: 1, beta: 0, p0: 0, p1: 0 } as const;
 
-/** Rows that a short probe tries: on a software adapter each costs a second of compiling. */
-export function probedGpuKernels(software: boolean): GpuGemm[] {
-  const rows = GPU_KERNELS.filter((kernel): kernel is GpuGemm => kernel.family === 'gpu-gemm');
-  return software
+type Row = GpuGemm | GpuMatrixGemm;
+
+/** Rows that a short probe tries of those that the device takes: on a software adapter each costs a second of compiling. */
+export function probedGpuKernels({ report, device }: WebGpuBackend): Row[] {
+  const most = device.limits.maxComputeWorkgroupStorageSize;
+  const rows = GPU_KERNELS.filter((kernel): kernel is Row => {
+    if (!isOffered(kernel, report.features)) return false;
+    return (kernel.family === 'gpu-gemm' || kernel.family === 'gpu-matrix') && workgroupBytes(kernel) <= most;
+  });
+  return report.software
     ? rows.filter(({ tileM, tileN, tileK }) => tileM === tileN && tileK === 16 && tileM <= 64)
     : rows;
 }
 
 export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions): Promise<GpuProfile> {
   const { clock } = options;
-  const launchMs = await best(clock, 5, () => run(backend, options.kernels[0]!, 16, 1));
-  const small = new Float32Array(4);
-  const block = backend.buffers.upload(small);
-  const readMs = await best(clock, 5, () => backend.download(block, () => small));
+  const launchMs = await best(clock, 5, () => nothing(backend, options.kernels[0]!));
+  const few = new Float32Array(4);
+  const block = backend.buffers.upload(few);
+  const readMs = await best(clock, 5, () => backend.download(block, () => few));
   backend.buffers.giveBack(block);
   const { uploadGBs, downloadGBs, memoryGBs } = await moves(backend, options);
   const peakGflops = await peak(backend, options);
-  const kernelGflops: Record<string, number> = {};
-  for (const kernel of options.kernels) kernelGflops[kernel.name] = await gflops(backend, kernel, options);
-  const { tileM, tileN } = options.kernels.at(-1)!;
+  const { kernelGflops, kernelStepMs } = await rates(backend, options);
   return {
     launchMs,
     readbackMs: Math.max(0, readMs - launchMs),
@@ -54,7 +69,7 @@ export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions)
     memoryGBs,
     peakGflops,
     kernelGflops,
-    fullGroups: Math.min(64, ceilDiv(options.extent, tileM) * ceilDiv(options.extent, tileN)),
+    kernelStepMs,
   };
 }
 
@@ -92,35 +107,53 @@ async function moves(backend: WebGpuBackend, { clock, moveBytes }: GpuProbeOptio
   };
 }
 
-/** Products of squares, one behind the other on the device. */
-async function run(backend: WebGpuBackend, kernel: GpuGemm, extent: number, times: number): Promise<void> {
-  const launch = lower(matmulProblem({ m: extent, n: extent, k: extent }), kernel)!;
+/** A product of next to nothing, on the device. */
+async function nothing(backend: WebGpuBackend, kernel: Row): Promise<void> {
+  const launch = squareLaunch(kernel, 16);
   const pipeline = await backend.pipeline(launch);
-  const bytes = 4 * extent * extent;
-  const blocks = {
-    a: backend.buffers.take(bytes),
-    b: backend.buffers.take(bytes),
-    c: backend.buffers.take(bytes),
-  };
-  for (let i = 0; i < times; i++) backend.record(launch, pipeline, blocks, ONCE);
+  const { buffers } = backend;
+  const blocks = { a: buffers.take(1024), b: buffers.take(1024), c: buffers.take(1024) };
+  backend.record(launch, pipeline, blocks, ONCE);
   await backend.settle();
-  for (const block of Object.values(blocks)) backend.buffers.giveBack(block);
+  for (const block of Object.values(blocks)) buffers.giveBack(block);
 }
 
-async function gflops(
+/** How fast each row is on a large product that lies on the device, and on one that is too small to fill it. */
+async function rates(
   backend: WebGpuBackend,
-  kernel: GpuGemm,
-  { clock, extent, kernelMs }: GpuProbeOptions,
-): Promise<number> {
-  const once = await best(clock, 1, () => run(backend, kernel, extent, 1));
-  const times = Math.min(100, Math.max(1, Math.round(kernelMs / once)));
-  const many = await best(clock, 1, () => run(backend, kernel, extent, times));
-  return (2 * extent ** 3 * times) / many / 1e6;
+  { clock, kernels, extent, kernelMs }: GpuProbeOptions,
+): Promise<Pick<GpuProfile, 'kernelGflops' | 'kernelStepMs'>> {
+  const small = extent / SMALL;
+  const bytes = 4 * extent * extent;
+  const { buffers } = backend;
+  const blocks = { a: buffers.take(bytes), b: buffers.take(bytes), c: buffers.take(bytes) };
+  const timed = (n: number) => {
+    const launches = kernels.map((kernel) => squareLaunch(kernel, n));
+    return timeLaunches(backend, launches, blocks, clock, kernelMs * kernels.length);
+  };
+  const [large, little] = [await timed(extent), await timed(small)];
+  for (const block of Object.values(blocks)) buffers.giveBack(block);
+  const named = (values: readonly number[]) =>
+    Object.fromEntries(kernels.map(({ name }, index) => [name, values[index]!]));
+  return {
+    kernelGflops: named(large.map((ms) => (2 * extent ** 3) / ms / 1e6)),
+    kernelStepMs: named(little.map((ms) => ms / small)),
+  };
 }
 
-/** Multiply-adds in registers, by as many workgroups as take `kernelMs`. */
-async function peak(backend: WebGpuBackend, { clock, kernelMs }: GpuProbeOptions): Promise<number> {
-  const launch = (groups: number): Launch => ({
+function squareLaunch(kernel: Row, n: number): Launch {
+  const halves = kernel.family === 'gpu-matrix' ? 'ab' : 'none';
+  return lower(matmulProblem({ m: n, n, k: n }, { halves }), kernel)!;
+}
+
+/** Multiply-adds in registers by workgroups, several dispatches behind one another: milliseconds of one. */
+async function registersMs(
+  backend: WebGpuBackend,
+  clock: Clock,
+  groups: number,
+  times: number,
+): Promise<number> {
+  const launch: Launch = {
     key: 'peak',
     source: () => PEAK_SOURCE,
     bindings: ['c'],
@@ -128,40 +161,66 @@ async function peak(backend: WebGpuBackend, { clock, kernelMs }: GpuProbeOptions
     products: 1,
     params: NO_EXTENTS,
     table: undefined,
-  });
-  const c = backend.buffers.take(16);
-  const runs = async (groups: number) => {
-    backend.record(launch(groups), await backend.pipeline(launch(groups)), { c }, ONCE);
-    await backend.settle();
   };
-  let groups = 64;
-  let ms = await best(clock, 2, () => runs(groups));
-  while (ms < kernelMs && groups < 32768) {
-    groups *= 4;
-    ms = await best(clock, 2, () => runs(groups));
-  }
+  const c = backend.buffers.take(16);
+  const pipeline = await backend.pipeline(launch);
+  const ms = await best(clock, 2, async () => {
+    for (let i = 0; i < times; i++) backend.record(launch, pipeline, { c }, ONCE);
+    await backend.settle();
+  });
   backend.buffers.giveBack(c);
+  return ms / times;
+}
+
+function registersGflops(groups: number, ms: number): number {
   return (groups * PEAK.threads * PEAK.turns * PEAK.flopsPerTurn) / ms / 1e6;
 }
 
-/** Milliseconds of a launch on blocks that lie on the device: the best of a few rounds. */
-export async function timeLaunch(
+/** By as many workgroups as take `kernelMs`. */
+async function peak(backend: WebGpuBackend, { clock, kernelMs }: GpuProbeOptions): Promise<number> {
+  let groups = 64;
+  let ms = await registersMs(backend, clock, groups, 1);
+  while (ms < kernelMs && groups < PEAK_GROUPS) {
+    groups = Math.min(4 * groups, PEAK_GROUPS);
+    ms = await registersMs(backend, clock, groups, 1);
+  }
+  return registersGflops(groups, ms);
+}
+
+/** Before anything is timed: a card that waited runs at a fraction of its clock, and takes some milliseconds to notice work. */
+const WARM_MS = 30;
+/** A stretch of calls that is timed takes about so long, so that what a submit costs does not count, and has no more calls than that. */
+const STRETCH_MS = 4;
+const STRETCH_MOST = 200;
+const ROUNDS_LEAST = 3;
+const ROUNDS_MOST = 10;
+
+/** Milliseconds of each of some launches on the same blocks: in turn, the best of a few rounds, as many as the budget allows. */
+export async function timeLaunches(
   backend: WebGpuBackend,
-  launch: Launch,
+  launches: readonly Launch[],
   blocks: Blocks,
   clock: Clock,
   budgetMs: number,
-): Promise<number> {
-  const pipeline = await backend.pipeline(launch);
-  const runs = async (times: number) => {
+): Promise<number[]> {
+  const pipelines = await Promise.all(launches.map((launch) => backend.pipeline(launch)));
+  const runs = async (index: number, times: number) => {
     const start = clock.now();
-    for (let i = 0; i < times; i++) backend.record(launch, pipeline, blocks, ONCE);
+    for (let i = 0; i < times; i++) backend.record(launches[index]!, pipelines[index]!, blocks, ONCE);
     await backend.settle();
     return (clock.now() - start) / times;
   };
-  const first = Math.min(await runs(1), await runs(1));
-  const times = Math.max(1, Math.min(20, Math.floor(budgetMs / 3 / first)));
-  let least = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 3; round++) least = Math.min(least, await runs(times));
+  const least: number[] = [];
+  for (const index of launches.keys()) least.push(await runs(index, 1));
+  const begun = clock.now();
+  while (clock.now() - begun < Math.min(WARM_MS, budgetMs / 4)) await runs(0, 1);
+  const started = clock.now();
+  for (let round = 0; round < ROUNDS_MOST; round++) {
+    for (const index of launches.keys()) {
+      const times = Math.min(STRETCH_MOST, Math.max(1, Math.ceil(STRETCH_MS / least[index]!)));
+      least[index] = Math.min(least[index]!, await runs(index, times));
+    }
+    if (round + 1 >= ROUNDS_LEAST && clock.now() - started >= budgetMs) break;
+  }
   return least;
 }

@@ -27,6 +27,6 @@ export function fromGpu(core: Core, buffer: GpuBuffer, shape: readonly number[])
     core.heap,
     checked,
     'f32',
-    new GpuValues(backend, { buffer, bytes }, undefined, () => undefined),
+    new GpuValues(backend, { buffer, bytes }, { giveBack: () => undefined }),
   );
 }

@@ -1,13 +1,20 @@
 /**
  * The GPU of one runtime: opened, probed, asked for each call whether it is the better place, and opened anew when it was lost.
  */
-import { WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import { deviceLost, WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import {
+  convert,
+  prepareHalves,
+  type Storage,
+  bytesOf as storedBytes,
+} from '../../backends/webgpu/halves.ts';
+import type { Launch } from '../../backends/webgpu/launch.ts';
 import { type GpuRequest, type OpenedGpu, openGpu } from '../../backends/webgpu/open.ts';
 import { probedGpuKernels, probeGpu } from '../../backends/webgpu/probe.ts';
 import { systemClock } from '../../core/clock.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { type Shape, sizeOf } from '../../core/shape.ts';
-import { findGpuKernel, gpuServes } from '../../kernels/gpu.ts';
+import { findGpuKernel, gpuServes, isOffered } from '../../kernels/gpu.ts';
 import {
   allMoves,
   type BothMoves,
@@ -20,10 +27,12 @@ import {
 import type { Effort, Plan } from '../../plan/plan.ts';
 import type { Wisdom } from '../../plan/wisdom.ts';
 import { keyOf, type Problem } from '../../problem/problem.ts';
+import type { Remote } from '../tensor.ts';
 import type { BackendChoice, PlacedOptions, Policy, RuntimeEvent } from '../types.ts';
 import { type GpuForm, resultPlace, sourcesOf } from './form.ts';
-import { launchFor } from './launch.ts';
+import { Launches } from './launch.ts';
 import { GpuValues, valuesOn } from './remote.ts';
+import { storedProblem } from './stored.ts';
 
 const MiB = 1024 * 1024;
 
@@ -54,6 +63,7 @@ export class GpuPlace {
   /** Shaders whose answers were right at their first use, and the plans that they are of. */
   readonly checked = new Set<string>();
   readonly trusted = new WeakSet<Plan>();
+  readonly #launches = new Launches();
   readonly #quarantined = new Map<string, string>();
   readonly #planned = new Map<string, readonly GpuPlan[]>();
   readonly #measured = new Map<string, readonly GpuPlan[]>();
@@ -107,9 +117,17 @@ export class GpuPlace {
     return plans;
   }
 
+  /** The launch of a problem by a row of the table. */
+  launch(problem: Problem, kernel: string): Launch {
+    return this.#launches.get(problem, kernel);
+  }
+
   /** Plans by the probe's figures alone. */
   estimates(problem: Problem): readonly GpuPlan[] {
-    return gpuPlans(problem, this.profile).filter(({ plan }) => !this.#quarantined.has(plan.kernel));
+    const { features } = this.#backend.report;
+    const isOpen = ({ plan }: GpuPlan) =>
+      !this.#quarantined.has(plan.kernel) && isOffered(findGpuKernel(plan.kernel)!, features);
+    return gpuPlans(problem, this.profile).filter(isOpen);
   }
 
   /** Whether calls may come here without having been sent. */
@@ -132,6 +150,7 @@ export class GpuPlace {
     const entry = this.#settings.wisdom.get(this.#wisdomKey(keyOf(problem)));
     const kernel = entry && findGpuKernel(entry.plan.kernel);
     if (entry?.ms === undefined || !kernel || !gpuServes(problem, kernel)) return undefined;
+    if (!isOffered(kernel, this.#backend.report.features)) return undefined;
     return [{ plan: entry.plan, computeMs: entry.ms, isMeasured: true }];
   }
 
@@ -152,12 +171,13 @@ export class GpuPlace {
    * it matters. @throws `E_FALLBACK` where policy is strict and the GPU was asked for but cannot do it.
    */
   claim(
-    { problem, empty, shape }: Asked,
+    { problem: asked, empty, shape }: Asked,
     form: GpuForm | undefined,
     { result }: PlacedOptions,
     hereMs: () => number,
   ): GpuPlan | undefined {
     if (empty || this.#closed) return undefined;
+    const problem = form ? storedProblem(asked, form) : asked;
     const [best] = form ? this.plans(problem) : [];
     if (!best || !form) {
       if (this.forced && this.#settings.policy === 'strict') throw cannot(problem);
@@ -190,7 +210,7 @@ export class GpuPlace {
   ): TesseraeError | undefined {
     const { buffers, device } = this.#backend;
     const largest = Math.max(resultBytes, ...sourcesOf(form).map(({ elements }) => 4 * elements));
-    const [x, y] = launchFor(problem, plan.kernel).groups;
+    const [x, y] = this.launch(problem, plan.kernel).groups;
     const groups = Math.max(x, y);
     const most = { bytes: buffers.most, groups: device.limits.maxComputeWorkgroupsPerDimension };
     if (buffers.fits(largest) && groups <= most.groups) return undefined;
@@ -228,6 +248,21 @@ export class GpuPlace {
 
   send(values: Float32Array): GpuValues {
     return new GpuValues(this.#backend, this.#backend.buffers.upload(values));
+  }
+
+  /** The same values in another storage. */
+  async convert(remote: Remote, storage: Storage): Promise<GpuValues> {
+    const backend = this.#backend;
+    const values = valuesOn(backend, remote);
+    if (!values) throw deviceLost('the values went with it');
+    values.hold();
+    try {
+      await prepareHalves(backend);
+      const elements = values.block.bytes / storedBytes(1, values.storage);
+      return new GpuValues(backend, convert(backend, values.block, elements, storage), { storage });
+    } finally {
+      values.release();
+    }
   }
 
   /** Opens the GPU again after a loss; false where that fails. */
@@ -279,6 +314,6 @@ function probe(backend: WebGpuBackend): Promise<GpuProfile> {
     extent: software ? 256 : 2048,
     kernelMs: software ? 1 : 20,
     moveBytes: software ? 4 * MiB : 64 * MiB,
-    kernels: probedGpuKernels(software),
+    kernels: probedGpuKernels(backend),
   });
 }

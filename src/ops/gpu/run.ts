@@ -4,6 +4,7 @@ import { type Blocks, deviceLost, isLoss, type WebGpuBackend } from '../../backe
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import { abortReason } from '../../core/errors.ts';
 import type { GpuPlan } from '../../plan/gpu.ts';
+import { type Halves, isHalf } from '../../problem/halves.ts';
 import { keyOf, resultElements } from '../../problem/problem.ts';
 import { ConvWeights } from '../conv-weights.ts';
 import type { Core } from '../core.ts';
@@ -12,9 +13,9 @@ import { DenseTensor, type Source } from '../tensor.ts';
 import type { PlacedOptions, Tensor } from '../types.ts';
 import { trusted } from './check.ts';
 import { type GpuForm, resultPlace, sourcesOf } from './form.ts';
-import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 import { GpuValues, valuesOn } from './remote.ts';
+import { halvesIn, storedProblem } from './stored.ts';
 
 /** Undefined where the GPU was lost, did not come back, and everything is there to compute the call in memory. */
 export async function runOnGpu(
@@ -28,8 +29,8 @@ export async function runOnGpu(
   const sources = sourcesOf(form);
   for (let attempt = 0; ; attempt++) {
     try {
-      if (!(await trusted(core, place, request.problem, plan.plan))) return undefined;
-      return await runOnce(core, place.backend, request, form, plan, options);
+      if (!(await trusted(core, place, storedProblem(request.problem, form), plan.plan))) return undefined;
+      return await runOnce(core, place, request, form, plan, options);
     } catch (error) {
       // a runtime that was closed has no GPU either
       if (isLoss(error)) core.checkOpen('compute');
@@ -42,15 +43,17 @@ export async function runOnGpu(
 
 async function runOnce(
   core: Core,
-  backend: WebGpuBackend,
+  place: GpuPlace,
   request: Request,
   form: GpuForm,
   { plan }: GpuPlan,
   { signal, onProgress, result }: PlacedOptions,
 ): Promise<Tensor> {
+  const { backend } = place;
   if (sourcesOf(form).some((source) => source.isAway && !valuesOn(backend, source.remote)))
     throw deviceLost('an operand went with it');
-  const launch = launchFor(request.problem, plan.kernel);
+  const problem = storedProblem(request.problem, form);
+  const launch = place.launch(problem, plan.kernel);
   const pipeline = await backend.pipeline(launch);
   if (signal?.aborted) throw abortReason(signal);
   core.checkOpen('compute');
@@ -58,14 +61,15 @@ async function runOnce(
   const stays = resultPlace(form, backend, result) === 'gpu';
   const bytes = 4 * resultElements(request.problem);
   const lent: { blocks?: Lent } = {};
-  const made = backend.watched(keyOf(request.problem), () => {
-    lent.blocks = lend(backend, sources, readsOut(request) ? request.out : undefined, bytes);
+  const old = readsOut(request) ? request.out : undefined;
+  const made = backend.watched(keyOf(problem), () => {
+    lent.blocks = lend(backend, sources, { halves: halvesIn(problem), old, bytes });
     backend.record(launch, pipeline, lent.blocks.blocks, form.scalars);
     lent.blocks.release();
   });
   // what failed at once has lent nothing
   if (!lent.blocks) await made;
-  const values = new GpuValues(backend, lent.blocks!.blocks.c!, made);
+  const values = new GpuValues(backend, lent.blocks!.blocks.c!, { made });
   try {
     const tensor = await deliver(core, request, values, stays);
     if (signal?.aborted) throw abortReason(signal);
@@ -112,8 +116,17 @@ interface Lent {
 
 type Sources = Readonly<Record<'a' | 'b' | 'bias' | 'slope' | 'c0', Source | undefined>>;
 
-/** Blocks with the operands' values, and one for the result: with `old`'s values where the kernel reads them. */
-function lend(backend: WebGpuBackend, sources: Sources, old: DenseTensor | undefined, bytes: number): Lent {
+interface Wanted {
+  /** Operands that the shader takes as halves; others are widened. */
+  readonly halves: Halves;
+  /** The tensor whose values the kernel finds where it puts the result. */
+  readonly old: DenseTensor | undefined;
+  /** Bytes of the result. */
+  readonly bytes: number;
+}
+
+/** Blocks with the operands' values, and one for the result. */
+function lend(backend: WebGpuBackend, sources: Sources, { halves, old, bytes }: Wanted): Lent {
   const blocks: Record<string, GpuBlock> = {};
   const temporary: GpuBlock[] = [];
   // what is recorded from now on comes later
@@ -133,7 +146,10 @@ function lend(backend: WebGpuBackend, sources: Sources, old: DenseTensor | undef
       if (!source) continue;
       const there = valuesOn(backend, source.remote);
       if (there) {
-        blocks[name] = there.block;
+        const isTaken = (name === 'a' || name === 'b') && isHalf(halves, name);
+        const { block, isOwn } = isTaken ? { block: there.block, isOwn: true } : there.floats();
+        blocks[name] = block;
+        if (!isOwn) temporary.push(block);
         continue;
       }
       const block = backend.buffers.upload(source.values());
@@ -143,8 +159,9 @@ function lend(backend: WebGpuBackend, sources: Sources, old: DenseTensor | undef
     }
     const oldThere = old && valuesOn(backend, old.remote);
     if (oldThere) {
-      blocks.c = backend.buffers.take(bytes);
-      backend.copy(oldThere.block, blocks.c);
+      const { block, isOwn } = oldThere.floats();
+      blocks.c = isOwn ? backend.buffers.take(bytes) : block;
+      if (isOwn) backend.copy(block, blocks.c);
     } else blocks.c = old ? backend.buffers.upload(old.data) : backend.buffers.take(bytes);
   }
 }

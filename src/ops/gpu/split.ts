@@ -15,7 +15,6 @@ import { Placement } from '../placement.ts';
 import type { Request } from '../request.ts';
 import type { PlacedOptions, Tensor } from '../types.ts';
 import { trusted } from './check.ts';
-import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 
 /** The operands of what follows the first units. */
@@ -39,7 +38,7 @@ export async function runSplit(
   const units = Math.round(plan.share! * cut.units);
   const upper = cut.part(units);
   if (!(await trusted(core, place, upper, plan))) return undefined;
-  const launch = launchFor(upper, plan.kernel);
+  const launch = place.launch(upper, plan.kernel);
   const pipeline = await place.backend.pipeline(launch);
   core.checkOpen('compute');
   options.signal?.throwIfAborted();

@@ -1,16 +1,20 @@
 /** Measuring a problem's plans on the GPU, and making them ready ahead of the first call. */
 
-import { type Blocks, deviceLost, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
-import { timeLaunch } from '../../backends/webgpu/probe.ts';
+import { deviceLost, type WebGpuBackend } from '../../backends/webgpu/backend.ts';
+import { bytesOf, convert, prepareHalves } from '../../backends/webgpu/halves.ts';
+import { timeLaunches } from '../../backends/webgpu/probe.ts';
 import { systemClock } from '../../core/clock.ts';
 import { abortReason } from '../../core/errors.ts';
-import type { GpuPlan } from '../../plan/gpu.ts';
-import type { Effort } from '../../plan/plan.ts';
-import type { Problem } from '../../problem/problem.ts';
+import { fillRandom } from '../../core/random.ts';
+import { type GpuPlan, sideElements } from '../../plan/gpu.ts';
+import type { Effort, Plan } from '../../plan/plan.ts';
+import type { ConvProblem } from '../../problem/conv.ts';
+import { isHalf } from '../../problem/halves.ts';
+import type { MatmulProblem } from '../../problem/matmul.ts';
+import { keyOf, type Problem, resultElements } from '../../problem/problem.ts';
 import type { Core } from '../core.ts';
-import { makeTrial } from '../trial.ts';
+import type { TuneReport } from '../types.ts';
 import { bare, trusted } from './check.ts';
-import { launchFor } from './launch.ts';
 import type { GpuPlace } from './place.ts';
 
 export interface GpuTuneLimits {
@@ -19,53 +23,76 @@ export interface GpuTuneLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Rows that `measure` tries; `exhaustive` tries all. */
-const TRIED = 4;
+/** Rows that `measure` tries; `exhaustive` tries all. A software adapter takes a second to compile each. */
+const TRIED = { software: 4, gpu: 10 } as const;
 
-/** Times the best guesses on operands that lie on the device, and keeps the order that they came in at. */
+/** Times the best guesses on operands that lie on the device, and keeps the order that they came in at. Undefined where there is no kernel. */
 export async function tuneOnGpu(
   core: Core,
   place: GpuPlace,
   problem: Problem,
   limits: GpuTuneLimits,
-): Promise<void> {
+): Promise<TuneReport | undefined> {
   const guesses = place.estimates(problem);
-  const tried = limits.effort === 'exhaustive' ? guesses : guesses.slice(0, TRIED);
-  if (tried.length === 0) return;
+  const tried =
+    limits.effort === 'exhaustive'
+      ? guesses
+      : guesses.slice(0, TRIED[place.backend.report.software ? 'software' : 'gpu']);
+  if (tried.length === 0) return undefined;
   const plain = bare(problem);
-  const measured: GpuPlan[] = [];
-  const trial = makeTrial(core, plain);
+  if (plain.op !== 'matmul' && plain.op !== 'conv') return undefined;
+  let measured: GpuPlan[] = [];
   const { backend } = place;
-  const [a, b] = trial.sides;
-  const blocks = {
-    a: backend.buffers.upload(a),
-    b: backend.buffers.upload(b),
-    c: backend.buffers.take(trial.result().byteLength),
-  };
+  const blocks = await randomBlocks(backend, plain);
   try {
+    const sound: Plan[] = [];
     for (const { plan } of tried) {
       if (limits.signal?.aborted) throw abortReason(limits.signal);
-      if (!(await trusted(core, place, problem, plan))) continue;
-      const ms = await timed(backend, plain, plan.kernel, blocks, limits.budgetMs / tried.length);
-      measured.push({ plan, computeMs: ms, isMeasured: true });
+      if (await trusted(core, place, problem, plan)) sound.push(plan);
     }
+    if (backend.lost) throw deviceLost('while it was measured');
+    const launches = sound.map(({ kernel }) => place.launch(plain, kernel));
+    const times = await timeLaunches(backend, launches, blocks, systemClock, limits.budgetMs);
+    measured = sound.map((plan, index) => ({ plan, computeMs: times[index]!, isMeasured: true }));
   } finally {
     for (const block of Object.values(blocks)) if (!backend.lost) backend.buffers.giveBack(block);
-    trial.release();
   }
   core.checkOpen('tune');
   place.learn(problem, measured, limits.effort);
+  const [best] = place.plans(problem);
+  if (!best) return undefined;
+  const estimateMs = guesses.find(({ plan }) => plan.kernel === best.plan.kernel)?.computeMs;
+  return {
+    key: keyOf(problem),
+    plan: best.plan,
+    ms: best.computeMs,
+    estimateMs: estimateMs ?? best.computeMs,
+    measured: measured.length,
+    candidates: guesses.length,
+  };
 }
 
-function timed(
-  backend: WebGpuBackend,
-  problem: Problem,
-  kernel: string,
-  blocks: Blocks,
-  budgetMs: number,
-): Promise<number> {
-  if (backend.lost) throw deviceLost('while it was measured');
-  return timeLaunch(backend, launchFor(problem, kernel), blocks, systemClock, budgetMs);
+/** Elements of random values that operands are filled with, again and again: their time does not depend on which they are, but zeros
+ *  would run at a higher clock. */
+const PATTERN = 2 ** 20;
+
+/** Operands and room for the result, on the device. */
+async function randomBlocks(backend: WebGpuBackend, p: MatmulProblem | ConvProblem) {
+  const { buffers } = backend;
+  if (p.halves !== 'none') await prepareHalves(backend);
+  const floats = buffers.upload(fillRandom(new Float32Array(PATTERN), 1));
+  const filled = (name: 'a' | 'b', elements: number) => {
+    const storage = isHalf(p.halves, name) ? 'f16' : 'f32';
+    const pattern = storage === 'f16' ? convert(backend, floats, PATTERN, 'f16') : floats;
+    const block = buffers.take(bytesOf(elements, storage));
+    backend.repeat(pattern, block);
+    if (pattern !== floats) buffers.giveBack(pattern);
+    return block;
+  };
+  const [a, b] = sideElements(p);
+  const blocks = { a: filled('a', a), b: filled('b', b), c: buffers.take(4 * resultElements(p)) };
+  buffers.giveBack(floats);
+  return blocks;
 }
 
 /** Compiles and checks the shaders that a problem's best plan needs. */
@@ -73,5 +100,5 @@ export async function prepareOnGpu(core: Core, place: GpuPlace, problem: Problem
   const [best] = place.plans(problem);
   if (!best || !place.isWelcome) return;
   if (await trusted(core, place, problem, best.plan))
-    await place.backend.pipeline(launchFor(problem, best.plan.kernel));
+    await place.backend.pipeline(place.launch(problem, best.plan.kernel));
 }

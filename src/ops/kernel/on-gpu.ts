@@ -32,9 +32,9 @@ export class MapOnGpu {
     const { backend } = this;
     const temporary: GpuBlock[] = [];
     const inputs = sources.map((source) => {
-      const there = valuesOn(backend, source.remote)?.block;
-      const block = there ?? backend.buffers.upload(source.values());
-      if (!there) temporary.push(block);
+      const there = valuesOn(backend, source.remote)?.floats();
+      const block = there?.block ?? backend.buffers.upload(source.values());
+      if (!there?.isOwn) temporary.push(block);
       return { buffer: block.buffer, elements: source.elements };
     });
     // gpu.js submits for itself: what was recorded before comes first
@@ -45,7 +45,7 @@ export class MapOnGpu {
       backend.flush();
       output.delete();
     };
-    return new GpuValues(backend, { buffer: output.buffer, bytes: 4 * elements }, undefined, giveBack);
+    return new GpuValues(backend, { buffer: output.buffer, bytes: 4 * elements }, { giveBack });
   }
 
   async close(): Promise<void> {

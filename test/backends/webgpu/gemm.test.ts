@@ -1,18 +1,33 @@
 /** Products on a GPU (SwiftShader where there is no other) against the float64 reference: the exam of the other backends. */
 import test from 'tape';
 import { lower } from '../../../src/backends/webgpu/lower.ts';
+import { roundToHalf } from '../../../src/core/half.ts';
 import { GPU_KERNELS, type GpuGemm } from '../../../src/kernels/gpu.ts';
-import { matmulProblem } from '../../../src/problem/matmul.ts';
+import { type MatmulProblem, matmulProblem } from '../../../src/problem/matmul.ts';
 import { faultOf } from '../../support/compare.ts';
 import { openBackend, workingGpu } from '../../support/gpu.ts';
 import { productOn } from '../../support/gpu-product.ts';
-import { randomProblem, randomValues } from '../../support/problems.ts';
+import { randomProblem, randomValues, type Values } from '../../support/problems.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
 const ROWS = GPU_KERNELS.filter((kernel): kernel is GpuGemm => kernel.family === 'gpu-gemm');
 /** A software adapter takes a second for a pipeline: all rows are met with few texts, and one row with many. */
 const FUZZED = ROWS[0]!;
 const FUZZ_CASES = 30;
+/** One that has the next slice in registers. */
+const AHEAD = ROWS.find(({ ahead }) => ahead)!;
+const TRANSPOSES = [
+  [false, false],
+  [false, true],
+  [true, false],
+  [true, true],
+] as const;
+
+/** Operands that halves hold, so that the reference multiplies the same. */
+function halfValues(p: MatmulProblem, random: Random): Values {
+  const values = randomValues(p, random);
+  return { ...values, a: values.a.map(roundToHalf), b: values.b.map(roundToHalf) };
+}
 
 test(seeded('gpu gemm: extents around the tiles of every row'), async (t) => {
   const gpu = await workingGpu();
@@ -50,13 +65,18 @@ test(seeded('gpu gemm: every way to read each operand'), async (t) => {
     [40, 36, 20],
     [39, 37, 21],
   ] as const) {
-    for (const transposeA of [false, true]) {
-      for (const transposeB of [false, true]) {
+    for (const [transposeA, transposeB] of TRANSPOSES) {
+      for (const kernel of [FUZZED, AHEAD]) {
         const p = matmulProblem({ m, n, k }, { transposeA, transposeB });
         const values = randomValues(p, random);
+        const fault = faultOf(p, values, await productOn(backend, kernel, p, values));
+        t.equal(fault, undefined, lower(p, kernel)!.key);
+      }
+      for (const halves of ['a', 'b', 'ab'] as const) {
+        const p = matmulProblem({ m, n, k }, { transposeA, transposeB, halves });
+        const values = halfValues(p, random);
         const fault = faultOf(p, values, await productOn(backend, FUZZED, p, values));
-        const reading = lower(p, FUZZED)!.key;
-        t.equal(fault, undefined, reading);
+        t.equal(fault, undefined, lower(p, FUZZED)!.key);
       }
     }
   }

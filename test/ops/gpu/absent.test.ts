@@ -119,9 +119,9 @@ test('gpu: a strange device that computes nothing is found out', async (t) => {
           downloadGBs: 1,
           memoryGBs: 1,
           peakGflops: 1,
-          fullGroups: 1,
+          kernelStepMs: {},
         },
-        kernelGflops: { f32_gemm_64x64x16_4x4__wgsl: 1 },
+        kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1 },
       },
     },
   );

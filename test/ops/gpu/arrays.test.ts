@@ -2,8 +2,9 @@
 import test from 'tape';
 import { lower } from '../../../src/backends/webgpu/lower.ts';
 import type { Tensor, TensorLike } from '../../../src/index.ts';
-import { GPU_KERNELS } from '../../../src/kernels/gpu.ts';
+import { GPU_KERNELS, isOffered } from '../../../src/kernels/gpu.ts';
 import { readUnary } from '../../../src/ops/array/map.ts';
+import { arrayTrial } from '../../../src/ops/gpu/array-trial.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent } from '../../../src/ops/types.ts';
 import { LINE_KINDS, type LinesProblem, REDUCE_KINDS } from '../../../src/problem/lines.ts';
@@ -60,6 +61,42 @@ test('gpu arrays: the null device takes every shader', async (t) => {
   t.ok(taken > 80, 'one for nearly every function');
   await backend.close();
   t.end();
+});
+
+test('gpu arrays: lines gathered by halves and by subgroups', async (t) => {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const backend = await openBackend(gpu);
+  const rows = GPU_KERNELS.filter(({ family }) => family === 'gpu-lines');
+  t.equal(rows.length, 2);
+  for (const row of rows) {
+    if (!isOffered(row, backend.report.features)) {
+      t.comment(`no ${row.name} on this device`);
+      continue;
+    }
+    const faults: string[] = [];
+    let count = 0;
+    for (const problem of problems()) {
+      if (problem.op !== 'lines' || problem.inner > 1) continue;
+      // more than a workgroup has threads, and no multiple
+      const trial = arrayTrial({ ...problem, size: 1300 });
+      const launch = lower(trial.problem, row)!;
+      const pipeline = await backend.pipeline(launch);
+      const operands = Object.entries(trial.operands()).map(([name, list]) => [
+        name,
+        backend.buffers.upload(list),
+      ]);
+      const c = backend.buffers.upload(trial.result().fill(Number.NaN));
+      backend.record(launch, pipeline, { ...Object.fromEntries(operands), c }, trial.scalars);
+      await backend.download(c, trial.result);
+      const fault = trial.check();
+      if (fault !== undefined) faults.push(`${launch.key}: ${fault}`);
+      count++;
+    }
+    t.deepEqual(faults, [], `${row.name}: ${count} kinds`);
+    t.ok(count > 12, 'all of them');
+  }
+  await backend.close();
 });
 
 async function makeOnGpu(): Promise<{ rt: Runtime; events: RuntimeEvent[] } | string> {

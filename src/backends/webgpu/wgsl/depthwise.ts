@@ -5,7 +5,7 @@
 import type { ConvProblem } from '../../../problem/conv.ts';
 import { windowKey } from '../../../problem/window.ts';
 import { activationSource } from './activations.ts';
-import { BINDINGS, type Binding, bindingsOf } from './gemm.ts';
+import { BINDINGS, type Binding, bindingsOf } from './finish.ts';
 import { PARAMS } from './params.ts';
 
 /** Threads of a workgroup. */

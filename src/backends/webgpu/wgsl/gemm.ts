@@ -8,8 +8,8 @@
  */
 
 import { type GpuGemm, threadsOf } from '../../../kernels/gpu.ts';
-import type { ActivationKind, BiasKind } from '../../../problem/epilogue.ts';
 import { activationSource } from './activations.ts';
+import { BINDINGS, type Binding, bindingsOf, type Finish, finishKey, finishSource, range } from './finish.ts';
 import { PARAMS } from './params.ts';
 import { type Patches, patchesSource } from './patches.ts';
 
@@ -22,31 +22,18 @@ import { type Patches, patchesSource } from './patches.ts';
  */
 export type Reading = 'vectors' | 'blocks' | 'rows' | 'columns' | Patches;
 
-export interface GemmText {
+/** What operands are kept as: floats, or halves, which take half the room and are widened as they are read. */
+export type Storage = 'f32' | 'f16';
+
+type Side = 'a' | 'b';
+
+export interface GemmText extends Finish {
   readonly kernel: GpuGemm;
   readonly a: Reading;
   readonly b: Reading;
-  /** Whether the result is stored in vectors of four. */
-  readonly vectorC: boolean;
-  readonly bias: BiasKind;
-  readonly activation: ActivationKind;
-  /** Whether what lies at the result is scaled by beta and added, or another tensor of its shape is. */
-  readonly adds: 'nothing' | 'result' | 'tensor';
+  readonly storage: Readonly<Record<Side, Storage>>;
   /** Offsets of each product's operands come from a table: broadcasting along some leading extents. */
   readonly table: boolean;
-}
-
-/** Bindings in their order; those that a text does not have are left out. */
-export const BINDINGS = ['params', 'a', 'b', 'c', 'bias', 'slope', 'c0', 'table'] as const;
-export type Binding = (typeof BINDINGS)[number];
-
-export function bindingsOf(text: Pick<GemmText, 'bias' | 'activation' | 'adds' | 'table'>): Binding[] {
-  return BINDINGS.filter((name) => {
-    if (name === 'bias') return text.bias !== 'none';
-    if (name === 'slope') return text.activation === 'prelu';
-    if (name === 'c0') return text.adds === 'tensor';
-    return name === 'table' ? text.table : true;
-  });
 }
 
 function readingKey(reading: Reading): string {
@@ -55,16 +42,12 @@ function readingKey(reading: Reading): string {
 
 /** Equal texts have equal keys. */
 export function gemmKey(text: GemmText): string {
-  const { kernel, vectorC, bias, activation, adds, table } = text;
   return [
-    kernel.name,
-    `a=${readingKey(text.a)}`,
-    `b=${readingKey(text.b)}`,
-    vectorC ? 'c4' : 'c1',
-    ...(bias === 'none' ? [] : [`bias=${bias}`]),
-    ...(activation === 'none' ? [] : [`act=${activation}`]),
-    ...(adds === 'nothing' ? [] : [`adds=${adds}`]),
-    ...(table ? ['table'] : []),
+    text.kernel.name,
+    `a=${readingKey(text.a)}${text.storage.a === 'f16' ? ' f16' : ''}`,
+    `b=${readingKey(text.b)}${text.storage.b === 'f16' ? ' f16' : ''}`,
+    finishKey(text),
+    ...(text.table ? ['table'] : []),
   ].join(' ');
 }
 
@@ -72,214 +55,314 @@ function isVector(reading: Reading): boolean {
   return reading === 'vectors' || reading === 'blocks';
 }
 
+/** How an operand's buffer is declared: halves come in words of two, which every device can take apart. */
+function arrayType(reading: Reading, storage: Storage): string {
+  if (storage === 'f16') return isVector(reading) ? 'vec2<u32>' : 'u32';
+  return isVector(reading) ? 'vec4<f32>' : 'f32';
+}
+
+/** Four neighbours from an index in elements that is a multiple of four, and one element. */
+function vectorAt(name: Side, storage: Storage, index: string): string {
+  return storage === 'f16' ? `halves4(${name}[(${index}) / 4u])` : `${name}[(${index}) / 4u]`;
+}
+
+function elementAt(name: Side, storage: Storage, index: string): string {
+  return storage === 'f16' ? `half1(${name}[(${index}) / 2u], ${index})` : `${name}[${index}]`;
+}
+
+const HALVES = `fn halves4(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }
+fn half1(word: u32, index: u32) -> f32 { return unpack2x16float(word)[index & 1u]; }
+`;
+
 function declarations(text: GemmText): string {
-  const element = (vector: boolean) => (vector ? 'vec4<f32>' : 'f32');
+  const result = text.vectorC ? 'vec4<f32>' : 'f32';
   const types: Readonly<Record<Exclude<Binding, 'params'>, string>> = {
-    a: `read> a: array<${element(isVector(text.a))}>`,
-    b: `read> b: array<${element(isVector(text.b))}>`,
-    c: `read_write> c: array<${element(text.vectorC)}>`,
+    a: `read> a: array<${arrayType(text.a, text.storage.a)}>`,
+    b: `read> b: array<${arrayType(text.b, text.storage.b)}>`,
+    c: `read_write> c: array<${result}>`,
     bias: 'read> bias: array<f32>',
     slope: 'read> slopes: array<f32>',
-    c0: `read> c0: array<${element(text.vectorC)}>`,
+    c0: `read> c0: array<${result}>`,
     table: 'read> table: array<vec2<u32>>',
   };
   const lines = bindingsOf(text).map((name) => {
     const at = `@group(0) @binding(${BINDINGS.indexOf(name)})`;
     return name === 'params' ? `${at} var<uniform> params: Params;` : `${at} var<storage, ${types[name]};`;
   });
-  return `${PARAMS}\n${lines.join('\n')}\n`;
+  const halves = text.storage.a === 'f16' || text.storage.b === 'f16' ? HALVES : '';
+  return `${PARAMS}\n${lines.join('\n')}\n${halves}`;
 }
 
 /** Functions that give one element, or zero outside. */
-function elementSource(name: 'a' | 'b', reading: Reading): string {
+function elementSource(name: Side, reading: Reading, storage: Storage): string {
   if (isVector(reading)) return '';
   const [lines, signature] = name === 'a' ? ['m', 'line: u32, d: u32'] : ['n', 'd: u32, line: u32'];
   const head = `fn ${name}At(${signature}) -> f32 {
   if (line >= params.${lines} || d >= params.k) { return 0.0; }`;
-  if (typeof reading !== 'string') return patchesSource(name, reading, head);
+  const element = (index: string) => elementAt(name, storage, index);
+  if (typeof reading !== 'string') return patchesSource(name, reading, element);
   // A by rows has its lines apart, B by rows has its steps of k apart
   const linesApart = (name === 'a') === (reading === 'rows');
   const index = linesApart ? `line * params.ld${name} + d` : `d * params.ld${name} + line`;
-  return `${head}\n  return ${name}[${name}Base + ${index}];\n}\n`;
+  return `${head}\n  let at = ${name}Base + ${index};\n  return ${element('at')};\n}\n`;
 }
 
-/** Statements that fill A's slice: `tileA[row * tileK / 4 + step / 4]`. */
-function loadA({ kernel, a }: GemmText, threads: number): string {
-  const { tileM, tileK } = kernel;
+/** The pieces in which threads fill an operand's slice. */
+interface Slice {
+  readonly name: 'A' | 'B';
+  readonly count: number;
+  /** What a piece is: a vector, or four of them turned. */
+  readonly type: 'vec4<f32>' | 'mat4x4<f32>';
+  /** `fetchX(i, k0)` reads piece `i` of the slice from `k0`, zero outside; `stashX(i, piece)` puts it into workgroup memory. */
+  readonly source: string;
+}
+
+/** Four lines along the axis that the operand has its vectors in, of four steps of the other. */
+function turned(name: Side, storage: Storage, others: string, along: string): string {
+  const line = (j: number) =>
+    `if (${along}) { if (${others.replaceAll('#', String(j))}) { v[${j}] = ${vectorAt(name, storage, name === 'a' ? `aBase + (d + ${j}u) * params.lda + line` : `bBase + (line + ${j}u) * params.ldb + d`)}; } }`;
+  return `var v = mat4x4<f32>();
+  ${[0, 1, 2, 3].map(line).join('\n  ')}
+  return v;`;
+}
+
+/** A's slice, by the threads that read it: `tileA[z * rows of threads + y][row of the thread * vectors along k + vector]`. */
+function sliceA({ kernel, a, storage }: GemmText): Slice {
+  const { tileM, tileK, threadM } = kernel;
   const deep = tileK / 4;
+  const [, wgy, wgz] = threadsOf(kernel);
+  const own = deep / wgz;
+  const line = wgz === 1 ? `row / ${threadM}u` : `d4 / ${own}u * ${wgy}u + row / ${threadM}u`;
+  const inA = `tileA[${line}][(row % ${threadM}u) * ${own}u + d4 % ${own}u]`;
   if (a === 'blocks') {
-    return spread(
-      (tileM / 4) * deep,
-      threads,
-      (i) => `
-      let row4 = ${i} % ${tileM / 4}u; let d4 = ${i} / ${tileM / 4}u;
-      let line = m0 + 4u * row4; let d = k0 + 4u * d4;
-      ${[0, 1, 2, 3].map((j) => `var v${j} = vec4<f32>(0.0); if (line < params.m && d + ${j}u < params.k) { v${j} = a[(aBase + (d + ${j}u) * params.lda + line) / 4u]; }`).join('\n      ')}
-      ${[0, 1, 2, 3].map((r) => `tileA[(4u * row4 + ${r}u) * ${deep}u + d4] = vec4<f32>(v0[${r}], v1[${r}], v2[${r}], v3[${r}]);`).join('\n      ')}`,
-    );
+    const place = `let row4 = i % ${tileM / 4}u; let d4 = i / ${tileM / 4}u;`;
+    return {
+      name: 'A',
+      count: (tileM / 4) * deep,
+      type: 'mat4x4<f32>',
+      source: `fn fetchA(i: u32, k0: u32) -> mat4x4<f32> {
+  ${place} let line = m0 + 4u * row4; let d = k0 + 4u * d4;
+  ${turned('a', storage.a, 'd + #u < params.k', 'line < params.m')}
+}
+fn stashA(i: u32, v: mat4x4<f32>) {
+  ${place} let turned = transpose(v);
+  ${[0, 1, 2, 3].map((r) => `{ let row = 4u * row4 + ${r}u; ${inA} = turned[${r}]; }`).join('\n  ')}
+}
+`,
+    };
   }
   // neighbouring threads read neighbouring elements
   const place =
     a === 'columns'
-      ? (i: string) => `let row = ${i} % ${tileM}u; let d4 = ${i} / ${tileM}u;`
-      : (i: string) => `let row = ${i} / ${deep}u; let d4 = ${i} % ${deep}u;`;
-  return spread(
-    tileM * deep,
-    threads,
-    (i) => `
-      ${place(i)}
-      let line = m0 + row; let d = k0 + 4u * d4;
-      ${
-        a === 'vectors'
-          ? 'var v = vec4<f32>(0.0); if (line < params.m && d < params.k) { v = a[(aBase + line * params.lda + d) / 4u]; }'
-          : 'let v = vec4<f32>(aAt(line, d), aAt(line, d + 1u), aAt(line, d + 2u), aAt(line, d + 3u));'
-      }
-      tileA[row * ${deep}u + d4] = v;`,
-  );
+      ? `let row = i % ${tileM}u; let d4 = i / ${tileM}u;`
+      : `let row = i / ${deep}u; let d4 = i % ${deep}u;`;
+  const value =
+    a === 'vectors'
+      ? `if (line < params.m && d < params.k) { return ${vectorAt('a', storage.a, 'aBase + line * params.lda + d')}; }
+  return vec4<f32>(0.0);`
+      : typeof a === 'string'
+        ? 'return vec4<f32>(aAt(line, d), aAt(line, d + 1u), aAt(line, d + 2u), aAt(line, d + 3u));'
+        : 'return aPatch(line, d);';
+  return {
+    name: 'A',
+    count: tileM * deep,
+    type: 'vec4<f32>',
+    source: `fn fetchA(i: u32, k0: u32) -> vec4<f32> {
+  ${place} let line = m0 + row; let d = k0 + 4u * d4;
+  ${value}
+}
+fn stashA(i: u32, v: vec4<f32>) { ${place} ${inA} = v; }
+`,
+  };
 }
 
-/** Statements that fill B's slice: `tileB[step * tileN / 4 + column / 4]`. */
-function loadB({ kernel, b }: GemmText, threads: number): string {
-  const { tileN, tileK } = kernel;
+/** B's slice, by the threads that read it: `tileB[z][step * vectors + vector][x]`. */
+function sliceB({ kernel, b, storage }: GemmText): Slice {
+  const { tileN, tileK, threadN } = kernel;
   const wide = tileN / 4;
+  const [wgx, , wgz] = threadsOf(kernel);
+  const own = tileK / wgz;
+  const inB = (step: string) =>
+    `tileB[(${step}) / ${own}u][(${step}) % ${own}u * ${threadN / 4}u + col4 / ${wgx}u][col4 % ${wgx}u]`;
   if (b === 'blocks') {
-    return spread(
-      wide * (tileK / 4),
-      threads,
-      (i) => `
-      let d4 = ${i} % ${tileK / 4}u; let col4 = ${i} / ${tileK / 4}u;
-      let line = n0 + 4u * col4; let d = k0 + 4u * d4;
-      ${[0, 1, 2, 3].map((j) => `var v${j} = vec4<f32>(0.0); if (line + ${j}u < params.n && d < params.k) { v${j} = b[(bBase + (line + ${j}u) * params.ldb + d) / 4u]; }`).join('\n      ')}
-      ${[0, 1, 2, 3].map((r) => `tileB[(4u * d4 + ${r}u) * ${wide}u + col4] = vec4<f32>(v0[${r}], v1[${r}], v2[${r}], v3[${r}]);`).join('\n      ')}`,
-    );
+    const place = `let d4 = i % ${tileK / 4}u; let col4 = i / ${tileK / 4}u;`;
+    return {
+      name: 'B',
+      count: wide * (tileK / 4),
+      type: 'mat4x4<f32>',
+      source: `fn fetchB(i: u32, k0: u32) -> mat4x4<f32> {
+  ${place} let line = n0 + 4u * col4; let d = k0 + 4u * d4;
+  ${turned('b', storage.b, 'line + #u < params.n', 'd < params.k')}
+}
+fn stashB(i: u32, v: mat4x4<f32>) {
+  ${place} let turned = transpose(v);
+  ${[0, 1, 2, 3].map((r) => `${inB(`4u * d4 + ${r}u`)} = turned[${r}];`).join('\n  ')}
+}
+`,
+    };
   }
   const place =
     b === 'columns'
-      ? (i: string) => `let step = ${i} % ${tileK}u; let col4 = ${i} / ${tileK}u;`
-      : (i: string) => `let step = ${i} / ${wide}u; let col4 = ${i} % ${wide}u;`;
-  return spread(
-    tileK * wide,
-    threads,
-    (i) => `
-      ${place(i)}
-      let line = n0 + 4u * col4; let d = k0 + step;
-      ${
-        b === 'vectors'
-          ? 'var v = vec4<f32>(0.0); if (line < params.n && d < params.k) { v = b[(bBase + d * params.ldb + line) / 4u]; }'
-          : 'let v = vec4<f32>(bAt(d, line), bAt(d, line + 1u), bAt(d, line + 2u), bAt(d, line + 3u));'
-      }
-      tileB[step * ${wide}u + col4] = v;`,
+      ? `let step = i % ${tileK}u; let col4 = i / ${tileK}u;`
+      : `let step = i / ${wide}u; let col4 = i % ${wide}u;`;
+  const value =
+    b === 'vectors'
+      ? `if (line < params.n && d < params.k) { return ${vectorAt('b', storage.b, 'bBase + d * params.ldb + line')}; }
+  return vec4<f32>(0.0);`
+      : typeof b === 'string'
+        ? 'return vec4<f32>(bAt(d, line), bAt(d, line + 1u), bAt(d, line + 2u), bAt(d, line + 3u));'
+        : 'return bPatch(line, d);';
+  return {
+    name: 'B',
+    count: tileK * wide,
+    type: 'vec4<f32>',
+    source: `fn fetchB(i: u32, k0: u32) -> vec4<f32> {
+  ${place} let line = n0 + 4u * col4; let d = k0 + step;
+  ${value}
+}
+fn stashB(i: u32, v: vec4<f32>) { ${place} ${inB('step')} = v; }
+`,
+  };
+}
+
+/** A thread's piece of a round; the last round may have fewer than threads. */
+function piece(round: number, threads: number): string {
+  return round === 0 ? 'thread' : `thread + ${round * threads}u`;
+}
+
+/** For each round of pieces, where all threads or only some have one. */
+function rounds({ count }: Slice, threads: number, statement: (round: number) => string): string[] {
+  return range(Math.ceil(count / threads)).map((round) =>
+    (round + 1) * threads <= count
+      ? statement(round)
+      : `if (${piece(round, threads)} < ${count}u) { ${statement(round)} }`,
   );
 }
 
-/** `count` pieces of work over the threads of the workgroup. */
-function spread(count: number, threads: number, body: (index: string) => string): string {
-  if (count === threads) return `{ ${body('thread')} }`;
-  return `for (var i = thread; i < ${count}u; i += ${threads}u) { ${body('i')} }`;
+/**
+ * The loop over k. A kernel that reads ahead has the next slice in registers while it multiplies this one; what is gathered element by
+ * element is not, because so many branches would be written out for each piece.
+ */
+function loop(text: GemmText, slices: readonly Slice[], threads: number): string {
+  const { tileK, ahead } = text.kernel;
+  const isAhead = ({ name }: Slice) => ahead && isVector(name === 'A' ? text.a : text.b);
+  const each = (statement: (slice: Slice, round: number) => string) =>
+    slices
+      .filter(isAhead)
+      .flatMap((slice) => rounds(slice, threads, (round) => statement(slice, round)))
+      .join('\n    ');
+  const next = ({ name }: Slice, round: number) => `next${name}${round}`;
+  const take = (k0: string) =>
+    each((slice, round) => `${next(slice, round)} = fetch${slice.name}(${piece(round, threads)}, ${k0});`);
+  const declared = slices
+    .filter(isAhead)
+    .flatMap((slice) =>
+      range(Math.ceil(slice.count / threads)).map((round) => `var ${next(slice, round)}: ${slice.type};`),
+    );
+  const fill = slices
+    .filter((slice) => !isAhead(slice))
+    .map(
+      ({ name, count }) =>
+        `for (var i = thread; i < ${count}u; i += ${threads}u) { stash${name}(i, fetch${name}(i, k0)); }`,
+    );
+  return `${declared.join(' ')}
+  ${take('0u')}
+  for (var k0 = 0u; k0 < params.k; k0 += ${tileK}u) {
+    ${each((slice, round) => `stash${slice.name}(${piece(round, threads)}, ${next(slice, round)});`)}
+    ${fill.join('\n    ')}
+    workgroupBarrier();
+    ${take(`k0 + ${tileK}u`)}
+    ${multiply(text)}
+    workgroupBarrier();
+  }`;
 }
 
-function range(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index);
-}
-
-/** Four steps of k, from registers: rows of A as vectors along k, vectors of B's columns. */
+/**
+ * Four steps of k, from registers: rows of A as vectors along k, vectors of B's columns. Slices are arrays of arrays so that one index
+ * of each access is the thread's and the other is known when the shader is compiled: devices check each index that they do not know
+ * (https://www.w3.org/TR/WGSL/#out-of-bounds-access-sec), and those checks took two thirds of the time (H100, Dawn).
+ */
 function multiply({ kernel }: GemmText): string {
-  const { tileN, tileK, threadM, threadN } = kernel;
-  const [wgx] = threadsOf(kernel);
+  const { tileK, threadM, threadN } = kernel;
   const vectors = threadN / 4;
-  const rows = range(threadM).map(
-    (i) => `let a${i} = tileA[(y * ${threadM}u + ${i}u) * ${tileK / 4}u + d4];`,
-  );
-  const steps = range(4).flatMap((s) => [
-    ...range(vectors).map(
-      (j) => `let b${s}_${j} = tileB[(4u * d4 + ${s}u) * ${tileN / 4}u + x + ${j * wgx}u];`,
-    ),
-    ...range(threadM).flatMap((i) =>
-      range(vectors).map((j) => `s${i}_${j} = fma(vec4<f32>(a${i}[${s}]), b${s}_${j}, s${i}_${j});`),
-    ),
-  ]);
-  return `for (var d4 = 0u; d4 < ${tileK / 4}u; d4++) {
-      ${[...rows, ...steps].join('\n      ')}
-    }`;
+  const [, wgy, wgz] = threadsOf(kernel);
+  const own = tileK / 4 / wgz;
+  const [line, part] = wgz === 1 ? ['y', '0'] : [`z * ${wgy}u + y`, 'z'];
+  return range(own)
+    .map((d4) => {
+      const rows = range(threadM).map((i) => `let a${i} = tileA[${line}][${i * own + d4}];`);
+      const steps = range(4).flatMap((s) => [
+        ...range(vectors).map((j) => `let b${s}_${j} = tileB[${part}][${(4 * d4 + s) * vectors + j}][x];`),
+        ...range(threadM).flatMap((i) =>
+          range(vectors).map((j) => `s${i}_${j} = fma(vec4<f32>(a${i}[${s}]), b${s}_${j}, s${i}_${j});`),
+        ),
+      ]);
+      return `{ ${[...rows, ...steps].join('\n      ')} }`;
+    })
+    .join('\n    ');
 }
 
-/** `finish(sum, row, column)`: what follows the sum of four neighbouring columns, and their store. */
-function finishSource(text: GemmText): string {
-  const { bias, activation, adds, vectorC } = text;
-  const perColumn = (array: string) =>
-    `vec4<f32>(${range(4)
-      .map((i) => `${array}[min(column + ${i}u, params.n - 1u)]`)
-      .join(', ')})`;
-  // prelu's channels are rows where the result is an image by channels, columns else
-  const slope =
-    activation === 'prelu'
-      ? `select(${perColumn('slopes')}, vec4<f32>(slopes[min(firstChannel + row, arrayLength(&slopes) - 1u)]), params.slopeByRow != 0u)`
-      : 'vec4<f32>(0.0)';
-  const old = adds === 'tensor' ? 'c0' : 'c';
-  const oldVector = vectorC
-    ? `${old}[at / 4u]`
-    : `vec4<f32>(${range(4)
-        .map((i) => `${old}[min(at + ${i}u, arrayLength(&${old}) - 1u)]`)
-        .join(', ')})`;
-  const lines = [
-    'let at = cBase + row * params.ldc + column;',
-    'var v = params.alpha * sum;',
-    ...(adds === 'nothing' ? [] : [`v += params.beta * ${oldVector};`]),
-    ...(bias === 'none'
-      ? []
-      : [`v += ${bias === 'row' ? perColumn('bias') : 'vec4<f32>(bias[firstChannel + row])'};`]),
-    `v = activate(v, ${slope});`,
-    vectorC
-      ? 'c[at / 4u] = v;'
-      : range(4)
-          .map((i) => `if (column + ${i}u < params.n) { c[at + ${i}u] = v[${i}]; }`)
-          .join('\n  '),
-  ];
-  return `fn finish(sum: vec4<f32>, row: u32, column: u32) {
-  if (row >= params.m || column >= params.n) { return; }
-  ${lines.join('\n  ')}
+/** Threads that share elements hand their sums over, one after the other, to those that finish them. */
+function gather({ kernel }: GemmText, sums: readonly string[]): string {
+  const [wgx, , wgz] = threadsOf(kernel);
+  if (wgz === 1) return '';
+  const at = `[y * ${wgx}u + x]`;
+  const turns = range(wgz - 1).map(
+    (turn) => `if (z == ${turn + 1}u) { ${sums.map((name, i) => `parts[${i}]${at} = ${name};`).join(' ')} }
+  workgroupBarrier();
+  if (z == 0u) { ${sums.map((name, i) => `${name} += parts[${i}]${at};`).join(' ')} }
+  workgroupBarrier();`,
+  );
+  return `${turns.join('\n  ')}
+  if (z != 0u) { return; }`;
 }
-`;
+
+/** Where a thread's block lies. Lanes of a subgroup that form a block, not a strip, share more of what they read. */
+function place({ lanes }: GpuGemm, wgx: number): string {
+  if (lanes === 'strips') return 'let x = local.x; let y = local.y; let z = local.z;';
+  return `let lane = thread % 32u; let part = thread / 32u;
+  let x = (part % ${wgx / 8}u) * 8u + lane % 8u; let y = (part / ${wgx / 8}u) * 4u + lane / 8u;`;
 }
 
 /** The whole shader; its entry point is `main`, a workgroup for each tile: x columns, y rows, z products. */
 export function gemmSource(text: GemmText): string {
   const { kernel } = text;
   const { tileM, tileN, tileK, threadM, threadN } = kernel;
-  const [wgx, wgy] = threadsOf(kernel);
-  const threads = wgx * wgy;
+  const [wgx, wgy, wgz] = threadsOf(kernel);
+  const slices = [sliceA(text), sliceB(text)];
   const vectors = threadN / 4;
   const sums = range(threadM).flatMap((i) => range(vectors).map((j) => ({ i, j })));
   const offsets = text.table
     ? 'let offsets = table[product]; aBase = offsets.x; bBase = offsets.y;'
     : 'aBase = product * params.strideA; bBase = product * params.strideB;';
   return `${declarations(text)}
-var<workgroup> tileA: array<vec4<f32>, ${(tileM * tileK) / 4}>;
-var<workgroup> tileB: array<vec4<f32>, ${(tileN * tileK) / 4}>;
+var<workgroup> tileA: array<array<vec4<f32>, ${(threadM * tileK) / 4 / wgz}>, ${wgy * wgz}>;
+var<workgroup> tileB: array<array<array<vec4<f32>, ${wgx}>, ${(vectors * tileK) / wgz}>, ${wgz}>;
+${wgz === 1 ? '' : `var<workgroup> parts: array<array<vec4<f32>, ${wgx * wgy}>, ${sums.length}>;`}
 var<private> aBase: u32;
 var<private> bBase: u32;
 var<private> cBase: u32;
 var<private> firstChannel: u32;
-${activationSource(text.activation)}${elementSource('a', text.a)}${elementSource('b', text.b)}${finishSource(text)}
-@compute @workgroup_size(${wgx}, ${wgy}, 1)
+var<private> m0: u32;
+var<private> n0: u32;
+${activationSource(text.activation)}${elementSource('a', text.a, text.storage.a)}${elementSource('b', text.b, text.storage.b)}${slices.map(({ source }) => source).join('')}${finishSource(text)}
+@compute @workgroup_size(${wgx}, ${wgy}, ${wgz})
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let m0 = group.y * ${tileM}u; let n0 = group.x * ${tileN}u; let product = group.z + params.firstProduct;
+  m0 = group.y * ${tileM}u; n0 = group.x * ${tileN}u; let product = group.z + params.firstProduct;
   ${offsets}
   aBase += params.offsetA; bBase += params.offsetB; cBase = params.offsetC + product * params.strideC;
   firstChannel = (product % params.groups) * params.m;
-  let x = local.x; let y = local.y;
+  ${place(kernel, wgx)}
   ${sums.map(({ i, j }) => `var s${i}_${j} = vec4<f32>(0.0);`).join('\n  ')}
-  for (var k0 = 0u; k0 < params.k; k0 += ${tileK}u) {
-    ${loadA(text, threads)}
-    ${loadB(text, threads)}
-    workgroupBarrier();
-    ${multiply(text)}
-    workgroupBarrier();
-  }
+  ${loop(text, slices, wgx * wgy * wgz)}
+  ${gather(
+    text,
+    sums.map(({ i, j }) => `s${i}_${j}`),
+  )}
   ${sums.map(({ i, j }) => `finish(s${i}_${j}, m0 + y * ${threadM}u + ${i}u, n0 + 4u * (x + ${j * wgx}u));`).join('\n  ')}
 }
 `;

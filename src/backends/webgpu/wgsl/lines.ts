@@ -1,9 +1,10 @@
 /**
  * Reductions, softmax and norms as WGSL. Lines whose elements are side by side have a workgroup each, which halves its partial results
- * in workgroup memory (Harris, "Optimizing parallel reduction in CUDA", 2007); lines across memory a thread each, neighbours side by side.
+ * in workgroup memory (Harris, "Optimizing parallel reduction in CUDA", 2007), or gathers them by subgroups first, where a device has
+ * them; lines across memory a thread each, neighbours side by side.
  */
 import { isReduction, type LineKind, type LinesProblem } from '../../../problem/lines.ts';
-import type { Binding } from './gemm.ts';
+import type { Binding } from './finish.ts';
 import { declared, MAIN, THREADS } from './walk.ts';
 
 const LOWEST = '-3.4028234e38';
@@ -14,19 +15,21 @@ interface Gather {
   readonly take: string;
   /** Over two partial results `p` and `q`. */
   readonly join: string;
+  /** The same over the lanes of a subgroup. */
+  readonly subgroup: string;
 }
 
-const SUM: Gather = { start: '0.0', take: 'sum + v', join: 'p + q' };
-const MOST: Gather = { start: LOWEST, take: 'max(sum, v)', join: 'max(p, q)' };
+const SUM: Gather = { start: '0.0', take: 'sum + v', join: 'p + q', subgroup: 'subgroupAdd' };
+const MOST: Gather = { start: LOWEST, take: 'max(sum, v)', join: 'max(p, q)', subgroup: 'subgroupMax' };
 
 function gatherOf(kind: LineKind): Gather {
   switch (kind) {
     case 'max':
       return MOST;
     case 'min':
-      return { start: `-(${LOWEST})`, take: 'min(sum, v)', join: 'min(p, q)' };
+      return { start: `-(${LOWEST})`, take: 'min(sum, v)', join: 'min(p, q)', subgroup: 'subgroupMin' };
     case 'prod':
-      return { start: '1.0', take: 'sum * v', join: 'p * q' };
+      return { start: '1.0', take: 'sum * v', join: 'p * q', subgroup: 'subgroupMul' };
     case 'sumSquare':
     case 'l2':
       return { ...SUM, take: 'fma(v, v, sum)' };
@@ -69,11 +72,14 @@ export function linesShaderKey(name: string, { kind, inner, scale, bias }: Lines
   return `${name} ${kind} ${inner === 1 ? 'rows' : 'columns'} scale=${scale} bias=${bias}`;
 }
 
+/** Who gathers a line: a thread, a workgroup by halves, or its subgroups and then each thread. */
+type Gatherers = 'thread' | 'halves' | 'subgroups';
+
 /** A pass over the line: `value` is said over `x`, an element; the result is the function's. */
-function pass(name: string, gather: Gather, value: string, acrossMemory: boolean): string {
+function pass(name: string, gather: Gather, value: string, by: Gatherers): string {
   const loop = (from: string, step: string) => `var sum = ${gather.start};
   for (var i = ${from}; i < params.k; i += ${step}) { let x = a[base + i * params.lda]; let v = ${value}; sum = ${gather.take}; }`;
-  if (acrossMemory)
+  if (by === 'thread')
     return `fn ${name}(base: u32, thread: u32, given: f32) -> f32 {
   ${loop('0u', '1u')}
   return sum;
@@ -82,16 +88,38 @@ function pass(name: string, gather: Gather, value: string, acrossMemory: boolean
   return `fn ${name}(base: u32, thread: u32, given: f32) -> f32 {
   ${loop('thread', `${THREADS}u`)}
   workgroupBarrier();
-  shared_[thread] = sum;
-  workgroupBarrier();
-  for (var half = ${THREADS / 2}u; half > 0u; half /= 2u) {
-    if (thread < half) { let p = shared_[thread]; let q = shared_[thread + half]; shared_[thread] = ${gather.join}; }
-    workgroupBarrier();
-  }
-  return shared_[0];
+  ${by === 'subgroups' ? ofSubgroups(gather) : ofHalves(gather)}
 }
 `;
 }
+
+function ofSubgroups({ start, join, subgroup }: Gather): string {
+  return `let whole = ${subgroup}(sum);
+  if (subgroupElect()) { shared_[part] = whole; }
+  workgroupBarrier();
+  var p = ${start};
+  for (var i = 0u; i < partCount; i++) { let q = shared_[i]; p = ${join}; }
+  return p;`;
+}
+
+function ofHalves({ join }: Gather): string {
+  return `shared_[thread] = sum;
+  workgroupBarrier();
+  for (var half = ${THREADS / 2}u; half > 0u; half /= 2u) {
+    if (thread < half) { let p = shared_[thread]; let q = shared_[thread + half]; shared_[thread] = ${join}; }
+    workgroupBarrier();
+  }
+  return shared_[0];`;
+}
+
+const SUBGROUPS = `enable subgroups;
+requires subgroup_id;
+var<private> part: u32;
+var<private> partCount: u32;
+`;
+
+const SUBGROUP_MAIN = `${MAIN.replace(/\)$/, ', @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32)')} {
+  part = subgroup; partCount = subgroups;`;
 
 /** The passes that a kind needs, then what is written: a value of the line, or one for each element \`x\` at place \`i\`. */
 function partsOf(p: LinesProblem): { passes: [string, Gather, string][]; before: string; result: string } {
@@ -136,10 +164,12 @@ function partsOf(p: LinesProblem): { passes: [string, Gather, string][]; before:
   }
 }
 
-export function linesSource(p: LinesProblem): string {
+/** `bySubgroups`: lines that lie side by side are gathered by subgroups. */
+export function linesSource(p: LinesProblem, bySubgroups: boolean): string {
   const across = p.inner > 1;
+  const by = across ? 'thread' : bySubgroups ? 'subgroups' : 'halves';
   const { passes, before, result } = partsOf(p);
-  const functions = passes.map(([name, gather, value]) => pass(name, gather, value, across));
+  const functions = passes.map(([name, gather, value]) => pass(name, gather, value, by));
   const [from, step] = across ? ['0u', '1u'] : ['thread', `${THREADS}u`];
   const each = `for (var i = ${from}; i < params.k; i += ${step}) { let at = base + i * params.lda; let x = a[at]; c[at] = ${result}; }`;
   const value = `${across ? '' : 'if (thread == 0u) '}{ c[line] = ${result}; }`;
@@ -150,8 +180,9 @@ export function linesSource(p: LinesProblem): string {
     : `let line = group.y * params.m + group.x;
   if (line >= params.n) { return; }
   let base = line * params.k;`;
-  return `${declared(linesBindings(p))}${across ? '' : `var<workgroup> shared_: array<f32, ${THREADS}>;\n`}${functions.join('')}
-${MAIN} {
+  const shared = across ? '' : `var<workgroup> shared_: array<f32, ${THREADS}>;\n`;
+  return `${by === 'subgroups' ? SUBGROUPS : ''}${declared(linesBindings(p))}${shared}${functions.join('')}
+${by === 'subgroups' ? SUBGROUP_MAIN : `${MAIN} {`}
   ${line}
   ${before}
   ${isReduction(p.kind) ? value : each}

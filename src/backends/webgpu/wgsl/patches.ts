@@ -19,19 +19,48 @@ export function patchesOf(layout: Layout, channels: number, window: Window, wind
   return { key: `patches ${layout} ${channels}x${inH}x${inW} ${windowKey}`, layout, window, channels };
 }
 
-/** `head` opens the function and returns zero outside the extents; k runs over (channel, kh, kw), lines are pixels of the result. */
-export function patchesSource(name: 'a' | 'b', { layout, window, channels }: Patches, head: string): string {
+/**
+ * Four neighbours of the operand, zero outside: of A, which has lines along k, four steps of one line; of B four lines at one step. k runs
+ * over (channel, kh, kw), lines are pixels of the result. What four have in common is divided out once.
+ */
+export function patchesSource(
+  name: 'a' | 'b',
+  { layout, window, channels }: Patches,
+  element: (index: string) => string,
+): string {
   const { inH, inW, kH, kW, outW, strideH, strideW, dilationH, dilationW, padTop, padLeft } = window;
   const index =
     layout === 'nchw'
       ? `(channel * ${inH}u + u32(row)) * ${inW}u + u32(column)`
       : `(u32(row) * ${inW}u + u32(column)) * ${channels}u + channel`;
-  return `${head}
+  const extent = name === 'a' ? 'm' : 'n';
+  const pixel = (line: string) =>
+    `i32(${line} / ${outW}u) * ${strideH} - ${padTop}, i32(${line} % ${outW}u) * ${strideW} - ${padLeft}`;
+  // four pixels of one row are a stride apart
+  const isOneRow = name === 'b' && outW % 4 === 0;
+  const origin = (j: number) => {
+    if (name === 'a' || j === 0) return '';
+    return isOneRow ? ` column0 += ${strideW};` : ` origin = vec2<i32>(${pixel(`(line + ${j}u)`)});`;
+  };
+  const one = (j: number) => {
+    const [l, step] = name === 'a' ? ['line', `d + ${j}u`] : [`line + ${j}u`, 'd'];
+    const at = isOneRow ? 'vec2<i32>(origin.x, column0)' : 'origin';
+    return `${origin(j)} if (${l} < params.${extent} && ${step} < params.k) { v[${j}] = ${name}Pixel(${at}, ${step}); }`;
+  };
+  return `fn ${name}Pixel(origin: vec2<i32>, d: u32) -> f32 {
   let channel = d / ${kH * kW}u; let tap = d % ${kH * kW}u;
-  let row = i32((line / ${outW}u) * ${strideH}u + (tap / ${kW}u) * ${dilationH}u) - ${padTop};
-  let column = i32((line % ${outW}u) * ${strideW}u + (tap % ${kW}u) * ${dilationW}u) - ${padLeft};
+  let row = origin.x + i32(tap / ${kW}u) * ${dilationH};
+  let column = origin.y + i32(tap % ${kW}u) * ${dilationW};
   if (row < 0 || row >= ${inH} || column < 0 || column >= ${inW}) { return 0.0; }
-  return ${name}[${name}Base + ${index}];
+  let at = ${name}Base + ${index};
+  return ${element('at')};
+}
+fn ${name}Patch(line: u32, d: u32) -> vec4<f32> {
+  var origin = vec2<i32>(${pixel('line')});
+  ${isOneRow ? 'var column0 = origin.y;' : ''}
+  var v = vec4<f32>();
+  ${[0, 1, 2, 3].map(one).join('\n  ')}
+  return v;
 }
 `;
 }

@@ -1,5 +1,5 @@
 /** What shaders over elements share: which elements a thread has, and where a walk stands at one of them. */
-import { BINDINGS, type Binding } from './gemm.ts';
+import { BINDINGS, type Binding } from './finish.ts';
 import { PARAMS } from './params.ts';
 
 export const THREADS = 256;
