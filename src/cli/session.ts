@@ -12,6 +12,7 @@ export interface CommonOptions {
   readonly engineFlags?: boolean;
   readonly exact?: boolean;
   readonly gpu?: boolean;
+  readonly gpuExperimental?: boolean;
   readonly backend?: BackendChoice;
   readonly wisdom?: string | false;
   readonly json?: boolean | string;
@@ -38,6 +39,7 @@ export function addRuntimeOptions(command: Command): Command {
     .addOption(new Option('--threads <n>', 'threads that compute (default: all cores)').argParser(parseCount))
     .option('--engine-flags', 'let the library set V8 flags in this process (relaxed SIMD, 256-bit vectors)')
     .option('--gpu', 'compute on the GPU as well, where that is cheaper (Node: needs the package webgpu)')
+    .option('--gpu-experimental', 'the same with what Dawn holds back: matrix units, halves on NVIDIA')
     .addOption(
       new Option('--backend <name>', 'send every call there that has a kernel for it').choices([
         'auto',
@@ -86,12 +88,13 @@ export class Session {
   /** Gives `use` a runtime made from the common options, and closes it whatever happens. */
   async withRuntime<T>(use: (runtime: Runtime) => Promise<T>, extra: RuntimeOptions = {}): Promise<T> {
     this.signal.throwIfAborted();
-    const { threads, engineFlags, exact, wisdom, gpu, backend } = this.#options;
+    const { threads, engineFlags, exact, wisdom, gpu, gpuExperimental, backend } = this.#options;
     const runtime = await this.host.createRuntime({
       ...(threads !== undefined && { threads }),
       ...(engineFlags && { engineFlags: 'allow' }),
       ...(exact && { numerics: 'exact' }),
       ...(gpu && { gpu: true }),
+      ...(gpuExperimental && { gpu: { experimental: true } }),
       ...(backend !== undefined && { backend }),
       ...(wisdom !== undefined && { wisdom: wisdom && resolve(this.host.cwd, wisdom) }),
       onEvent: (event) => this.#hear(event),

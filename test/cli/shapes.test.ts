@@ -1,5 +1,5 @@
 import test from 'tape';
-import { flopsOf } from '../../src/cli/bench/operands.ts';
+import { flopsOf, makeOperands } from '../../src/cli/bench/operands.ts';
 import {
   parseMatmul,
   parseShape,
@@ -8,6 +8,7 @@ import {
   SHAPE_LISTS,
   shapeList,
 } from '../../src/cli/shapes/index.ts';
+import { roundToHalf } from '../../src/core/half.ts';
 
 test('shapes: text', (t) => {
   const plain = parseMatmul('1x4096x11008');
@@ -24,6 +25,22 @@ test('shapes: text', (t) => {
     { kind: 'clip', min: -1, max: 6 },
     'clip with bounds',
   );
+  t.equal(parseMatmul('4x8x4 F16').half, true, 'operands that a GPU keeps as halves');
+  t.equal(printShape(parseShape('4x8x4 f16')), '4x8x4 f16');
+  const [json] = parseShapeFile('[{ "m": 4, "k": 8, "n": 4, "half": true }]');
+  t.equal(json && printShape(json), '4x8x4 f16', 'the same in JSON');
+  t.end();
+});
+
+test('shapes: operands of halves are halves', (t) => {
+  const { a, b } = makeOperands(parseMatmul('7x33x9 f16'));
+  for (const values of [a, b]) {
+    t.ok(
+      values.every((value) => roundToHalf(value) === value),
+      'each of them',
+    );
+    t.ok(new Set(values).size > values.length / 4, 'and they differ');
+  }
   t.end();
 });
 

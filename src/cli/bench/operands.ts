@@ -98,6 +98,7 @@ function matmulOperands(shape: MatmulShape, random: () => number): MatmulOperand
   const { batch = 1, m, k, n } = shape;
   const a = filled(batch * m, k, random);
   const b = shape.transposeB ? filled(batch * n, k, random) : filled(batch * k, n, random);
+  if (shape.half) for (const values of [a, b]) toHalves(values);
   const biasSize = shape.bias === undefined ? 0 : shape.bias === 'row' ? n : m;
   return {
     kind: 'matmul',
@@ -107,6 +108,11 @@ function matmulOperands(shape: MatmulShape, random: () => number): MatmulOperand
     b,
     bias: biasSize === 0 ? undefined : filled(1, biasSize, random),
   };
+}
+
+/** Eleven significant bits: magnitudes are below 2. */
+function toHalves(values: Float32Array): void {
+  for (const [i, value] of values.entries()) values[i] = Math.round(value * 512) / 512;
 }
 
 /** Rows of the image and filters differ in magnitude: a window that is off by one row gives another answer, as does a

@@ -21,7 +21,13 @@ type Spec = Exclude<ProblemSpec, string>;
 type MatmulSpec = Exclude<Spec, { readonly op: 'conv' | 'matmulInteger' | 'convInteger' }>;
 
 /** The problem as the library's planner is asked about it. */
-export function problemOf(shape: Shape): Spec {
+export function problemOf(shape: Shape, isResident = false): Spec {
+  const spec = specOf(shape);
+  // weights that lie on the GPU are tensors as others
+  return isResident ? ({ ...spec, prepacked: false } as Spec) : spec;
+}
+
+function specOf(shape: Shape): Spec {
   switch (shape.kind) {
     case 'conv':
       return convProblemOf(shape);
@@ -56,7 +62,7 @@ function qmatmulProblemOf({ m, k, n }: QmatmulShape): Spec {
 }
 
 export function matmulProblemOf(shape: MatmulShape): MatmulSpec {
-  const { m, k, n, batch, transposeB, bias, activation } = shape;
+  const { m, k, n, batch, transposeB, bias, activation, half } = shape;
   const prepacked = shape.prepacked === true && canPrepack(shape);
   return {
     m,
@@ -68,6 +74,7 @@ export function matmulProblemOf(shape: MatmulShape): MatmulSpec {
     ...(prepacked && { prepacked }),
     ...(bias && { bias }),
     ...(activation !== undefined && { activation }),
+    ...(half && { storage: 'f16' }),
   };
 }
 
@@ -118,10 +125,10 @@ function prepare(runtime: Runtime, operands: Operands): Prepared {
 async function prepareResident(runtime: Runtime, operands: Operands): Promise<Prepared | Unsupported> {
   if (operands.kind === 'qmatmul') return { unsupported: 'integers are not computed on the GPU' };
   const tensors: Tensor[] = [];
-  const send = async (data: Float32Array, shape: readonly number[]) => {
+  const send: Send = async (data, shape, storage = 'f32') => {
     const tensor = runtime.tensor(data, shape);
     tensors.push(tensor);
-    return tensor.to('gpu');
+    return tensor.to('gpu', { storage });
   };
   const run =
     operands.kind === 'conv'
@@ -136,7 +143,7 @@ async function prepareResident(runtime: Runtime, operands: Operands): Promise<Pr
     },
     finish: () => runtime.settle(),
     result: async () => (await latest!.read()).slice(),
-    plan: () => printPlan(runtime.explain({ ...problemOf(operands.shape), prepacked: false } as Spec).plan),
+    plan: () => printPlan(runtime.explain(problemOf(operands.shape, true)).plan),
     dispose: () => {
       latest?.dispose();
       for (const tensor of tensors) tensor.dispose();
@@ -144,14 +151,15 @@ async function prepareResident(runtime: Runtime, operands: Operands): Promise<Pr
   };
 }
 
-type Send = (data: Float32Array, shape: readonly number[]) => Promise<Tensor>;
+type Send = (data: Float32Array, shape: readonly number[], storage?: 'f32' | 'f16') => Promise<Tensor>;
 
 async function residentMatmul(runtime: Runtime, { shape, batch, ...operands }: MatmulOperands, send: Send) {
-  const { m, k, n, transposeB = false, bias, activation } = shape;
+  const { m, k, n, transposeB = false, bias, activation, half = false } = shape;
+  const storage = half ? 'f16' : 'f32';
   const stacked = (rows: number, columns: number) =>
     shape.batch === undefined ? [rows, columns] : [batch, rows, columns];
-  const a = await send(operands.a, stacked(m, k));
-  const b = await send(operands.b, transposeB ? stacked(n, k) : stacked(k, n));
+  const a = await send(operands.a, stacked(m, k), storage);
+  const b = await send(operands.b, transposeB ? stacked(n, k) : stacked(k, n), storage);
   const options = {
     result: 'gpu',
     ...(transposeB && { transposeB }),

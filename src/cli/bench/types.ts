@@ -51,6 +51,8 @@ export interface PeerOptions {
   readonly threads: number;
   /** Folders to resolve packages from, first come first served. */
   readonly searchFrom: readonly string[];
+  /** For those on a GPU: operands and results stay there. Default: from memory to memory. */
+  readonly resident?: boolean;
 }
 
 /** How a peer is found: the id is its name on the command line and in the tables. */

@@ -52,7 +52,7 @@ export const defineBench: Define = (program, run) => {
   shapeOptions(command)
     .option(
       '--peers',
-      "beside onnxruntime-web, tfjs (wasm), jax-js, plain JavaScript and onnxruntime-node, where installed; with --backend webgpu beside onnxruntime-node's WebGPU provider",
+      "beside onnxruntime-web, tfjs (wasm), jax-js, plain JavaScript and onnxruntime-node, where installed; with --backend webgpu beside onnxruntime-node's WebGPU provider, tfjs (webgpu), jax-js (webgpu) and gpu.js",
     )
     .option('--only <ids>', 'of the peers only these, separated by commas')
     .option(
@@ -149,7 +149,11 @@ async function gather(
 ): Promise<Entrants> {
   const contestants: Contestant[] = [new HostedContestant(ours(runtime, isResident), processHost())];
   const absent: { id: string; reason: string }[] = [];
-  const options = { threads: runtime.info.threads.actual, searchFrom: searchFolders(session) };
+  const options = {
+    threads: runtime.info.threads.actual,
+    searchFrom: searchFolders(session),
+    resident: isResident,
+  };
   for (const id of peerIds) {
     const peer = await startPeer(id, options, { signal: session.signal });
     if ('absent' in peer) {
@@ -230,10 +234,11 @@ function withGpu(machine: MachineReport, { runtime, options }: Task): MachineRep
 }
 
 /** Plans are chosen before the race, by the effort asked for; what wisdom already knows is not measured again. */
-async function tune({ session, runtime, selection, effort }: Task): Promise<void> {
+async function tune({ session, options, runtime, selection, effort }: Task): Promise<void> {
   if (effort === 'estimate') return;
   const enough: readonly Effort[] = effort === 'measure' ? ['measure', 'exhaustive'] : ['exhaustive'];
-  const unknown = selection.shapes.map(problemOf).filter((problem) => {
+  const problems = selection.shapes.map((shape) => problemOf(shape, options.resident));
+  const unknown = problems.filter((problem) => {
     const { source, effort: known } = runtime.explain(problem);
     return source !== 'wisdom' || !enough.includes(known);
   });

@@ -43,12 +43,15 @@ async function tune(session: Session, options: TuneOptions): Promise<ExitCode> {
   return session.withRuntime(async (runtime) => {
     const bar = session.progress('tuning');
     const reports = await runtime
-      .tune(shapes.map(problemOf), {
-        effort,
-        budgetMs: options.budget,
-        signal: session.signal,
-        onProgress: ({ done, total }) => bar.update(done, total),
-      })
+      .tune(
+        shapes.map((shape) => problemOf(shape)),
+        {
+          effort,
+          budgetMs: options.budget,
+          signal: session.signal,
+          onProgress: ({ done, total }) => bar.update(done, total),
+        },
+      )
       .finally(() => bar.stop());
     const { wisdom } = runtime.info;
     const document = { tool: 'tesserae', kind: 'tune', schema: 1, suite: name, effort, wisdom, reports };

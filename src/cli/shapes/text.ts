@@ -17,7 +17,7 @@ import type { MatmulShape, Shape, ShapeActivation } from './types.ts';
 
 const EXTENTS = /^\d+(?:[x×*]\d+){2,3}$/i;
 const FORM = '[batch x] m x k x n, for instance 1x4096x4096';
-const WORDS = ['transposeB', 'prepacked', 'bias=row', 'bias=column', ...ACTIVATION_WORDS];
+const WORDS = ['transposeB', 'prepacked', 'f16', 'bias=row', 'bias=column', ...ACTIVATION_WORDS];
 
 type Draft = { -readonly [K in keyof MatmulShape]: MatmulShape[K] };
 
@@ -48,6 +48,7 @@ function applyWord(shape: Draft, word: string): void {
   if (activation !== undefined) shape.activation = activation;
   else if (lower === 'transposeb') shape.transposeB = true;
   else if (lower === 'prepacked') shape.prepacked = true;
+  else if (lower === 'f16') shape.half = true;
   else if (lower === 'bias' || lower === 'bias=row') shape.bias = 'row';
   else if (lower === 'bias=column') shape.bias = 'column';
   else throw new ShapeSyntaxError(`unknown word "${word}"; known are ${WORDS.join(', ')}`);
@@ -85,6 +86,7 @@ function printMatmul(shape: MatmulShape): string {
   const words = [printExtents(shape)];
   if (shape.transposeB) words.push('transposeB');
   if (shape.prepacked) words.push('prepacked');
+  if (shape.half) words.push('f16');
   if (shape.bias) words.push(`bias=${shape.bias}`);
   const word = printActivation(shape.activation);
   if (word !== undefined) words.push(word);
@@ -128,6 +130,7 @@ const OBJECT_KEYS = [
   'n',
   'transposeB',
   'prepacked',
+  'half',
   'bias',
   'activation',
   'source',
@@ -165,7 +168,7 @@ function parseJsonMatmul(fields: Readonly<Record<string, unknown>>): MatmulShape
   };
   if (fields.batch !== undefined) shape.batch = fields.batch as number;
   checkExtents(shape);
-  for (const flag of ['transposeB', 'prepacked'] as const) {
+  for (const flag of ['transposeB', 'prepacked', 'half'] as const) {
     const value = fields[flag];
     if (value !== undefined && typeof value !== 'boolean')
       throw new ShapeSyntaxError(`${flag} must be true or false`);

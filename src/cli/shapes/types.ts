@@ -38,6 +38,8 @@ export interface MatmulShape extends Floats {
   /** The right operand is constant (weights): whoever can pack it ahead of time may do so, peers included. */
   readonly prepacked?: boolean;
   readonly bias?: 'row' | 'column';
+  /** Operands are values that halves hold, and a GPU keeps them so. */
+  readonly half?: boolean;
 }
 
 /** A convolution of NCHW images, as a layer of a network: its weights are always constant, so everybody may pack them. */

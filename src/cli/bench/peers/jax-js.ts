@@ -5,7 +5,7 @@
  * In Node it has one thread (no Web Worker there).
  */
 import type { MatmulOperands, Operands } from '../operands.ts';
-import type { PeerAdapter, Prepared, Unsupported } from '../types.ts';
+import type { Absent, Peer, PeerAdapter, Prepared, Unsupported } from '../types.ts';
 import { cannotLoad, findPackage, importPackage } from './resolve.ts';
 
 /** Every call takes over its arguments; `.ref` keeps one for later. */
@@ -33,34 +33,50 @@ interface Jax {
 
 export const jaxJs: PeerAdapter = {
   id: 'jax-js',
-  async load({ searchFrom }) {
-    const found = findPackage('@jax-js/jax', searchFrom);
-    if ('absent' in found) return found;
-    try {
-      const jax = await importPackage<Jax>(found, 'numpy');
-      const devices = await jax.init('wasm');
-      if (!devices.includes('wasm'))
-        return { absent: `installed (${found.version}), but has no wasm device here` };
-      jax.defaultDevice('wasm');
-      const info = {
-        id: 'jax-js',
-        version: found.version,
-        threads: 1,
-        includes: 'jit of numpy.matmul() and blockUntilReady(); resident arrays, a fresh output each time',
-      };
-      return { info, prepare: async (operands) => prepare(jax, operands), dispose: async () => undefined };
-    } catch (error) {
-      return cannotLoad(found, error);
-    }
-  },
+  load: ({ searchFrom }) => loadJax({ id: 'jax-js', device: 'wasm', searchFrom, resident: true }),
 };
 
-function prepare(jax: Jax, operands: Operands): Prepared | Unsupported {
-  if (operands.kind === 'matmul') return prepareMatmul(jax, operands);
+interface JaxDevice {
+  readonly id: string;
+  readonly device: 'wasm' | 'webgpu';
+  readonly searchFrom: readonly string[];
+  /** Whether operands stay on the device, or are made, and the result read, in each call. */
+  readonly resident: boolean;
+}
+
+export async function loadJax({ id, device, searchFrom, resident }: JaxDevice): Promise<Peer | Absent> {
+  const found = findPackage('@jax-js/jax', searchFrom);
+  if ('absent' in found) return found;
+  try {
+    const jax = await importPackage<Jax>(found, 'numpy');
+    const devices = await jax.init(device);
+    if (!devices.includes(device))
+      return { absent: `installed (${found.version}), but has no ${device} device here` };
+    jax.defaultDevice(device);
+    const info = {
+      id,
+      version: found.version,
+      threads: 1,
+      includes: resident
+        ? 'jit of numpy.matmul() and blockUntilReady(); resident arrays, a fresh output each time'
+        : 'numpy.array() of both operands, jit of numpy.matmul() and data()',
+    };
+    return {
+      info,
+      prepare: async (operands) => prepare(jax, operands, resident),
+      dispose: async () => undefined,
+    };
+  } catch (error) {
+    return cannotLoad(found, error);
+  }
+}
+
+function prepare(jax: Jax, operands: Operands, resident: boolean): Prepared | Unsupported {
+  if (operands.kind === 'matmul') return prepareMatmul(jax, operands, resident);
   return { unsupported: 'only its matrix products of floats are compared here' };
 }
 
-function prepareMatmul(jax: Jax, operands: MatmulOperands): Prepared | Unsupported {
+function prepareMatmul(jax: Jax, operands: MatmulOperands, resident: boolean): Prepared | Unsupported {
   const { shape, batch } = operands;
   const { m, k, n, transposeB = false } = shape;
   const activate = activation(jax, shape.activation);
@@ -68,9 +84,11 @@ function prepareMatmul(jax: Jax, operands: MatmulOperands): Prepared | Unsupport
   const stacked = (rows: number, columns: number) =>
     shape.batch === undefined ? [rows, columns] : [batch, rows, columns];
   const { numpy } = jax;
-  const a = numpy.array(operands.a).reshape(stacked(m, k));
-  const b = numpy.array(operands.b).reshape(transposeB ? stacked(n, k) : stacked(k, n));
-  const bias = operands.bias && numpy.array(operands.bias).reshape(shape.bias === 'column' ? [m, 1] : [n]);
+  const make = () => [
+    numpy.array(operands.a).reshape(stacked(m, k)),
+    numpy.array(operands.b).reshape(transposeB ? stacked(n, k) : stacked(k, n)),
+    ...(operands.bias ? [numpy.array(operands.bias).reshape(shape.bias === 'column' ? [m, 1] : [n])] : []),
+  ];
   // jit fuses the transpose and the epilogue into the product's own kernel: its fastest form.
   const call = jax.jit((x, y, ...rest) => {
     const product = numpy.matmul(
@@ -79,17 +97,34 @@ function prepareMatmul(jax: Jax, operands: MatmulOperands): Prepared | Unsupport
     );
     return activate(rest[0] === undefined ? product : numpy.add(product, rest[0]));
   });
+  return resident ? residentCall(call, make()) : wholeCall(call, make);
+}
+
+type Call = (...operands: JaxArray[]) => JaxArray;
+
+function residentCall(call: Call, operands: readonly JaxArray[]): Prepared {
   let latest: JaxArray | undefined;
   return {
     run: async () => {
       latest?.dispose();
-      latest = bias === undefined ? call(a.ref, b.ref) : call(a.ref, b.ref, bias.ref);
+      latest = call(...operands.map(({ ref }) => ref));
       await latest.blockUntilReady();
     },
     result: async () => (latest ? await latest.ref.data() : new Float32Array(0)),
     dispose: () => {
-      for (const array of [a, b, bias, latest]) array?.dispose();
+      for (const array of [...operands, latest]) array?.dispose();
     },
+  };
+}
+
+function wholeCall(call: Call, make: () => JaxArray[]): Prepared {
+  let latest = new Float32Array(0);
+  return {
+    run: async () => {
+      latest = (await call(...make()).data()) as typeof latest;
+    },
+    result: async () => latest,
+    dispose: () => undefined,
   };
 }
 

@@ -1,27 +1,11 @@
-/** What the two ONNX Runtime packages share: the part of their API that is used here, and one model on it. */
+/** What the two ONNX Runtime packages share: how they are found, and one model on their API. */
 import type { Operands } from '../operands.ts';
 import type { Absent, Peer, PeerOptions, Prepared, Unsupported } from '../types.ts';
 import type { Result } from '../verify.ts';
 import { onnxModel } from './onnx-model.ts';
-import type { ElementType, Values } from './onnx-proto.ts';
+import type { Ort } from './onnxruntime-api.ts';
+import { prepareResidentOrt } from './onnxruntime-resident.ts';
 import { cannotLoad, findPackage, importPackage } from './resolve.ts';
-
-interface OrtTensor {
-  readonly data: Result;
-}
-
-interface OrtSession {
-  run(feeds: Readonly<Record<string, OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>;
-  release(): Promise<void>;
-}
-
-export interface Ort {
-  readonly env: { readonly wasm: { numThreads?: number; proxy?: boolean }; logLevel?: string };
-  readonly Tensor: new (type: ElementType, data: Values, dims: readonly number[]) => OrtTensor;
-  readonly InferenceSession: {
-    create(model: Uint8Array, options: Readonly<Record<string, unknown>>): Promise<OrtSession>;
-  };
-}
 
 /** The session is made untimed; a run takes JavaScript arrays in and gives a fresh one out. */
 export async function prepareOrt(
@@ -58,11 +42,13 @@ export interface OrtProvider {
   readonly tries?: Operands;
 }
 
+const RESIDENT = 'session.run() on tensors that stay on the GPU; one element is read at the end of a row';
+
 /** A provider as a peer; absent with the reason where it cannot be used. */
 export async function loadOrt(
   id: string,
   provider: OrtProvider,
-  { threads, searchFrom }: PeerOptions,
+  { threads, searchFrom, resident = false }: PeerOptions,
 ): Promise<Peer | Absent> {
   const found = findPackage(provider.package, searchFrom);
   if ('absent' in found) return found;
@@ -75,8 +61,13 @@ export async function loadOrt(
       if ('dispose' in tried) tried.dispose();
     }
     return {
-      info: { id, version: found.version, threads: provider.threads ?? threads, includes: provider.includes },
-      prepare: (operands) => prepareOrt(ort, operands, options),
+      info: {
+        id,
+        version: found.version,
+        threads: provider.threads ?? threads,
+        includes: resident ? RESIDENT : provider.includes,
+      },
+      prepare: (operands) => (resident ? prepareResidentOrt : prepareOrt)(ort, operands, options),
       dispose: async () => undefined,
     };
   } catch (error) {

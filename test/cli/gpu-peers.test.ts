@@ -1,0 +1,52 @@
+/** The peers that compute on a GPU, each in a process of its own, on a software adapter where there is no other. */
+import { fileURLToPath } from 'node:url';
+import test from 'tape';
+import { PEERS } from '../../src/cli/bench/peers/index.ts';
+import { RACE_DEFAULTS, race } from '../../src/cli/bench/race.ts';
+import { startPeer } from '../../src/cli/bench/remote.ts';
+import { parseShape } from '../../src/cli/shapes/index.ts';
+import { workingGpu } from '../support/gpu.ts';
+import { SELF } from './support.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const QUICK = { ...RACE_DEFAULTS, timeMs: 1, warmUpMs: 1, sampleMs: 0.1, minRounds: 2, maxRounds: 2 };
+/** Each takes a second to compile on a software adapter. */
+const SHAPES = ['17x36x28', 'conv 1x4x10x10 6 3x3 p1 bias relu'];
+
+/** What each does not compare, by what it says it includes. */
+const REFUSES: Readonly<Record<string, readonly string[]>> = {
+  'resident gpu.js': SHAPES,
+  'whole gpu.js': [SHAPES[1]!],
+  'resident jax-js-webgpu': [SHAPES[1]!],
+  'whole jax-js-webgpu': [SHAPES[1]!],
+  'whole tfjs-webgpu': [SHAPES[1]!],
+};
+
+test('gpu peers: right answers from memory to memory and on the GPU, or why not', async (t) => {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const ids = PEERS.filter(({ onGpu }) => onGpu).map(({ id }) => id);
+  t.deepEqual([...ids].sort(), ['gpu.js', 'jax-js-webgpu', 'onnxruntime-webgpu', 'tfjs-webgpu']);
+  for (const resident of [false, true]) {
+    for (const id of ids) {
+      const peer = await startPeer(id, { threads: 1, searchFrom: [ROOT], resident }, { self: SELF });
+      if ('absent' in peer) {
+        t.comment(`SKIP ${id}: ${peer.absent}`);
+        continue;
+      }
+      const refused: string[] = [];
+      for (const text of SHAPES) {
+        const { outcomes } = await race([peer], parseShape(text), QUICK);
+        const [outcome] = outcomes;
+        if (outcome?.status === 'unsupported') refused.push(text);
+        else t.equal(outcome?.status, 'timed', `${id} ${text} ${resident ? 'resident' : 'whole'}`);
+      }
+      t.deepEqual(
+        refused,
+        REFUSES[`${resident ? 'resident' : 'whole'} ${id}`] ?? [],
+        `${id}: what is not compared`,
+      );
+      await peer.close();
+    }
+  }
+});
