@@ -16,6 +16,7 @@ const SHAPES = [
   '17x33x29 transposeB',
   '17x33x29 prepacked bias=row relu',
   '2x17x33x29 transposeB',
+  '17x33x33 chain=3',
   'conv 1x5x9x11 7 3x3 p1 bias relu',
   'conv 2x3x13x9 8 5x3 s2.1 p1.0.2.1 bias hardSwish',
   'conv 1x4x10x10 6 3x3 d2 p2 silu',

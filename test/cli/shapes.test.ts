@@ -29,6 +29,9 @@ test('shapes: text', (t) => {
   t.equal(printShape(parseShape('4x8x4 f16')), '4x8x4 f16');
   const [json] = parseShapeFile('[{ "m": 4, "k": 8, "n": 4, "half": true }]');
   t.equal(json && printShape(json), '4x8x4 f16', 'the same in JSON');
+  const chain = parseShape('2x8x8 f16 chain=4');
+  t.equal(printShape(chain), '2x8x8 f16 chain=4');
+  t.equal(flopsOf(chain), 4 * flopsOf(parseShape('2x8x8')), 'all products count');
   t.end();
 });
 
@@ -53,6 +56,9 @@ test('shapes: bad text is refused with a reason', (t) => {
   t.throws(() => parseShape('0x2x3'), /m must be a whole number from 1 up, got 0/, 'zero');
   t.throws(() => parseShape('4x4x4 rellu'), /unknown word "rellu"/, 'unknown word');
   t.throws(() => parseShape('4x4x4 clip=6:0'), /smaller one first/, 'clip upside down');
+  t.throws(() => parseShape('4x4x4 chain=1'), /from 2 to 64/, 'a chain of one');
+  t.throws(() => parseShape('4x8x4 chain=2'), /n = k/, 'a chain that does not fit itself');
+  t.throws(() => parseShape('4x4x4 chain=2 relu'), /no other word/, 'a chain with more');
   t.throws(() => parseShape('99999x99999x99999'), /does not fit/, 'larger than a memory');
   t.end();
 });

@@ -16,6 +16,22 @@ async function rightAnswer(operands: MatmulOperands): Promise<Float32Array> {
 
 const METHODS: readonly VerifyMethod[] = ['every element', 'random vector', 'sampled rows'];
 
+test('verify: chains, right and with one element a hundredth off', async (t) => {
+  const operands = makeOperands(parseMatmul('9x48x48 chain=5'));
+  const { shape, b } = operands;
+  const plain = { ...shape, chain: undefined } as unknown as MatmulOperands['shape'];
+  let c = operands.a;
+  for (let step = 0; step < 5; step++)
+    c = (await rightAnswer({ ...operands, shape: plain, a: c, b })).slice();
+  const verdict = verify(operands, c);
+  t.ok(verdict.ok, verdict.ok ? 'right' : verdict.reason);
+  c[100]! *= 1.01;
+  t.notOk(verify(operands, c).ok, 'one element off');
+  c[100] = Number.NaN;
+  t.notOk(verify(operands, c).ok, 'not a number');
+  t.end();
+});
+
 test('verify: right answers pass', async (t) => {
   const shapes = [
     '1x1x1',

@@ -98,6 +98,8 @@ function matmulOperands(shape: MatmulShape, random: () => number): MatmulOperand
   const { batch = 1, m, k, n } = shape;
   const a = filled(batch * m, k, random);
   const b = shape.transposeB ? filled(batch * n, k, random) : filled(batch * k, n, random);
+  // results neither vanish nor overflow along a chain
+  if (shape.chain) for (const [i, value] of b.entries()) b[i] = (2 * value) / Math.sqrt(k);
   if (shape.half) for (const values of [a, b]) toHalves(values);
   const biasSize = shape.bias === undefined ? 0 : shape.bias === 'row' ? n : m;
   return {
@@ -141,7 +143,8 @@ export function flopsOf(shape: Shape): number {
     const { output, terms } = convExtents(shape);
     return 2 * output * terms;
   }
-  return 2 * batchOf(shape) * shape.m * shape.k * shape.n;
+  const products = (shape.kind !== 'qmatmul' && shape.chain) || 1;
+  return 2 * products * batchOf(shape) * shape.m * shape.k * shape.n;
 }
 
 /** Bytes that must be read and written once at the least. Of a convolution the images: its weights are few or stay in cache. */

@@ -166,7 +166,19 @@ async function residentMatmul(runtime: Runtime, { shape, batch, ...operands }: M
     ...(operands.bias && { bias: await send(operands.bias, bias === 'column' ? [m, 1] : [n]) }),
     ...(activation !== undefined && { activation }),
   } as const;
-  return () => runtime.matmul(a, b, options);
+  const { chain = 1 } = shape;
+  return () => chained(chain, a, (x) => runtime.matmul(x, b, options));
+}
+
+/** Products behind one another, without those in between. */
+async function chained(length: number, a: Tensor, product: (x: Tensor) => Promise<Tensor>): Promise<Tensor> {
+  let x = a;
+  for (let step = 0; step < length; step++) {
+    const next = await product(x);
+    if (x !== a) x.dispose();
+    x = next;
+  }
+  return x;
 }
 
 async function residentConv(runtime: Runtime, { shape, ...operands }: ConvOperands, send: Send) {
@@ -200,7 +212,36 @@ function ready(runtime: Runtime, shape: Shape, out: Tensor, run: () => Promise<T
   };
 }
 
+/** A chain from memory to memory: where it runs on a GPU, operands go there once, and one result comes back. */
+function placeChain(
+  runtime: Runtime,
+  { shape, ...operands }: MatmulOperands,
+  length: number,
+  own: Own,
+): Ready {
+  const { m, k, n } = shape;
+  const a = own(runtime.tensor(operands.a, [m, k]));
+  const b = own(runtime.tensor(operands.b, [k, n]));
+  const out: Tensor = own(runtime.zeros([m, n]));
+  const run = async () => {
+    if (runtime.explain(problemOf(shape)).plan.backend !== 'webgpu') {
+      const before = await chained(length - 1, a, (x) => runtime.matmul(x, b));
+      await runtime.matmul(before, b, { out });
+      if (before !== a) before.dispose();
+      return out;
+    }
+    const [x, w] = [runtime.tensor(operands.a, [m, k]), runtime.tensor(operands.b, [k, n])];
+    await Promise.all([x.to('gpu'), w.to('gpu')]);
+    const last = await chained(length, x, (y) => runtime.matmul(y, w, { result: 'gpu' }));
+    out.data.set(await last.read());
+    for (const tensor of [x, w, last]) tensor.dispose();
+    return out;
+  };
+  return ready(runtime, shape, out, run);
+}
+
 function placeMatmul(runtime: Runtime, operands: MatmulOperands, own: Own): Ready {
+  if (operands.shape.chain) return placeChain(runtime, operands, operands.shape.chain, own);
   const { shape, batch } = operands;
   const { m, k, n, transposeB = false } = shape;
   const stacked = (rows: number, columns: number) =>

@@ -19,6 +19,7 @@ export const GPU: ShapeList = {
   shapes: [
     ...[256, 512, 1024, 2048, 4096, 8192].map((n) => square(n)),
     ...[1024, 4096, 8192].map((n) => square(n, true)),
+    { name: 'chain', m: 1024, k: 1024, n: 1024, chain: 8, source: 'eight layers, one submit' },
     { name: 'odd', m: 1023, k: 1025, n: 1021, source: 'odd extents' },
     { name: 'scores', batch: 96, m: 512, k: 64, n: 512, transposeB: true, source: 'attention, 8 x 12 heads' },
     { name: 'mlp up', m: 2048, k: 768, n: 3072, bias: 'row', activation: 'gelu', source: 'BERT-base mlp up' },

@@ -17,7 +17,7 @@ import type { MatmulShape, Shape, ShapeActivation } from './types.ts';
 
 const EXTENTS = /^\d+(?:[x×*]\d+){2,3}$/i;
 const FORM = '[batch x] m x k x n, for instance 1x4096x4096';
-const WORDS = ['transposeB', 'prepacked', 'f16', 'bias=row', 'bias=column', ...ACTIVATION_WORDS];
+const WORDS = ['transposeB', 'prepacked', 'f16', 'chain=8', 'bias=row', 'bias=column', ...ACTIVATION_WORDS];
 
 type Draft = { -readonly [K in keyof MatmulShape]: MatmulShape[K] };
 
@@ -34,7 +34,22 @@ export function parseMatmul(text: string): MatmulShape {
   const shape: Draft = { name: extents.toLowerCase().replaceAll(/[×*]/g, 'x'), m, k, n, source: 'given' };
   if (batch !== undefined) shape.batch = batch;
   for (const word of words) applyWord(shape, word);
-  return checkExtents(shape);
+  return checkChain(checkExtents(shape));
+}
+
+const CHAIN_MOST = 64;
+
+function checkChain(shape: MatmulShape): MatmulShape {
+  const { chain, k, n, batch, transposeB, bias, activation, prepacked } = shape;
+  if (chain === undefined) return shape;
+  if (!(Number.isInteger(chain) && chain >= 2 && chain <= CHAIN_MOST))
+    throw new ShapeSyntaxError(`chain=${chain} is no number of products from 2 to ${CHAIN_MOST}`);
+  const isPlain = batch === undefined && !transposeB && !bias && activation === undefined && !prepacked;
+  if (k !== n || !isPlain)
+    throw new ShapeSyntaxError(
+      'a chain multiplies by a square matrix, n = k, and takes no other word but f16',
+    );
+  return shape;
 }
 
 /** `64 x 32 x 16 relu` -> `64x32x16 relu`. */
@@ -49,6 +64,7 @@ function applyWord(shape: Draft, word: string): void {
   else if (lower === 'transposeb') shape.transposeB = true;
   else if (lower === 'prepacked') shape.prepacked = true;
   else if (lower === 'f16') shape.half = true;
+  else if (lower.startsWith('chain=')) shape.chain = Number(lower.slice('chain='.length));
   else if (lower === 'bias' || lower === 'bias=row') shape.bias = 'row';
   else if (lower === 'bias=column') shape.bias = 'column';
   else throw new ShapeSyntaxError(`unknown word "${word}"; known are ${WORDS.join(', ')}`);
@@ -87,6 +103,7 @@ function printMatmul(shape: MatmulShape): string {
   if (shape.transposeB) words.push('transposeB');
   if (shape.prepacked) words.push('prepacked');
   if (shape.half) words.push('f16');
+  if (shape.chain !== undefined) words.push(`chain=${shape.chain}`);
   if (shape.bias) words.push(`bias=${shape.bias}`);
   const word = printActivation(shape.activation);
   if (word !== undefined) words.push(word);
@@ -131,6 +148,7 @@ const OBJECT_KEYS = [
   'transposeB',
   'prepacked',
   'half',
+  'chain',
   'bias',
   'activation',
   'source',
@@ -177,6 +195,8 @@ function parseJsonMatmul(fields: Readonly<Record<string, unknown>>): MatmulShape
   if (fields.bias !== undefined && fields.bias !== 'none') applyWord(shape, `bias=${String(fields.bias)}`);
   if (fields.activation !== undefined && fields.activation !== 'none')
     shape.activation = jsonActivation(fields.activation);
+  if (fields.chain !== undefined) shape.chain = fields.chain as number;
+  checkChain(shape);
   shape.name = printExtents(shape);
   return shape;
 }

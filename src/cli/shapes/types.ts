@@ -40,6 +40,8 @@ export interface MatmulShape extends Floats {
   readonly bias?: 'row' | 'column';
   /** Operands are values that halves hold, and a GPU keeps them so. */
   readonly half?: boolean;
+  /** So many products behind one another, each of the result before and the same square right operand; only the last is looked at. */
+  readonly chain?: number;
 }
 
 /** A convolution of NCHW images, as a layer of a network: its weights are always constant, so everybody may pack them. */

@@ -52,8 +52,8 @@ function prepareMatmul(
   gpu: InstanceType<GpuJs['GPU']>,
   { shape, batch, a, b }: MatmulOperands,
 ): Prepared | Unsupported {
-  const { m, k, n, transposeB = false, bias, activation = 'none' } = shape;
-  if (batch > 1 || bias !== undefined || activation !== 'none')
+  const { m, k, n, transposeB = false, bias, activation = 'none', chain } = shape;
+  if (chain || batch > 1 || bias !== undefined || activation !== 'none')
     return { unsupported: 'compared with plain products from memory to memory only' };
   const kernel = gpu.createKernel(
     `function (a, b) {

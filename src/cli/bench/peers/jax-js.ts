@@ -78,7 +78,7 @@ function prepare(jax: Jax, operands: Operands, resident: boolean): Prepared | Un
 
 function prepareMatmul(jax: Jax, operands: MatmulOperands, resident: boolean): Prepared | Unsupported {
   const { shape, batch } = operands;
-  const { m, k, n, transposeB = false } = shape;
+  const { m, k, n, transposeB = false, chain = 1 } = shape;
   const activate = activation(jax, shape.activation);
   if (!activate) return { unsupported: 'no such activation in its nn module' };
   const stacked = (rows: number, columns: number) =>
@@ -91,10 +91,10 @@ function prepareMatmul(jax: Jax, operands: MatmulOperands, resident: boolean): P
   ];
   // jit fuses the transpose and the epilogue into the product's own kernel: its fastest form.
   const call = jax.jit((x, y, ...rest) => {
-    const product = numpy.matmul(
-      x as JaxArray,
-      transposeB ? numpy.matrixTranspose(y as JaxArray) : (y as JaxArray),
-    );
+    const right = transposeB ? numpy.matrixTranspose(y as JaxArray) : (y as JaxArray);
+    let product = x as JaxArray;
+    for (let step = 1; step <= chain; step++)
+      product = numpy.matmul(product, step < chain ? right.ref : right);
     return activate(rest[0] === undefined ? product : numpy.add(product, rest[0]));
   });
   return resident ? residentCall(call, make()) : wholeCall(call, make);

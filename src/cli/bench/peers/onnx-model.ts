@@ -116,7 +116,7 @@ function matmulModel({ shape, batch, a, b, bias }: MatmulOperands, last: Last): 
   const right = edge('B', transposeB ? stacked(n, k) : stacked(k, n));
   // Constant weights are an initializer, which ONNX Runtime packs when the session is made: its form of prepacking.
   const constants = prepacked ? [initializer(right, b)] : [];
-  const steps = [productStep(batched, transposeB)];
+  const steps = Array.from({ length: shape.chain ?? 1 }, () => productStep(batched, transposeB));
   if (bias !== undefined) {
     constants.push(constant('bias', shape.bias === 'column' ? [m, 1] : [n], bias));
     steps.push({ op: 'Add', extra: ['bias'] });

@@ -38,8 +38,8 @@ interface Product {
 }
 
 function prepare(operands: Operands): Prepared | Unsupported {
-  if (operands.kind === 'matmul') return prepareMatmul(operands);
-  return { unsupported: 'only matrix products of floats are written in plain JavaScript here' };
+  if (operands.kind === 'matmul' && !operands.shape.chain) return prepareMatmul(operands);
+  return { unsupported: 'only single matrix products of floats are written in plain JavaScript here' };
 }
 
 function prepareMatmul(operands: MatmulOperands): Prepared {

@@ -32,11 +32,17 @@ function prepareMatmul(tf: Tf, operands: MatmulOperands): Prepared | Unsupported
   const call = plain
     ? () => tf.matMul(a, b, false, transposeB)
     : () => tf.fused.matMul({ a, b, transposeA: false, transposeB, bias, activation });
+  const { chain = 1 } = shape;
   let latest: TfTensor | undefined;
   return {
     run: () => {
       latest?.dispose();
       latest = call();
+      for (let step = 1; step < chain; step++) {
+        const before = latest;
+        latest = tf.matMul(before, b, false, false);
+        before.dispose();
+      }
     },
     result: async () => (latest ? await latest.data() : new Float32Array(0)),
     dispose: () => {

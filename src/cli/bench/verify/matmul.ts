@@ -16,6 +16,7 @@ import {
 } from './tolerance.ts';
 
 export function methodForMatmul({ batch, shape }: MatmulOperands): VerifyMethod {
+  if (shape.chain) return 'random vector';
   if (batch * shape.m * shape.k * shape.n <= FULL_CHECK_LIMIT) return 'every element';
   return isLinear(shape.activation) ? 'random vector' : 'sampled rows';
 }
@@ -26,6 +27,7 @@ export function verifyMatmul(operands: MatmulOperands, c: Float32Array, method: 
   if (c.length !== wanted) {
     return { ok: false, method, reason: `the result has ${c.length} elements instead of ${wanted}` };
   }
+  if (shape.chain) return verifyChain(operands, c, shape.chain);
   if (method === 'random vector') return verifyByVector(operands, c);
   const { m } = shape;
   const rowsToCheck =
@@ -105,6 +107,32 @@ function verifyByVector(operands: MatmulOperands, c: Float32Array): Verdict {
       }
       worst = Math.max(worst, error / allowed);
     }
+  }
+  return { ok: true, method, worst };
+}
+
+/** Of a chain's results, by their size on the whole: errors grow from product to product, one wrong element shows a thousand times more. */
+const CHAIN_TOLERANCE = 1e-5;
+
+/** A·B·B·…·r, from the right. */
+function verifyChain(operands: MatmulOperands, c: Float32Array, length: number): Verdict {
+  const method = 'random vector';
+  const { m, n } = operands.shape;
+  const random = randomSource(0x7e55e7ae);
+  const signs = Float64Array.from({ length: n }, () => (random() < 0.5 ? -1 : 1));
+  let projected = projectB(operands, 0, signs);
+  for (let step = 1; step < length; step++) projected = projectB(operands, 0, projected.sums);
+  const sums = Array.from({ length: m }, (_, i) => expectedRow(operands, 0, i, projected, signs).sum);
+  const size = Math.sqrt(sums.reduce((total, sum) => total + sum * sum, 0) / m);
+  const allowed = CHAIN_TOLERANCE * length * size + Number.MIN_VALUE;
+  let worst = 0;
+  for (const [i, sum] of sums.entries()) {
+    let got = 0;
+    for (let j = 0; j < n; j++) got += at(c, i * n + j) * at(signs, j);
+    const error = Math.abs(got - sum);
+    if (!(error <= allowed))
+      return { ok: false, method, reason: `row ${i} is wrong: C·r is ${got}, A·B·…·r is ${sum}` };
+    worst = Math.max(worst, error / allowed);
   }
   return { ok: true, method, worst };
 }
