@@ -19,8 +19,20 @@ export interface GpuPassEncoder {
   end(): void;
 }
 
+/** A `GPUQuerySet`. */
+export interface GpuQuerySet {
+  destroy(): void;
+}
+
 export interface GpuCommandEncoder {
-  beginComputePass(): GpuPassEncoder;
+  beginComputePass(descriptor?: {
+    timestampWrites: {
+      querySet: GpuQuerySet;
+      beginningOfPassWriteIndex?: number;
+      endOfPassWriteIndex?: number;
+    };
+  }): GpuPassEncoder;
+  resolveQuerySet(queries: GpuQuerySet, first: number, count: number, to: GpuBuffer, offset: number): void;
   copyBufferToBuffer(
     from: GpuBuffer,
     fromOffset: number,
@@ -92,6 +104,7 @@ export interface GpuDevice {
     entries: readonly { binding: number; resource: GpuBinding }[];
   }): GpuBindGroup;
   createCommandEncoder(): GpuCommandEncoder;
+  createQuerySet(descriptor: { type: 'timestamp'; count: number }): GpuQuerySet;
   pushErrorScope(filter: 'validation' | 'out-of-memory' | 'internal'): void;
   popErrorScope(): Promise<GpuError | null>;
   destroy(): void;
@@ -144,6 +157,7 @@ export const USAGE = {
   copyDst: 0x08,
   uniform: 0x40,
   storage: 0x80,
+  queryResolve: 0x200,
 } as const;
 export const MAP_READ = 1;
 export const MAP_WRITE = 2;

@@ -200,6 +200,15 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     return makeKernel(this.#core, fn, options);
   }
 
+  async gpuTime(work: () => Promise<unknown>): Promise<number | undefined> {
+    const core = this.#core;
+    core.checkOpen('time the GPU');
+    if (typeof work !== 'function') throw badArgument('work', work, 'A function that awaits what it begins.');
+    if (core.gpu) return core.gpu.backend.stopwatch(work);
+    await work();
+    return undefined;
+  }
+
   async settle(): Promise<void> {
     this.#core.checkOpen('settle');
     await this.#core.gpu?.backend.settle();

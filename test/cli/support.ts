@@ -229,6 +229,7 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     prepare: unused,
     fromGpu: unused,
     settle: unused,
+    gpuTime: unused,
     kernel: unused,
     get gpuDevice() {
       return unused();

@@ -11,7 +11,7 @@ import type {
   GpuPassEncoder,
   GpuPipeline,
 } from '../../core/webgpu.ts';
-import { MAP_READ } from '../../core/webgpu.ts';
+import { MAP_READ, USAGE } from '../../core/webgpu.ts';
 import { Buffers, type GpuBlock } from './buffers.ts';
 import type { Launch, Scalars } from './launch.ts';
 import type { AdapterReport, OpenedGpu } from './open.ts';
@@ -19,6 +19,9 @@ import { ParamsSlab } from './params-slab.ts';
 import { Pipelines } from './pipelines.ts';
 import { BINDINGS, type Binding } from './wgsl/finish.ts';
 import { encodeParams } from './wgsl/params.ts';
+
+/** Two stamps of 64 bits. */
+const STAMPS_BYTES = 16;
 
 const NOTHING_WRONG = Promise.resolve(null);
 /** Names that are remembered: shapes that come and go must not gather. */
@@ -229,6 +232,39 @@ export class WebGpuBackend {
     this.#check();
     this.flush();
     return this.#track(this.#orLost(this.device.queue.onSubmittedWorkDone()).then(() => undefined));
+  }
+
+  /**
+   * Milliseconds of the device's own clock from the beginning to the end of what `work` records, and of whatever else is recorded meanwhile;
+   * undefined on devices that have no timestamps. Browsers and Dawn round them to some 0.1 ms.
+   */
+  async stopwatch(work: () => Promise<unknown>): Promise<number | undefined> {
+    this.#check();
+    const { device } = this;
+    if (!device.features.has('timestamp-query')) {
+      await work();
+      return undefined;
+    }
+    const querySet = device.createQuerySet({ type: 'timestamp', count: 2 });
+    const stamps = device.createBuffer({ size: STAMPS_BYTES, usage: USAGE.queryResolve | USAGE.copySrc });
+    const readback = device.createBuffer({ size: STAMPS_BYTES, usage: USAGE.mapRead | USAGE.copyDst });
+    const made = [querySet, stamps, readback];
+    try {
+      this.#commands()
+        .beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 0 } })
+        .end();
+      await work();
+      const commands = this.#commands();
+      commands.beginComputePass({ timestampWrites: { querySet, endOfPassWriteIndex: 1 } }).end();
+      commands.resolveQuerySet(querySet, 0, 2, stamps, 0);
+      commands.copyBufferToBuffer(stamps, 0, readback, 0, STAMPS_BYTES);
+      this.flush();
+      await this.#track(this.#orLost(readback.mapAsync(MAP_READ)));
+      const [begin = 0n, end = 0n] = new BigUint64Array(readback.getMappedRange());
+      return Number(end - begin) / 1e6;
+    } finally {
+      if (!this.lost) for (const one of made) one.destroy();
+    }
   }
 
   /** Lets work in flight end first: a process that ends with a map pending crashes. */

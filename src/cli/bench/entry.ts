@@ -60,6 +60,10 @@ export class LocalEntry implements Entry {
     return verify(this.#operands, await this.#prepared.result());
   }
 
+  async deviceMs(): Promise<number | undefined> {
+    return this.#prepared.deviceMs?.();
+  }
+
   async plan(): Promise<string | undefined> {
     return this.#prepared.plan?.();
   }

@@ -121,6 +121,9 @@ function prepare(runtime: Runtime, operands: Operands): Prepared {
   }
 }
 
+/** Calls between two timestamps, which are rounded. */
+const DEVICE_RUNS = 20;
+
 /** Operands on the GPU before the clock starts; results stay there, and a row of calls is awaited at its end. */
 async function prepareResident(runtime: Runtime, operands: Operands): Promise<Prepared | Unsupported> {
   if (operands.kind === 'qmatmul') return { unsupported: 'integers are not computed on the GPU' };
@@ -142,6 +145,12 @@ async function prepareResident(runtime: Runtime, operands: Operands): Promise<Pr
       latest = made;
     },
     finish: () => runtime.settle(),
+    deviceMs: async () => {
+      const ms = await runtime.gpuTime(async () => {
+        for (let i = 0; i < DEVICE_RUNS; i++) (await run()).dispose();
+      });
+      return ms && ms / DEVICE_RUNS;
+    },
     result: async () => (await latest!.read()).slice(),
     plan: () => printPlan(runtime.explain(problemOf(operands.shape, true)).plan),
     dispose: () => {

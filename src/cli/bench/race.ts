@@ -191,5 +191,10 @@ async function finish(runner: Runner): Promise<Outcome> {
     verified,
     ...error,
   } as const;
-  return plan === undefined ? outcome : { ...outcome, plan };
+  const deviceMs = await entry.deviceMs();
+  return {
+    ...outcome,
+    ...(plan !== undefined && { plan }),
+    ...(deviceMs !== undefined && { deviceMs }),
+  };
 }

@@ -139,6 +139,11 @@ class RemoteEntry implements Entry {
     return this.#process.request({ op: 'verify' }) as Promise<Verdict>;
   }
 
+  /** Peers have no such clock. */
+  async deviceMs(): Promise<undefined> {
+    return undefined;
+  }
+
   plan(): Promise<string | undefined> {
     return this.#process.request({ op: 'plan' }) as Promise<string | undefined>;
   }

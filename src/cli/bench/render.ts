@@ -23,7 +23,7 @@ const ERROR_COLUMN: Column = { title: 'max error', align: 'right' };
 
 export function renderBench(report: BenchReport, colors: Colors): string {
   const parts = [renderHeader(report, colors), renderRows(report, colors), renderKinds(report, colors)];
-  parts.push(renderQuantized(report, colors));
+  parts.push(renderDevice(report, colors), renderQuantized(report, colors));
   if (report.cold) parts.push(renderCold(report.cold, colors));
   parts.push(renderFooter(report, colors));
   return parts.filter((part) => part !== '').join('\n');
@@ -118,6 +118,25 @@ function renderPlans(rows: readonly BenchRow[], { dim }: Colors): string {
   return lines.length === 0
     ? ''
     : `\n${renderTable([{ title: 'shape' }, { title: 'chosen plan' }], lines, dim)}`;
+}
+
+/** What our calls take by the GPU's own clock, where it has one. */
+function renderDevice({ rows, machine, settings }: BenchReport, { dim }: Colors): string {
+  const lines = rows.flatMap(({ shape, flops, cells }) => {
+    const own = cells.find(({ id }) => id === OURS);
+    if (own?.status !== 'timed' || own.deviceMs === undefined) return [];
+    const gflops = flops / own.deviceMs / 1e6;
+    const share = gflops / (machine.peakGflops * settings.threads);
+    return [
+      [printShape(shape), formatMs(own.deviceMs), `${formatRate(gflops)} GFLOP/s`, formatPercent(share)],
+    ];
+  });
+  if (lines.length === 0) return '';
+  const columns: readonly Column[] = [
+    { title: "tesserae by the GPU's clock" },
+    ...['time', 'rate', 'ceiling'].map((title): Column => ({ title, align: 'right' })),
+  ];
+  return renderTable(columns, lines, dim);
 }
 
 /** The last lines of the table: what all the rows say together. */
@@ -221,6 +240,10 @@ export function footnotes(report: BenchReport): readonly string[] {
       lines.push('By kind of layer: geometric mean of "ours" over the layers, and the worst of them.');
     if (rows.some(({ shape }) => shape.kind === 'qmatmul'))
       lines.push('int8: u8 x i8 to exact 32-bit sums; its share is of the ceiling for f32.');
+    if (rows.some(({ shape }) => shape.kind !== 'conv' && shape.kind !== 'qmatmul' && shape.half))
+      lines.push(
+        'f16: ours keeps operands as halves, peers floats of the same values; its share is of the ceiling for f32.',
+      );
     if (quantizedGains(report).length > 0)
       lines.push('"int8 over its f32 form": median time of the f32 product / that of the int8 one.');
     if (rows.some(({ cells }) => cells.some((cell) => errorOf(cell) !== undefined)))

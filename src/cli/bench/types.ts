@@ -36,6 +36,8 @@ export interface Prepared {
   result(): Promise<Result>;
   /** The recipe that was used, for those who can tell. */
   plan?(): string;
+  /** Milliseconds of a run by the device's own clock, for those who can tell. Untimed. */
+  deviceMs?(): Promise<number | undefined>;
   dispose(): void;
 }
 
@@ -82,6 +84,7 @@ export interface Entry {
   /** Checks the latest answer again. */
   verify(): Promise<Verdict>;
   plan(): Promise<string | undefined>;
+  deviceMs(): Promise<number | undefined>;
   release(): Promise<void>;
 }
 
@@ -102,6 +105,8 @@ export type Outcome =
       readonly summary: Summary;
       readonly verified: VerifyMethod;
       readonly plan?: string;
+      /** Milliseconds of a call by the device's own clock, where it offers timestamps. */
+      readonly deviceMs?: number;
     } & MeasuredError)
   | ({
       readonly id: string;
