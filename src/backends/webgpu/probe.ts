@@ -19,15 +19,14 @@ export interface GpuProbeOptions {
   readonly clock: Clock;
   /** Extent of the square product that rows are timed on, and how long each may take. */
   readonly extent: number;
+  /** Rows and columns of a product as deep as that whose few tiles leave the machine idle. */
+  readonly few: number;
   readonly kernelMs: number;
   /** Bytes of the moves. */
   readonly moveBytes: number;
   /** Rows to try. */
   readonly kernels: readonly Row[];
 }
-
-/** The large product's extent over the small one's, which is too small to fill a GPU. */
-const SMALL = 4;
 
 /** Copies within the device that are timed together. */
 const COPIES = 8;
@@ -109,7 +108,7 @@ async function moves(backend: WebGpuBackend, { clock, moveBytes }: GpuProbeOptio
 
 /** A product of next to nothing, on the device. */
 async function nothing(backend: WebGpuBackend, kernel: Row): Promise<void> {
-  const launch = squareLaunch(kernel, 16);
+  const launch = productLaunch(kernel, 16, 16);
   const pipeline = await backend.pipeline(launch);
   const { buffers } = backend;
   const blocks = { a: buffers.take(1024), b: buffers.take(1024), c: buffers.take(1024) };
@@ -118,32 +117,31 @@ async function nothing(backend: WebGpuBackend, kernel: Row): Promise<void> {
   for (const block of Object.values(blocks)) buffers.giveBack(block);
 }
 
-/** How fast each row is on a large product that lies on the device, and on one that is too small to fill it. */
+/** How fast each row is on a large product that lies on the device, and what a step along k takes where tiles are few. */
 async function rates(
   backend: WebGpuBackend,
-  { clock, kernels, extent, kernelMs }: GpuProbeOptions,
+  { clock, kernels, extent, few, kernelMs }: GpuProbeOptions,
 ): Promise<Pick<GpuProfile, 'kernelGflops' | 'kernelStepMs'>> {
-  const small = extent / SMALL;
   const bytes = 4 * extent * extent;
   const { buffers } = backend;
   const blocks = { a: buffers.take(bytes), b: buffers.take(bytes), c: buffers.take(bytes) };
-  const timed = (n: number) => {
-    const launches = kernels.map((kernel) => squareLaunch(kernel, n));
+  const timed = (lines: number) => {
+    const launches = kernels.map((kernel) => productLaunch(kernel, lines, extent));
     return timeLaunches(backend, launches, blocks, clock, kernelMs * kernels.length);
   };
-  const [large, little] = [await timed(extent), await timed(small)];
+  const [large, narrow] = [await timed(extent), await timed(few)];
   for (const block of Object.values(blocks)) buffers.giveBack(block);
   const named = (values: readonly number[]) =>
     Object.fromEntries(kernels.map(({ name }, index) => [name, values[index]!]));
   return {
     kernelGflops: named(large.map((ms) => (2 * extent ** 3) / ms / 1e6)),
-    kernelStepMs: named(little.map((ms) => ms / small)),
+    kernelStepMs: named(narrow.map((ms) => ms / extent)),
   };
 }
 
-function squareLaunch(kernel: Row, n: number): Launch {
+function productLaunch(kernel: Row, lines: number, k: number): Launch {
   const halves = kernel.family === 'gpu-matrix' ? 'ab' : 'none';
-  return lower(matmulProblem({ m: n, n, k: n }, { halves }), kernel)!;
+  return lower(matmulProblem({ m: lines, n: lines, k }, { halves }), kernel)!;
 }
 
 /** Multiply-adds in registers by workgroups, several dispatches behind one another: milliseconds of one. */

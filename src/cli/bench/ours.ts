@@ -121,8 +121,20 @@ function prepare(runtime: Runtime, operands: Operands): Prepared {
   }
 }
 
-/** Calls between two timestamps, which are rounded. */
-const DEVICE_RUNS = 20;
+/** Timestamps are rounded: many calls between two of them, unless one takes long. */
+const DEVICE_MS = 50;
+const DEVICE_RUNS_MOST = 20;
+
+async function deviceMs(runtime: Runtime, run: () => Promise<Tensor>): Promise<number | undefined> {
+  const timed = (runs: number) =>
+    runtime.gpuTime(async () => {
+      for (let i = 0; i < runs; i++) (await run()).dispose();
+    });
+  const one = await timed(1);
+  if (one === undefined) return undefined;
+  const runs = Math.min(DEVICE_RUNS_MOST, Math.ceil(DEVICE_MS / Math.max(one, 1)));
+  return ((await timed(runs)) ?? 0) / runs;
+}
 
 /** Operands on the GPU before the clock starts; results stay there, and a row of calls is awaited at its end. */
 async function prepareResident(runtime: Runtime, operands: Operands): Promise<Prepared | Unsupported> {
@@ -145,12 +157,7 @@ async function prepareResident(runtime: Runtime, operands: Operands): Promise<Pr
       latest = made;
     },
     finish: () => runtime.settle(),
-    deviceMs: async () => {
-      const ms = await runtime.gpuTime(async () => {
-        for (let i = 0; i < DEVICE_RUNS; i++) (await run()).dispose();
-      });
-      return ms && ms / DEVICE_RUNS;
-    },
+    deviceMs: () => deviceMs(runtime, run),
     result: async () => (await latest!.read()).slice(),
     plan: () => printPlan(runtime.explain(problemOf(operands.shape, true)).plan),
     dispose: () => {

@@ -312,6 +312,7 @@ function probe(backend: WebGpuBackend): Promise<GpuProfile> {
   return probeGpu(backend, {
     clock: systemClock,
     extent: software ? 256 : 2048,
+    few: software ? 32 : 128,
     kernelMs: software ? 1 : 20,
     moveBytes: software ? 4 * MiB : 64 * MiB,
     kernels: probedGpuKernels(backend),
