@@ -17,8 +17,8 @@ import type { Launch, Scalars } from './launch.ts';
 import type { AdapterReport, OpenedGpu } from './open.ts';
 import { ParamsSlab } from './params-slab.ts';
 import { Pipelines } from './pipelines.ts';
-import { BINDINGS, type Binding } from './wgsl/finish.ts';
 import { encodeParams } from './wgsl/params.ts';
+import { BINDINGS, type Binding } from './wgsl/product.ts';
 
 /** Two stamps of 64 bits. */
 const STAMPS_BYTES = 16;

@@ -1,6 +1,7 @@
 /** What is dispatched: a shader's text, its numbers, and how many workgroups. */
-import type { Binding } from './wgsl/finish.ts';
+
 import type { Params } from './wgsl/params.ts';
+import type { Binding } from './wgsl/product.ts';
 
 /** Scalars of a call, as the other backends take them. */
 export interface Scalars {

@@ -17,10 +17,10 @@ import { windowKey } from '../../problem/window.ts';
 import { type Launch, NO_EXTENTS } from './launch.ts';
 import { lowerArray } from './lower-array.ts';
 import { DEPTHWISE_THREADS, depthwiseBindings, depthwiseKey, depthwiseSource } from './wgsl/depthwise.ts';
-import { bindingsOf, type Finish } from './wgsl/finish.ts';
 import { gemmKey, gemmSource, type Reading } from './wgsl/gemm.ts';
 import { type MatrixText, matrixKey, matrixSource } from './wgsl/gemm-matrix.ts';
 import { type Patches, patchesOf } from './wgsl/patches.ts';
+import { bindingsOf, type Finish } from './wgsl/product.ts';
 
 type Row = GpuGemm | GpuMatrixGemm;
 

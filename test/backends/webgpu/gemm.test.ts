@@ -72,7 +72,8 @@ test(seeded('gpu gemm: every way to read each operand'), async (t) => {
         const fault = faultOf(p, values, await productOn(backend, kernel, p, values));
         t.equal(fault, undefined, lower(p, kernel)!.key);
       }
-      for (const halves of ['a', 'b', 'ab'] as const) {
+      // one side at a time where the other is read in another way
+      for (const halves of transposeA === transposeB ? (['ab'] as const) : (['a', 'b'] as const)) {
         const p = matmulProblem({ m, n, k }, { transposeA, transposeB, halves });
         const values = halfValues(p, random);
         const fault = faultOf(p, values, await productOn(backend, FUZZED, p, values));

@@ -5,8 +5,8 @@
 import type { ConvProblem } from '../../../problem/conv.ts';
 import { windowKey } from '../../../problem/window.ts';
 import { activationSource } from './activations.ts';
-import { BINDINGS, type Binding, bindingsOf } from './finish.ts';
 import { PARAMS } from './params.ts';
+import { BINDINGS, type Binding, bindingsOf } from './product.ts';
 
 /** Threads of a workgroup. */
 export const DEPTHWISE_THREADS = 64;

@@ -6,8 +6,7 @@
  */
 import { FRAGMENT, FRAGMENT_STRIDE, type GpuMatrixGemm, partsOf } from '../../../kernels/gpu.ts';
 import { activationSource } from './activations.ts';
-import { BINDINGS, type Binding, bindingsOf, type Finish, finishKey, finishSource, range } from './finish.ts';
-import { PARAMS } from './params.ts';
+import { type Finish, finishKey, finishSource, productHead, productStart, range } from './product.ts';
 
 export interface MatrixText extends Finish {
   readonly kernel: GpuMatrixGemm;
@@ -84,25 +83,6 @@ fn stash${name}(i: u32, v: ${type}) {
 `;
 }
 
-function declarations(text: MatrixText): string {
-  const result = text.vectorC ? 'vec4<f32>' : 'f32';
-  const types: Readonly<Record<Exclude<Binding, 'params'>, string>> = {
-    a: `read> a: array<${vectorType(text.width)}>`,
-    b: `read> b: array<${vectorType(text.width)}>`,
-    c: `read_write> c: array<${result}>`,
-    bias: 'read> bias: array<f32>',
-    slope: 'read> slopes: array<f32>',
-    c0: `read> c0: array<${result}>`,
-    table: 'read> table: array<vec2<u32>>',
-  };
-  return bindingsOf(text)
-    .map((name) => {
-      const at = `@group(0) @binding(${BINDINGS.indexOf(name)})`;
-      return name === 'params' ? `${at} var<uniform> params: Params;` : `${at} var<storage, ${types[name]};`;
-    })
-    .join('\n');
-}
-
 /** Vectors that a thread has of a slice: whole rounds, as the table's rows are made. */
 function roundsOf({ lines, length, width }: Slice, threads: number): number {
   return (lines * length) / width / threads;
@@ -165,23 +145,12 @@ export function matrixSource(text: MatrixText): string {
   const fetched = (k0: string) =>
     pieces.map(({ name, slice, index }) => `${name} = fetch${slice}(${index}, ${k0});`).join(' ');
   const sums = range(partM / FRAGMENT).flatMap((i) => range(partN / FRAGMENT).map((j) => `s${i}_${j}`));
-  const offsets = text.table
-    ? 'let offsets = table[product]; aBase = offsets.x; bBase = offsets.y;'
-    : 'aBase = product * params.strideA; bBase = product * params.strideB;';
   return `enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 diagnostic(off, chromium.subgroup_matrix_uniformity);
 requires subgroup_id;
-${PARAMS}
-${declarations(text)}
-var<workgroup> sums: array<array<f32, ${FRAGMENT * FRAGMENT}>, ${across * down}>;
-var<private> aBase: u32;
-var<private> bBase: u32;
-var<private> cBase: u32;
-var<private> firstChannel: u32;
-var<private> m0: u32;
-var<private> n0: u32;
+${productHead(text, { a: vectorType(text.width), b: vectorType(text.width) })}var<workgroup> sums: array<array<f32, ${FRAGMENT * FRAGMENT}>, ${across * down}>;
 ${activationSource(text.activation)}${slices.map(sliceSource).join('')}${finishSource(text)}
 fn drain(part: u32, lane: u32, row0: u32, column0: u32) {
   for (var i = lane; i < 64u; i += 32u) {
@@ -196,10 +165,7 @@ fn main(
   @builtin(subgroup_id) part: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  m0 = group.y * ${tileM}u; n0 = group.x * ${tileN}u; let product = group.z + params.firstProduct;
-  ${offsets}
-  aBase += params.offsetA; bBase += params.offsetB; cBase = params.offsetC + product * params.strideC;
-  firstChannel = (product % params.groups) * params.m;
+  ${productStart(text.table, tileM, tileN)}
   let partRow = part / ${across}u; let partColumn = part % ${across}u;
   ${sums.map((name) => `var ${name}: subgroup_matrix_result<f32, 16, 16>;`).join('\n  ')}
   ${pieces.map(({ name }) => `var ${name}: ${vectorType(text.width)};`).join(' ')}

@@ -9,9 +9,8 @@
 
 import { type GpuGemm, threadsOf } from '../../../kernels/gpu.ts';
 import { activationSource } from './activations.ts';
-import { BINDINGS, type Binding, bindingsOf, type Finish, finishKey, finishSource, range } from './finish.ts';
-import { PARAMS } from './params.ts';
 import { type Patches, patchesSource } from './patches.ts';
+import { type Finish, finishKey, finishSource, productHead, productStart, range } from './product.ts';
 
 /**
  * How an operand is read:
@@ -73,25 +72,6 @@ function elementAt(name: Side, storage: Storage, index: string): string {
 const HALVES = `fn halves4(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }
 fn half1(word: u32, index: u32) -> f32 { return unpack2x16float(word)[index & 1u]; }
 `;
-
-function declarations(text: GemmText): string {
-  const result = text.vectorC ? 'vec4<f32>' : 'f32';
-  const types: Readonly<Record<Exclude<Binding, 'params'>, string>> = {
-    a: `read> a: array<${arrayType(text.a, text.storage.a)}>`,
-    b: `read> b: array<${arrayType(text.b, text.storage.b)}>`,
-    c: `read_write> c: array<${result}>`,
-    bias: 'read> bias: array<f32>',
-    slope: 'read> slopes: array<f32>',
-    c0: `read> c0: array<${result}>`,
-    table: 'read> table: array<vec2<u32>>',
-  };
-  const lines = bindingsOf(text).map((name) => {
-    const at = `@group(0) @binding(${BINDINGS.indexOf(name)})`;
-    return name === 'params' ? `${at} var<uniform> params: Params;` : `${at} var<storage, ${types[name]};`;
-  });
-  const halves = text.storage.a === 'f16' || text.storage.b === 'f16' ? HALVES : '';
-  return `${PARAMS}\n${lines.join('\n')}\n${halves}`;
-}
 
 /** Functions that give one element, or zero outside. */
 function elementSource(name: Side, reading: Reading, storage: Storage): string {
@@ -330,21 +310,12 @@ export function gemmSource(text: GemmText): string {
   const { tileM, tileN, tileK, threadM, threadN } = kernel;
   const [wgx, wgy, wgz] = threadsOf(kernel);
   const slices = [sliceA(text), sliceB(text)];
+  const hasHalves = text.storage.a === 'f16' || text.storage.b === 'f16';
   const vectors = threadN / 4;
   const sums = range(threadM).flatMap((i) => range(vectors).map((j) => ({ i, j })));
-  const offsets = text.table
-    ? 'let offsets = table[product]; aBase = offsets.x; bBase = offsets.y;'
-    : 'aBase = product * params.strideA; bBase = product * params.strideB;';
-  return `${declarations(text)}
-var<workgroup> tileA: array<array<vec4<f32>, ${(threadM * tileK) / 4 / wgz}>, ${wgy * wgz}>;
+  return `${productHead(text, { a: arrayType(text.a, text.storage.a), b: arrayType(text.b, text.storage.b) })}${hasHalves ? HALVES : ''}var<workgroup> tileA: array<array<vec4<f32>, ${(threadM * tileK) / 4 / wgz}>, ${wgy * wgz}>;
 var<workgroup> tileB: array<array<array<vec4<f32>, ${wgx}>, ${(vectors * tileK) / wgz}>, ${wgz}>;
 ${wgz === 1 ? '' : `var<workgroup> parts: array<array<vec4<f32>, ${wgx * wgy}>, ${sums.length}>;`}
-var<private> aBase: u32;
-var<private> bBase: u32;
-var<private> cBase: u32;
-var<private> firstChannel: u32;
-var<private> m0: u32;
-var<private> n0: u32;
 ${activationSource(text.activation)}${elementSource('a', text.a, text.storage.a)}${elementSource('b', text.b, text.storage.b)}${slices.map(({ source }) => source).join('')}${finishSource(text)}
 @compute @workgroup_size(${wgx}, ${wgy}, ${wgz})
 fn main(
@@ -352,10 +323,7 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  m0 = group.y * ${tileM}u; n0 = group.x * ${tileN}u; let product = group.z + params.firstProduct;
-  ${offsets}
-  aBase += params.offsetA; bBase += params.offsetB; cBase = params.offsetC + product * params.strideC;
-  firstChannel = (product % params.groups) * params.m;
+  ${productStart(text.table, tileM, tileN)}
   ${place(kernel, wgx)}
   ${sums.map(({ i, j }) => `var s${i}_${j} = vec4<f32>(0.0);`).join('\n  ')}
   ${loop(text, slices, wgx * wgy * wgz)}

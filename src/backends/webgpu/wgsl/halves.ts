@@ -2,8 +2,9 @@
  * Floats to halves and back, four at a time. Halves lie two in a word, so that every device takes them, with and without `shader-f16`.
  * WGSL leaves open what becomes of floats beyond the halves' range and of NaN: they are written by their bits.
  */
-import { BINDINGS } from './finish.ts';
+
 import { PARAMS } from './params.ts';
+import { BINDINGS } from './product.ts';
 
 export const HALVES_THREADS = 256;
 

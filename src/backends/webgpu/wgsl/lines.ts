@@ -4,7 +4,7 @@
  * them; lines across memory a thread each, neighbours side by side.
  */
 import { isReduction, type LineKind, type LinesProblem } from '../../../problem/lines.ts';
-import type { Binding } from './finish.ts';
+import type { Binding } from './product.ts';
 import { declared, MAIN, THREADS } from './walk.ts';
 
 const LOWEST = '-3.4028234e38';

@@ -3,7 +3,7 @@ import type { ActivationKind } from '../../../problem/epilogue.ts';
 import { ACTIVATION_KINDS } from '../../../problem/epilogue.ts';
 import type { MapKind, MapProblem } from '../../../problem/map.ts';
 import { activationSource, ERF } from './activations.ts';
-import type { Binding } from './finish.ts';
+import type { Binding } from './product.ts';
 import { declared, ELEMENTS, LANES, MAIN, vector, walkSource } from './walk.ts';
 
 const ONE = 'vec4<f32>(1.0)';

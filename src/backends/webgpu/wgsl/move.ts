@@ -1,6 +1,6 @@
 /** Elements in another order as WGSL: four a thread, in the order in which they are written. */
 import type { MoveProblem } from '../../../problem/move.ts';
-import type { Binding } from './finish.ts';
+import type { Binding } from './product.ts';
 import { declared, ELEMENTS, LANES, MAIN, walkSource } from './walk.ts';
 
 export const MOVE_BINDINGS: readonly Binding[] = ['params', 'a', 'c', 'table'];

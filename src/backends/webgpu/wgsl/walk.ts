@@ -1,6 +1,7 @@
 /** What shaders over elements share: which elements a thread has, and where a walk stands at one of them. */
-import { BINDINGS, type Binding } from './finish.ts';
+
 import { PARAMS } from './params.ts';
+import { BINDINGS, type Binding } from './product.ts';
 
 export const THREADS = 256;
 /** Elements of a thread, a workgroup's width apart, so that neighbours read neighbours. */

@@ -1,5 +1,6 @@
-/** What follows a product's sums, and the bindings that it and the product read: alike for every kernel of products. */
+/** What every kernel of products has: bindings, where its tile begins, and what follows the sums. */
 import type { ActivationKind, BiasKind } from '../../../problem/epilogue.ts';
+import { PARAMS } from './params.ts';
 
 export interface Finish {
   /** Whether the result is stored in vectors of four. */
@@ -23,6 +24,42 @@ export function bindingsOf(
     if (name === 'c0') return text.adds === 'tensor';
     return name === 'table' ? text.table : true;
   });
+}
+
+/** Bindings of a product whose operands are arrays of these types, and what all its functions know: where the product's matrices begin. */
+export function productHead(
+  text: Finish & { readonly table: boolean },
+  types: { readonly a: string; readonly b: string },
+): string {
+  const result = text.vectorC ? 'vec4<f32>' : 'f32';
+  const storage: Readonly<Record<Exclude<Binding, 'params'>, string>> = {
+    a: `read> a: array<${types.a}>`,
+    b: `read> b: array<${types.b}>`,
+    c: `read_write> c: array<${result}>`,
+    bias: 'read> bias: array<f32>',
+    slope: 'read> slopes: array<f32>',
+    c0: `read> c0: array<${result}>`,
+    table: 'read> table: array<vec2<u32>>',
+  };
+  const lines = bindingsOf(text).map((name) => {
+    const at = `@group(0) @binding(${BINDINGS.indexOf(name)})`;
+    return name === 'params' ? `${at} var<uniform> params: Params;` : `${at} var<storage, ${storage[name]};`;
+  });
+  const state = ['aBase', 'bBase', 'cBase', 'firstChannel', 'm0', 'n0'];
+  return `${PARAMS}
+${[...lines, ...state.map((name) => `var<private> ${name}: u32;`)].join('\n')}
+`;
+}
+
+/** The first statements: which tile of which product a workgroup has. */
+export function productStart(hasTable: boolean, tileM: number, tileN: number): string {
+  const offsets = hasTable
+    ? 'let offsets = table[product]; aBase = offsets.x; bBase = offsets.y;'
+    : 'aBase = product * params.strideA; bBase = product * params.strideB;';
+  return `m0 = group.y * ${tileM}u; n0 = group.x * ${tileN}u; let product = group.z + params.firstProduct;
+  ${offsets}
+  aBase += params.offsetA; bBase += params.offsetB; cBase = params.offsetC + product * params.strideC;
+  firstChannel = (product % params.groups) * params.m;`;
 }
 
 /** Equal texts have equal keys. */
