@@ -3,13 +3,13 @@
 //   index.js, onnx.js        the library and what runs models, over files that both share; nothing foreign in the library
 //   index.cjs, onnx.cjs      the same for CommonJS, over core.cjs
 //   ort.js, ort.cjs          the latter as a backend of onnxruntime-common, which is the user's own
-//   *.d.ts, *.d.cts          their types, rolled into one file each
+//   *.d.ts, *.d.cts          their types, and types-*.d.ts, .d.cts what these have in common
 //   cli.js (and cli-*.js)    the command with its libraries bundled; it imports ./index.js for the library, so
 //                            the kernels are in the package once for each module system and no more
 //   THIRD-PARTY-LICENSES.txt the licences of what is bundled into the command
 
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -114,26 +114,26 @@ function checkForeign({ outputs }, isLibrary) {
   if (foreign.length > 0) throw new Error(`the library bundles ${foreign.join(', ')}`);
 }
 
+/** What the entries' types have in common is in one file, beside those of each entry. */
 async function buildTypes() {
-  for (const [name, input] of [
-    ['index', entry],
-    ['onnx', onnx],
-    ['ort', ort],
-  ]) {
-    const bundle = await rollup({
-      input,
-      plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
-      external: [/^node:/, 'onnxruntime-common'],
-    });
-    await bundle.write({
-      file: join(dist, `${name}.d.ts`),
-      format: 'es',
-      // Symbol.dispose, for users whose own `lib` lacks it.
-      banner: '/// <reference lib="esnext.disposable" />',
-    });
-    await bundle.close();
-    // Named exports only, so the same text is right for both module systems.
-    await copyFile(join(dist, `${name}.d.ts`), join(dist, `${name}.d.cts`));
+  const bundle = await rollup({
+    input: { index: entry, onnx, ort },
+    plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
+    external: [/^node:/, 'onnxruntime-common'],
+  });
+  const { output } = await bundle.write({
+    dir: dist,
+    format: 'es',
+    entryFileNames: '[name].d.ts',
+    chunkFileNames: 'types-[hash].d.ts',
+    // Symbol.dispose, for users whose own `lib` lacks it.
+    banner: '/// <reference lib="esnext.disposable" />',
+  });
+  await bundle.close();
+  // Named exports only, so the same text is right for both module systems, but for the files that it names.
+  for (const { fileName, code } of output) {
+    const forCommonJs = code.replaceAll(/(from '\.\/[\w-]+)\.js'/g, "$1.cjs'");
+    await writeFile(join(dist, fileName.replace(/\.d\.ts$/, '.d.cts')), forCommonJs);
   }
 }
 

@@ -12,6 +12,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const KIB = 1024;
 /** What the README promises: see "Speed to reach" and the package's own limits there. */
 const MAX_CORE_GZIPPED = 200 * KIB;
+/** What reads models, beyond the core; in the CommonJS build both are one file. */
+const MAX_MODELS_GZIPPED = 48 * KIB;
 const MAX_UNPACKED = 1536 * KIB;
 
 let passed = 0;
@@ -66,10 +68,8 @@ try {
     check(cores.length > 1, `shared by all entries: ${cores.join(', ')}`);
     for (const name of cores) {
       const gzipped = gzipSync(readFileSync(join(root, name)), { level: 9 }).length;
-      check(
-        gzipped <= MAX_CORE_GZIPPED,
-        `${name} gzipped: ${(gzipped / KIB).toFixed(0)} KiB, at most ${MAX_CORE_GZIPPED / KIB}`,
-      );
+      const most = MAX_CORE_GZIPPED + (name.endsWith('.cjs') ? MAX_MODELS_GZIPPED : 0);
+      check(gzipped <= most, `${name} gzipped: ${(gzipped / KIB).toFixed(0)} KiB, at most ${most / KIB}`);
     }
     const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     check(Object.keys(manifest.dependencies ?? {}).length === 0, 'no dependencies');

@@ -259,9 +259,8 @@ export class Core {
     if (!this.#closing) {
       this.save();
       this.#closed = true;
-      this.#closing = Promise.all([this.backend.close(), this.gpu?.close(), this.gpujs?.close()]).then(
-        () => undefined,
-      );
+      const parts = [this.backend.close(), this.gpu?.close(), this.gpujs?.close(), this.wisdom.settle()];
+      this.#closing = Promise.all(parts).then(() => undefined);
     }
     return this.#closing;
   }

@@ -14,6 +14,7 @@ import { findGpuKernel, gpuTableText } from '../kernels/gpu.ts';
 import { findKernel, KERNELS, kernelTableText } from '../kernels/table.ts';
 import { signature } from '../plan/fingerprint.ts';
 import type { MachineProfile } from '../plan/machine.ts';
+import { indexedDbStore } from '../plan/stores/indexed-db.ts';
 import { memoryStore } from '../plan/stores/memory.ts';
 import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
@@ -63,7 +64,7 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
     workerTimeoutMs: settings.workerTimeoutMs,
     onEvent: (event) => settings.onEvent({ type: 'worker-lost', worker: event.worker, reason: event.reason }),
   });
-  const wisdom = openWisdom(settings, backend, engine, features.flagsSet, threads);
+  const wisdom = await openWisdom(settings, backend, engine, features.flagsSet, threads);
   const places = await openPlaces(settings, internals, wisdom);
   const parts = {
     gpu: places.gpu,
@@ -116,13 +117,13 @@ function checkStrict(settings: Settings, features: FeatureFacts, threads: number
   }
 }
 
-function openWisdom(
+async function openWisdom(
   settings: Settings,
   backend: WasmBackend,
   engine: EngineReport,
   flags: readonly string[],
   threads: number,
-): Wisdom {
+): Promise<Wisdom> {
   const sign = signature({
     schema: WISDOM_SCHEMA,
     kernelTable: `${wasmDigest}\n${kernelTableText()}\n${gpuTableText()}`,
@@ -137,7 +138,7 @@ function openWisdom(
     return plan.threads > threads ? `it wants ${plan.threads} threads, there are ${threads}` : undefined;
   };
   const wisdom = new Wisdom(
-    openStore(settings, sign),
+    await openStore(settings, sign),
     sign,
     (reason, source) => settings.onEvent({ type: 'wisdom-refused', reason, source }),
     isPlanValid,
@@ -146,10 +147,11 @@ function openWisdom(
   return wisdom;
 }
 
-/** One default file per signature: engines and thread counts that alternate would otherwise refuse each other's wisdom. */
-function openStore({ wisdom }: Settings, sign: string): WisdomStore {
+/** One default file, or entry of a page's database, per signature: engines and thread counts that alternate would otherwise refuse each other's wisdom. */
+async function openStore({ wisdom }: Settings, sign: string): Promise<WisdomStore> {
   if (wisdom === false) return memoryStore();
   if (typeof wisdom === 'object') return wisdom;
+  if (!inNode()) return (await indexedDbStore(sign, wisdom)) ?? memoryStore();
   const path = wisdom ?? defaultWisdomPath(sign);
   return path === undefined ? memoryStore() : nodeFileStore(path);
 }

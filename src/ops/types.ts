@@ -51,8 +51,8 @@ export interface RuntimeOptions {
   readonly policy?: Policy;
   /** How hard a problem that has no wisdom is planned at its first call. Default `'estimate'`. */
   readonly effort?: Effort;
-  /** Where measured plans are kept: a file path, a store, or `false` for this runtime's memory only.
-   *  Default: a file in the user's cache folder. */
+  /** Where measured plans are kept: a file path, or in a page the name of a database (IndexedDB), a store, or `false` for this runtime's
+   *  memory only. Default: a file in the user's cache folder, in a page the database `tesserae`. */
   readonly wisdom?: string | WisdomStore | false;
   /** Bytes: `initial` size of the shared memory and its `maximum` (at most 4 GiB). Defaults 16 MiB and 4 GiB. */
   readonly memory?: { readonly initial?: number; readonly maximum?: number };

@@ -329,6 +329,11 @@ export class Wisdom {
     return true;
   }
 
+  /** Resolves when what was saved is kept. */
+  settle(): Promise<unknown> {
+    return this.#store?.settle?.() ?? Promise.resolve();
+  }
+
   /** Empties the table, machine profile included; the next `save()` replaces what is stored without a look at it. */
   clear(): void {
     this.#loaded = true;

@@ -3,6 +3,7 @@ import test from 'tape';
 import { GOLDEN } from '../support/exact-calls.ts';
 import { ISOLATED, noBrowser, pageScript, visit } from '../support/page.ts';
 import type { RuntimeReport } from '../support/runtime-page.ts';
+import type { WisdomReport } from '../support/wisdom-page.ts';
 
 const SCRIPT = 'runtime-page.ts';
 
@@ -48,4 +49,19 @@ test('a page whose policy forbids blob: computes right all the same', async (t) 
     report.events.some(({ type }) => type === 'worker-lost'),
     'an event tells that no worker could start',
   );
+});
+
+test('a page keeps its plans in its database', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const report = await visit<WisdomReport>({ script: await pageScript('wisdom-page.ts') });
+  t.equal(report.source, 'indexedDB tesserae');
+  t.deepEqual(report.plans, ['estimate', 'wisdom'], 'a later runtime finds what was measured');
+  t.equal(report.other, 'estimate', 'a database of another name has others');
+  t.deepEqual(
+    report.spoiled,
+    ['wisdom-refused', 'wisdom', 'key refused'],
+    'spoiled text is refused, set aside and replaced',
+  );
+  t.equal(report.kept, 8, 'old configurations go');
+  t.equal(report.without, 'memory', 'without a database in memory');
 });

@@ -9,4 +9,6 @@ export interface WisdomStore {
   /** Keeps a text that was refused where a person can look at it, before it is overwritten. One copy is enough:
    *  where there is one already, nothing needs doing. */
   setAside?(text: string): void;
+  /** Resolves when what was written is kept, for stores that write in the background. Never rejects. */
+  settle?(): Promise<unknown>;
 }
