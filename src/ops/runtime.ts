@@ -13,7 +13,7 @@ import { conv1d, conv1dSync, conv2d, conv2dSync } from './conv.ts';
 import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
 import type { Core } from './core.ts';
 import { explained } from './explained.ts';
-import { fromGpu } from './gpu/from-gpu.ts';
+import { fromGpu, gpuBufferOf } from './gpu/from-gpu.ts';
 import { gpujsReason, gpuReason, gpuReport } from './gpu/info.ts';
 import { prepareOnGpu } from './gpu/tune.ts';
 import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
@@ -194,6 +194,10 @@ class WasmRuntime extends ArrayMethods implements Runtime {
 
   fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor {
     return fromGpu(this.#core, buffer, shape);
+  }
+
+  gpuBuffer(tensor: Tensor): Promise<GpuBuffer> {
+    return gpuBufferOf(this.#core, tensor);
   }
 
   kernel(fn: MapFunction, options: KernelOptions = {}): UserKernel {

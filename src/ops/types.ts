@@ -300,6 +300,16 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
   fromGpu(buffer: GpuBuffer, shape: readonly number[]): Tensor;
 
   /**
+   * The buffer that a tensor's values lie in, to be read by kernels of yours on {@link Runtime.gpuDevice}: elements side by side from its start,
+   * floats, or halves where `tensor.storage` says so. Values that are in memory go there first; everything recorded so far is submitted
+   * before this resolves. The buffer stays the tensor's: it is used again for others once the tensor is disposed of or written to.
+   * @throws `E_GPU` without a GPU, `E_GPU_LOST`, `E_ARGUMENT`, `E_DTYPE`, `E_FOREIGN`, `E_DISPOSED`.
+   * @example
+   * const buffer = await rt.gpuBuffer(await rt.matmul(x, w, { result: 'gpu' }));
+   */
+  gpuBuffer(tensor: Tensor): Promise<GpuBuffer>;
+
+  /**
    * A function of yours over the elements of tensors: `function (x, y) { return ...; }`, with Math and `this.constants` and nothing
    * else from outside. It runs on the GPU through the npm package gpu.js, where there is a GPU and that is faster, else on the
    * calling thread; on the GPU its results can go straight into the next call.

@@ -228,6 +228,7 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     ...{ layerNorm: unused, layerNormSync: unused, transpose: unused, transposeSync: unused },
     prepare: unused,
     fromGpu: unused,
+    gpuBuffer: unused,
     settle: unused,
     gpuTime: unused,
     kernel: unused,

@@ -240,6 +240,14 @@ test('gpu: buffers of the caller', async (t) => {
   const again = rt.fromGpu(buffer, [8, 16]);
   t.deepEqual(await again.read(), product.a.data, 'the buffer is still there');
   again.dispose();
+  const result = await rt.matmul(product.a, product.b, { result: 'gpu' });
+  const out = await rt.gpuBuffer(result);
+  const view = rt.fromGpu(out, result.shape);
+  t.deepEqual(await view.read(), await result.read(), "a result's own buffer, without a copy");
+  view.dispose();
+  t.equal(await codeOf(rt.gpuBuffer({ shape: [1] } as never)), 'E_ARGUMENT', 'of a stranger');
+  result.dispose();
+  t.equal(await codeOf(rt.gpuBuffer(result)), 'E_DISPOSED', 'of one that is gone');
   t.throws(() => rt.fromGpu(buffer, [64, 64]), /E_SHAPE/, 'too small');
   t.throws(() => rt.fromGpu({} as never, [1]), /E_ARGUMENT/, 'no buffer');
   buffer.destroy();
