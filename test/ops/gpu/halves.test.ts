@@ -2,7 +2,7 @@
 import test from 'tape';
 import { roundToHalf } from '../../../src/core/half.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
-import type { Runtime } from '../../../src/ops/types.ts';
+import type { Runtime, RuntimeEvent } from '../../../src/ops/types.ts';
 import { codeOf } from '../../support/faulty.ts';
 import { workingGpu } from '../../support/gpu.ts';
 import { ONE_ROW } from '../../support/gpu-profile.ts';
@@ -10,10 +10,15 @@ import { halfOf } from '../../support/halves.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
+const quarantined: string[] = [];
+
 async function make(): Promise<Runtime | string> {
   const gpu = await workingGpu();
   if (typeof gpu === 'string') return gpu;
-  const options = { threads: 1, wisdom: false, gpu: { gpu }, backend: 'webgpu' } as const;
+  const onEvent = (event: RuntimeEvent) => {
+    if (event.type === 'quarantine') quarantined.push(event.reason);
+  };
+  const options = { threads: 1, wisdom: false, gpu: { gpu }, backend: 'webgpu', onEvent } as const;
   return createRuntimeWith(options, { machine: madeUpMachine(1), gpuProfile: ONE_ROW });
 }
 
@@ -117,6 +122,7 @@ test(
       return (await (await rt.conv2d(image, weights, { padding: 1, groups: 8 })).read()).slice();
     };
     t.equal(differs(await deep('f16'), await deep('f32')), undefined, 'a depthwise one, which gets floats');
+    t.deepEqual(quarantined, [], 'by shaders that were right');
     await rt.close();
   },
 );
