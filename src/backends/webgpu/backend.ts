@@ -280,6 +280,11 @@ export class WebGpuBackend {
     }
     this.#closed = true;
     if (this.#owned) this.device.destroy();
+    else if (!this.lost) {
+      // the caller's device lives on
+      this.buffers.destroy();
+      this.#params.destroy();
+    }
   }
 
   #check(): void {

@@ -41,6 +41,7 @@ export class Buffers {
   #doomed: GpuBuffer[] = [];
   readonly #shortages: Promise<GpuError | null>[] = [];
   #kept = 0;
+  #isClosed = false;
   #used = 0;
 
   /** `encode` gives the commands that wait to be submitted. */
@@ -117,6 +118,10 @@ export class Buffers {
 
   giveBack({ buffer }: GpuBlock): void {
     this.#used -= buffer.size;
+    if (this.#isClosed) {
+      buffer.destroy();
+      return;
+    }
     if (this.#kept + buffer.size > KEPT_MOST) {
       this.#doomed.push(buffer);
       return;
@@ -140,6 +145,15 @@ export class Buffers {
   submitted(): void {
     for (const buffer of this.#doomed.splice(0)) buffer.destroy();
     this.#staging.submitted();
+  }
+
+  /** Gives back to the device what is kept for further use, and from now on every block that comes back. */
+  destroy(): void {
+    this.#isClosed = true;
+    for (const lists of [this.#idle, this.#readbacks])
+      for (const list of lists.values()) for (const buffer of list.splice(0)) buffer.destroy();
+    this.#kept = 0;
+    this.#staging.destroy();
   }
 
   /** Resolves when nothing is being mapped any more. */

@@ -33,6 +33,10 @@ export class ParamsSlab {
     return { buffer: this.#buffer, offset, size: PARAMS_BYTES };
   }
 
+  destroy(): void {
+    this.#buffer?.destroy();
+  }
+
   /** To be called before the dispatches are submitted. */
   send(): void {
     if (this.#buffer && this.#used > 0)

@@ -73,4 +73,8 @@ export class Staging {
   settle(): Promise<unknown> {
     return Promise.all(this.#mapping);
   }
+
+  destroy(): void {
+    for (const list of this.#ready.values()) for (const buffer of list.splice(0)) buffer.destroy();
+  }
 }
