@@ -15,6 +15,7 @@ import {
   resultElements,
 } from '../problem/problem.ts';
 import { cutOf, uploadOf } from './cut.ts';
+import { type FieldChecks, fieldFault, isQuantity, isRecord } from './machine.ts';
 import type { Candidate, Plan } from './plan.ts';
 
 /** What the probe of a GPU found. */
@@ -33,6 +34,24 @@ export interface GpuProfile {
   readonly kernelGflops: Readonly<Record<string, number>>;
   /** Milliseconds that each of them takes for a step of k where the result is so small that only the way along k counts. */
   readonly kernelStepMs: Readonly<Record<string, number>>;
+}
+
+const isRates = (value: unknown) => isRecord(value) && Object.values(value).every(isQuantity);
+
+const PROFILE_FIELDS: FieldChecks<GpuProfile> = {
+  launchMs: isQuantity,
+  readbackMs: isQuantity,
+  uploadGBs: isQuantity,
+  downloadGBs: isQuantity,
+  memoryGBs: isQuantity,
+  peakGflops: isQuantity,
+  kernelGflops: isRates,
+  kernelStepMs: isRates,
+};
+
+/** Why `value` is no profile of a GPU, or undefined if it is one. */
+export function gpuFault(value: unknown): string | undefined {
+  return fieldFault(value, PROFILE_FIELDS, 'gpu');
 }
 
 /** Bytes to move for a call, and whether anything is read back. */

@@ -6,13 +6,15 @@
  *
  * The text: a header line, then JSON lines, sorted so that equal tables give equal texts.
  *
- *     {"format":"tesserae-wisdom","schema":1,"signature":"...","entries":1,"checksum":"..."}
+ *     {"format":"tesserae-wisdom","schema":3,"signature":"...","entries":1,"checksum":"..."}
  *     {"machine":{...}}                                                  at most one, optional
+ *     {"gpu":"its name","profile":{...}}                                 one for each GPU that was probed
  *     {"key":"...","plan":{...},"effort":"measure","ms":1.25,"at":...}   one per problem
  */
 import { TesseraeError } from '../core/errors.ts';
 import { hashText } from '../core/hash.ts';
 import { CONV_ALGORITHMS } from '../problem/conv.ts';
+import { type GpuProfile, gpuFault } from './gpu.ts';
 import {
   type FieldChecks,
   fieldFault,
@@ -25,7 +27,7 @@ import { type Effort, type Plan, samePlan } from './plan.ts';
 import type { WisdomStore } from './stores/types.ts';
 
 /** Goes up with any change of the text's or a plan's meaning; old wisdom is then refused. */
-export const WISDOM_SCHEMA = 2;
+export const WISDOM_SCHEMA = 3;
 const FORMAT = 'tesserae-wisdom';
 
 /** Programs meet hundreds of problems. These bounds only keep a runaway caller or a foreign file from hurting. */
@@ -57,6 +59,7 @@ export type OnRefused = (reason: string, source: string) => void;
 interface Table {
   readonly entries: ReadonlyMap<string, WisdomEntry>;
   readonly machine: MachineProfile | undefined;
+  readonly gpus: ReadonlyMap<string, GpuProfile>;
 }
 
 function isOneOf(...names: readonly string[]): (value: unknown) => boolean {
@@ -126,6 +129,8 @@ function listed(entries: ReadonlyMap<string, WisdomEntry>): WisdomListing[] {
 
 function encode(table: Table, signature: string): string {
   const records = table.machine === undefined ? [] : [JSON.stringify({ machine: table.machine })];
+  for (const [gpu, profile] of [...table.gpus].sort(([a], [b]) => (a < b ? -1 : 1)))
+    records.push(JSON.stringify({ gpu, profile }));
   for (const { key, plan, effort, ms, at } of listed(table.entries)) {
     records.push(JSON.stringify({ key, plan, effort, ms, at }));
   }
@@ -179,6 +184,7 @@ function decodeEntry(
 function decode(text: string, signature: string, isPlanValid: PlanValidator): Table {
   const { body, count } = checkedBody(text, signature);
   const entries = new Map<string, WisdomEntry>();
+  const gpus = new Map<string, GpuProfile>();
   let machine: MachineProfile | undefined;
   const lines = body.split('\n').slice(0, -1);
   for (const [i, text] of lines.entries()) {
@@ -190,6 +196,11 @@ function decode(text: string, signature: string, isPlanValid: PlanValidator): Ta
       machine = record.machine as MachineProfile;
       continue;
     }
+    if ('gpu' in record) {
+      const { gpu, profile } = decodeGpu(record, line);
+      gpus.set(gpu, profile);
+      continue;
+    }
     const { key, ...entry } = decodeEntry(record, line, isPlanValid);
     if (entries.has(key)) refuse(`line ${line}: the key stands there twice`, { line, key }, DAMAGED);
     entries.set(key, entry);
@@ -197,7 +208,17 @@ function decode(text: string, signature: string, isPlanValid: PlanValidator): Ta
   const expected = entries.size;
   if (count !== expected || expected > MAX_ENTRIES)
     refuse('wrong number of entries', { count, expected }, DAMAGED);
-  return { entries, machine };
+  return { entries, machine, gpus };
+}
+
+function decodeGpu(
+  record: Record<string, unknown>,
+  line: number,
+): { readonly gpu: string; readonly profile: GpuProfile } {
+  const { gpu, profile } = record;
+  const fault = isName(gpu) ? gpuFault(profile) : 'a GPU without a name';
+  if (fault !== undefined) refuse(`line ${line}: ${fault}`, { line }, DAMAGED);
+  return { gpu: gpu as string, profile: profile as GpuProfile };
 }
 
 // ---- table --------------------------------------------------------------------------------------------------
@@ -230,6 +251,7 @@ export class Wisdom {
   #machine: MachineProfile | undefined;
   /** Whether this process measured the machine itself: its own profile is then kept over a stored one. */
   #ownMachine = false;
+  readonly #gpus = new Map<string, GpuProfile>();
   /** Plans given up by `forget`: another process's copy of one must not bring it back. */
   readonly #forgotten = new Map<string, Plan>();
   #loaded = false;
@@ -274,6 +296,20 @@ export class Wisdom {
     if (fault !== undefined) refuse(fault, { profile }, 'This is a fault of whoever measured the machine.');
     this.#machine = profile;
     this.#ownMachine = true;
+    this.#dirty = true;
+  }
+
+  /** What was found out about a GPU. */
+  gpu(name: string): GpuProfile | undefined {
+    this.load();
+    return this.#gpus.get(name);
+  }
+
+  setGpu(name: string, profile: GpuProfile): void {
+    this.load();
+    const fault = isName(name) ? gpuFault(profile) : 'a GPU without a name';
+    if (fault !== undefined) refuse(fault, { name, profile }, 'This is a fault of whoever measured the GPU.');
+    this.#gpus.set(name, profile);
     this.#dirty = true;
   }
 
@@ -334,20 +370,21 @@ export class Wisdom {
     return this.#store?.settle?.() ?? Promise.resolve();
   }
 
-  /** Empties the table, machine profile included; the next `save()` replaces what is stored without a look at it. */
+  /** Empties the table, profiles included; the next `save()` replaces what is stored without a look at it. */
   clear(): void {
     this.#loaded = true;
     this.#entries.clear();
     this.#forgotten.clear();
     this.#machine = undefined;
     this.#ownMachine = false;
+    this.#gpus.clear();
     this.#replaceAll = true;
     this.#dirty = true;
   }
 
   export(): string {
     this.load();
-    return encode({ entries: this.#entries, machine: this.#machine }, this.signature);
+    return encode({ entries: this.#entries, machine: this.#machine, gpus: this.#gpus }, this.signature);
   }
 
   /** Takes in a text made by `export()`: all or nothing. Returns how many of its entries changed the table. */
@@ -404,6 +441,8 @@ export class Wisdom {
       taken++;
     }
     if (!this.#ownMachine) this.#machine = table.machine ?? this.#machine;
+    // what is here already was measured or read earlier in this process
+    for (const [name, profile] of table.gpus) if (!this.#gpus.has(name)) this.#gpus.set(name, profile);
     if (this.#entries.size > MAX_ENTRIES) this.#evict();
     return taken;
   }

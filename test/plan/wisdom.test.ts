@@ -1,6 +1,7 @@
 /** Wisdom: what goes in comes out, better effort wins, and whatever is wrong with a text, nothing of it is used. */
 import test from 'tape';
 import { hashText } from '../../src/core/hash.ts';
+import type { GpuProfile } from '../../src/plan/gpu.ts';
 import type { MachineProfile } from '../../src/plan/machine.ts';
 import type { Effort, Plan } from '../../src/plan/plan.ts';
 import { memoryStore } from '../../src/plan/stores/memory.ts';
@@ -14,6 +15,17 @@ const MACHINE: MachineProfile = {
   readGBsAllThreads: 20,
   wakeUs: 15,
   kernelGflops: { f32_gemm_4x8__simd: 54 },
+};
+
+const GPU: GpuProfile = {
+  launchMs: 0.2,
+  readbackMs: 0.1,
+  uploadGBs: 9,
+  downloadGBs: 6,
+  memoryGBs: 800,
+  peakGflops: 62_000,
+  kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 15_000 },
+  kernelStepMs: { f32_gemm_32x32x16_2x4__wgsl: 1e-4 },
 };
 
 /** A text as `export()` makes it, of these body lines: the way to write a text that is well signed but wrong. */
@@ -63,6 +75,8 @@ test('wisdom: round trip through a store', (t) => {
   first.setMachine(MACHINE);
   first.put('k', entry(4, 'exhaustive', 7));
   first.put('e', entry(5, 'estimate', 8));
+  first.setGpu('one card', GPU);
+  first.setGpu('another', { ...GPU, launchMs: 3 });
   t.equal(first.get('k')?.plan.mc, 4, 'there at once');
   t.equal(store.read(), undefined, 'nothing is written before save');
   t.equal(first.save(), true, 'save writes');
@@ -71,6 +85,9 @@ test('wisdom: round trip through a store', (t) => {
   const second = new Wisdom(store, SIGNATURE, (reason) => reasons.push(reason));
   t.deepEqual(second.list(), first.list(), 'the same list');
   t.deepEqual(second.machine, MACHINE, 'the same machine');
+  t.deepEqual(second.gpu('one card'), GPU, 'the same GPU');
+  t.equal(second.gpu('another')?.launchMs, 3, 'and the other');
+  t.equal(second.gpu('a third'), undefined);
   t.equal(second.get('k')?.at, 7);
   t.equal(second.get('e')?.ms, undefined, 'an estimate has no time');
   t.equal(second.get('nothing'), undefined);
@@ -205,6 +222,8 @@ const WRONG: Readonly<Record<string, readonly [string, RegExp]>> = {
     signed([JSON.stringify({ machine: { ...MACHINE, kernelGflops: { x: 'fast' } } })], 0),
     /kernelGflops/,
   ],
+  'a bad GPU': [signed([JSON.stringify({ gpu: 'x', profile: { ...GPU, launchMs: null } })], 0), /launchMs/],
+  'a GPU without a name': [signed([JSON.stringify({ gpu: '', profile: GPU })], 0), /without a name/],
   'one bad entry behind good ones': [signed([line('a'), line('b'), line('c', { at: 'now' })]), /line 4/],
   huge: ['x'.repeat(64 * 2 ** 20 + 1), /too large/],
 };
@@ -264,7 +283,9 @@ test('wisdom: two writers on one store', (t) => {
   two.put('two', entry(2));
   two.put('both', entry(20, 'exhaustive', 4));
   one.setMachine(MACHINE);
+  one.setGpu('card', GPU);
   one.save();
+  two.setGpu('card', { ...GPU, launchMs: 5 });
   two.save();
   t.deepEqual(
     two.list().map(({ key }) => key),
@@ -273,6 +294,7 @@ test('wisdom: two writers on one store', (t) => {
   );
   t.equal(two.get('both')?.plan.mc, 20, 'better effort stayed');
   t.deepEqual(two.machine, MACHINE, 'the machine came along');
+  t.equal(two.gpu('card')?.launchMs, 5, 'what was measured here stayed');
   one.put('more', entry(3));
   one.save();
   t.equal(one.get('both')?.plan.mc, 20, 'better effort replaced worse');
@@ -311,6 +333,8 @@ test('wisdom: forget, clear, and what is stored', (t) => {
   wisdom.put('n', entry(4));
   wisdom.save();
   t.equal(wisdom.get('k')?.plan.mc, 9, 'another plan for the same problem is welcome');
+  wisdom.setGpu('card', GPU);
+  t.throws(() => wisdom.setGpu('', GPU), /without a name/);
   wisdom.clear();
   t.equal(wisdom.size, 0);
   t.equal(new Wisdom(store, SIGNATURE).size, 4, 'stored until saved');
@@ -318,6 +342,7 @@ test('wisdom: forget, clear, and what is stored', (t) => {
   const after = new Wisdom(store, SIGNATURE, (reason) => reasons.push(reason));
   t.equal(after.size, 0, 'gone');
   t.equal(after.machine, undefined, 'the machine too');
+  t.equal(after.gpu('card'), undefined, 'and the GPU');
   t.equal(reasons.length, 1, 'and an empty store is no fault');
   other.save();
   other.put('late', entry(1));

@@ -79,7 +79,7 @@ export class GpuPlace {
     const onLost = (reason: string) => settings.onEvent({ type: 'gpu-lost', reason });
     const backend = new WebGpuBackend(await (settings.open ?? openGpu)(settings.request), onLost);
     try {
-      const profile = settings.profile ?? (await probe(backend));
+      const profile = settings.profile ?? (await profileOf(backend, settings));
       return new GpuPlace(settings, backend, profile);
     } catch (error) {
       await backend.close();
@@ -305,6 +305,19 @@ function cannot(problem: Problem): TesseraeError {
     { problem: keyOf(problem) },
     "Use policy 'auto', numerics 'fast' and operands that are not prepacked.",
   );
+}
+
+/** What is known of the adapter from earlier runtimes, or what a probe finds. A caller's device does not tell which adapter it is of. */
+async function profileOf(backend: WebGpuBackend, { request, wisdom }: GpuSettings): Promise<GpuProfile> {
+  if (request.device) return probe(backend);
+  const { name, features } = backend.report;
+  const id = `${name} (${features.join(' ')})`;
+  const known = wisdom.gpu(id);
+  const isWhole = probedGpuKernels(backend).every(({ name: row }) => known && row in known.kernelGflops);
+  if (known && isWhole) return known;
+  const profile = await probe(backend);
+  wisdom.setGpu(id, profile);
+  return profile;
 }
 
 function probe(backend: WebGpuBackend): Promise<GpuProfile> {

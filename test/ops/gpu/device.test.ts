@@ -3,6 +3,8 @@ import test from 'tape';
 import { openGpu } from '../../../src/backends/webgpu/open.ts';
 import type { GpuBuffer, GpuDevice } from '../../../src/core/webgpu.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
+import { memoryStore } from '../../../src/plan/stores/memory.ts';
+import { Wisdom } from '../../../src/plan/wisdom.ts';
 import { workingGpu } from '../../support/gpu.ts';
 import { ONE_ROW } from '../../support/gpu-profile.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
@@ -61,4 +63,29 @@ test("gpu device: a closed runtime leaves none of its buffers on the caller's", 
   );
   await other.close();
   opened.device.destroy();
+});
+
+test('gpu device: what a probe found is remembered, for this adapter and as long as it has all rows', async (t) => {
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const wisdom = memoryStore();
+  const options = { threads: 1, wisdom, gpu: { gpu }, backend: 'webgpu' } as const;
+  const profile = async () => {
+    const rt = await createRuntimeWith(options, { machine: madeUpMachine(1) });
+    const found = rt.info.gpu!.profile;
+    await rt.close();
+    return found;
+  };
+  const first = await profile();
+  t.deepEqual(await profile(), first, 'the same numbers: it was not probed again');
+  const text = wisdom.read()!;
+  t.ok(text.includes('"gpu":"'), 'it is kept');
+  const [row = ''] = Object.keys(first.kernelGflops);
+  const { signature } = JSON.parse(text.slice(0, text.indexOf('\n'))) as { signature: string };
+  const less = new Wisdom(memoryStore(text), signature);
+  const [, id = ''] = /"gpu":"([^"]+)"/.exec(text) ?? [];
+  const { [row]: _, ...kernelGflops } = first.kernelGflops;
+  less.setGpu(id, { ...first, kernelGflops });
+  wisdom.write(less.export());
+  t.ok(row in (await profile()).kernelGflops, 'a row that is missing is measured');
 });
