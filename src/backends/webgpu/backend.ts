@@ -168,8 +168,7 @@ export class WebGpuBackend {
   async watched<T>(what: string, work: () => T): Promise<T> {
     const { device, buffers } = this;
     this.#check();
-    // what was taken outside was watched by nobody
-    buffers.shortages();
+    buffers.watch();
     const isNew = !this.#taken.has(what);
     if (isNew) device.pushErrorScope('validation');
     let result: T;
@@ -177,7 +176,9 @@ export class WebGpuBackend {
     try {
       result = work();
     } finally {
-      scopes = [...(isNew ? [device.popErrorScope()] : [NOTHING_WRONG]), ...buffers.shortages()];
+      scopes = [...(isNew ? [device.popErrorScope()] : [NOTHING_WRONG]), ...buffers.watched()];
+      // where the work failed nobody waits for them
+      for (const scope of scopes) scope.catch(() => undefined);
     }
     if (!isNew && scopes.length === 1) return result;
     const [invalid, ...shortages] = await this.#orLost(Promise.all(scopes));
@@ -263,7 +264,11 @@ export class WebGpuBackend {
       const [begin = 0n, end = 0n] = new BigUint64Array(readback.getMappedRange());
       return Number(end - begin) / 1e6;
     } finally {
-      if (!this.lost) for (const one of made) one.destroy();
+      // commands that use what is destroyed would not be taken, nor those beside them
+      if (!this.lost) {
+        if (!this.#closed) this.flush();
+        for (const one of made) one.destroy();
+      }
     }
   }
 

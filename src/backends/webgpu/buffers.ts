@@ -39,7 +39,8 @@ export class Buffers {
   readonly #readbacks = new Map<number, GpuBuffer[]>();
   /** Given up while commands that use them wait to be submitted. */
   #doomed: GpuBuffer[] = [];
-  readonly #shortages: Promise<GpuError | null>[] = [];
+  /** While somebody watches: what was wrong with new memory. */
+  #shortages: Promise<GpuError | null>[] | undefined;
   #kept = 0;
   #isClosed = false;
   #used = 0;
@@ -89,15 +90,23 @@ export class Buffers {
   }
 
   #create(size: number): GpuBuffer {
+    const descriptor = { size, usage: STORAGE };
+    if (!this.#shortages) return this.#device.createBuffer(descriptor);
     this.#device.pushErrorScope('out-of-memory');
-    const buffer = this.#device.createBuffer({ size, usage: STORAGE });
+    const buffer = this.#device.createBuffer(descriptor);
     this.#shortages.push(this.#device.popErrorScope());
     return buffer;
   }
 
-  /** What was wrong with memory that was taken since this was asked last; nothing where all of it had been used before. */
-  shortages(): readonly Promise<GpuError | null>[] {
-    return this.#shortages.splice(0);
+  /** From here to `watched`, memory that was never used before is watched. */
+  watch(): void {
+    this.#shortages = [];
+  }
+
+  watched(): readonly Promise<GpuError | null>[] {
+    const shortages = this.#shortages ?? [];
+    this.#shortages = undefined;
+    return shortages;
   }
 
   /** A block with the values of a view, of shared memory or not, behind what was recorded so far. */

@@ -34,17 +34,12 @@ export async function prepareHalves(backend: WebGpuBackend): Promise<void> {
   for (const to of ['f16', 'f32'] as const) await backend.pipeline(launchOf(to, 1));
 }
 
-/** Records the conversion of a block's values from the other storage into a block, a new one unless it is given. */
-export function convert(
-  backend: WebGpuBackend,
-  from: GpuBlock,
-  elements: number,
-  to: Storage,
-  into = backend.buffers.take(bytesOf(elements, to)),
-): GpuBlock {
+/** Records the conversion of a block's values from the other storage into a new block. */
+export function convert(backend: WebGpuBackend, from: GpuBlock, elements: number, to: Storage): GpuBlock {
   const launch = launchOf(to, elements);
   const pipeline = backend.pipeline(launch);
   if (pipeline instanceof Promise) throw new Error('halves were not prepared');
+  const into = backend.buffers.take(bytesOf(elements, to));
   // a caller's own buffer may end within the last vector
   const isShort = from.buffer.size < 16 * ceilDiv(elements, 4);
   const a = isShort ? backend.buffers.take(from.bytes) : from;

@@ -1,6 +1,7 @@
 /** Measures a GPU: what a call costs, what moving costs, and how fast the rows of the table are. */
 
 import type { Clock } from '../../core/clock.ts';
+import { abortReason } from '../../core/errors.ts';
 import {
   GPU_KERNELS,
   type GpuGemm,
@@ -127,7 +128,7 @@ async function rates(
   const blocks = { a: buffers.take(bytes), b: buffers.take(bytes), c: buffers.take(bytes) };
   const timed = (lines: number) => {
     const launches = kernels.map((kernel) => productLaunch(kernel, lines, extent));
-    return timeLaunches(backend, launches, blocks, clock, kernelMs * kernels.length);
+    return timeLaunches(backend, launches, blocks, { clock, budgetMs: kernelMs * kernels.length });
   };
   const [large, narrow] = [await timed(extent), await timed(few)];
   for (const block of Object.values(blocks)) buffers.giveBack(block);
@@ -144,13 +145,8 @@ function productLaunch(kernel: Row, lines: number, k: number): Launch {
   return lower(matmulProblem({ m: lines, n: lines, k }, { halves }), kernel)!;
 }
 
-/** Multiply-adds in registers by workgroups, several dispatches behind one another: milliseconds of one. */
-async function registersMs(
-  backend: WebGpuBackend,
-  clock: Clock,
-  groups: number,
-  times: number,
-): Promise<number> {
+/** Milliseconds of multiply-adds in registers by workgroups. */
+async function registersMs(backend: WebGpuBackend, clock: Clock, groups: number): Promise<number> {
   const launch: Launch = {
     key: 'peak',
     source: () => PEAK_SOURCE,
@@ -163,11 +159,11 @@ async function registersMs(
   const c = backend.buffers.take(16);
   const pipeline = await backend.pipeline(launch);
   const ms = await best(clock, 2, async () => {
-    for (let i = 0; i < times; i++) backend.record(launch, pipeline, { c }, ONCE);
+    backend.record(launch, pipeline, { c }, ONCE);
     await backend.settle();
   });
   backend.buffers.giveBack(c);
-  return ms / times;
+  return ms;
 }
 
 function registersGflops(groups: number, ms: number): number {
@@ -177,10 +173,10 @@ function registersGflops(groups: number, ms: number): number {
 /** By as many workgroups as take `kernelMs`. */
 async function peak(backend: WebGpuBackend, { clock, kernelMs }: GpuProbeOptions): Promise<number> {
   let groups = 64;
-  let ms = await registersMs(backend, clock, groups, 1);
+  let ms = await registersMs(backend, clock, groups);
   while (ms < kernelMs && groups < PEAK_GROUPS) {
     groups = Math.min(4 * groups, PEAK_GROUPS);
-    ms = await registersMs(backend, clock, groups, 1);
+    ms = await registersMs(backend, clock, groups);
   }
   return registersGflops(groups, ms);
 }
@@ -193,13 +189,19 @@ const STRETCH_MOST = 200;
 const ROUNDS_LEAST = 3;
 const ROUNDS_MOST = 10;
 
-/** Milliseconds of each of some launches on the same blocks: in turn, the best of a few rounds, as many as the budget allows. */
+export interface TimingLimits {
+  readonly clock: Clock;
+  readonly budgetMs: number;
+  /** Ends the timing before the next stretch. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Milliseconds of each of some launches, of one at least, on the same blocks: in turn, the best of a few rounds, as many as the budget allows. */
 export async function timeLaunches(
   backend: WebGpuBackend,
   launches: readonly Launch[],
   blocks: Blocks,
-  clock: Clock,
-  budgetMs: number,
+  { clock, budgetMs, signal }: TimingLimits,
 ): Promise<number[]> {
   const pipelines = await Promise.all(launches.map((launch) => backend.pipeline(launch)));
   const runs = async (index: number, times: number) => {
@@ -215,6 +217,7 @@ export async function timeLaunches(
   const started = clock.now();
   for (let round = 0; round < ROUNDS_MOST; round++) {
     for (const index of launches.keys()) {
+      if (signal?.aborted) throw abortReason(signal);
       const times = Math.min(STRETCH_MOST, Math.max(1, Math.ceil(STRETCH_MS / least[index]!)));
       least[index] = Math.min(least[index]!, await runs(index, times));
     }

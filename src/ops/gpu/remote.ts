@@ -38,8 +38,8 @@ export class GpuValues implements Remote {
 
   async fetch(into: () => Float32Array): Promise<void> {
     if (this.lost) throw deviceLost('its values went with it');
-    this.hold();
     const { block, isOwn } = this.floats();
+    this.hold();
     try {
       await this.backend.download(block, into, this.#made);
     } finally {

@@ -62,7 +62,7 @@ async function runOnce(
   const bytes = 4 * resultElements(request.problem);
   const lent: { blocks?: Lent } = {};
   const old = readsOut(request) ? request.out : undefined;
-  const made = backend.watched(keyOf(problem), () => {
+  const made = backend.watched(`${keyOf(problem)} by ${plan.kernel}`, () => {
     lent.blocks = lend(backend, sources, { halves: halvesIn(problem), old, bytes });
     backend.record(launch, pipeline, lent.blocks.blocks, form.scalars);
     lent.blocks.release();

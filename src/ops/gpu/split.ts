@@ -9,6 +9,7 @@ import type { Launch } from '../../backends/webgpu/launch.ts';
 import type { GpuPipeline } from '../../core/webgpu.ts';
 import { type Cut, type CutProblem, cutOf, type Share } from '../../plan/cut.ts';
 import type { Plan } from '../../plan/plan.ts';
+import { keyOf } from '../../problem/problem.ts';
 import type { Operands } from '../../schedule/execute.ts';
 import type { Core } from '../core.ts';
 import { Placement } from '../placement.ts';
@@ -39,6 +40,7 @@ export async function runSplit(
   const upper = cut.part(units);
   if (!(await trusted(core, place, upper, plan))) return undefined;
   const launch = place.launch(upper, plan.kernel);
+  const name = `${keyOf(upper)} by ${plan.kernel}`;
   const pipeline = await place.backend.pipeline(launch);
   core.checkOpen('compute');
   options.signal?.throwIfAborted();
@@ -54,7 +56,7 @@ export async function runSplit(
     };
     const operands = request.operands(core, undefined, placed.at, address);
     const [there, here] = await Promise.allSettled([
-      firstUnits(core, place.backend, { launch, pipeline, cut, units, operands }),
+      firstUnits(core, place.backend, { name, launch, pipeline, cut, units, operands }),
       compute(cut.part(cut.units - units), units),
     ]);
     if (here.status === 'rejected') throw here.reason;
@@ -72,6 +74,8 @@ export async function runSplit(
 }
 
 interface FirstPart {
+  /** The part and its kernel, for whoever hears that the device refused them. */
+  readonly name: string;
   readonly launch: Launch;
   readonly pipeline: GpuPipeline;
   readonly cut: Cut;
@@ -83,7 +87,7 @@ interface FirstPart {
 async function firstUnits(
   core: Core,
   backend: WebGpuBackend,
-  { launch, pipeline, cut, units, operands }: FirstPart,
+  { name, launch, pipeline, cut, units, operands }: FirstPart,
 ): Promise<void> {
   const { alpha, beta, p0, p1 } = operands;
   const { c, ...read } = cut.shares;
@@ -97,7 +101,7 @@ async function firstUnits(
   };
   let reading: Promise<void> | undefined;
   try {
-    await backend.watched(launch.key, () => {
+    await backend.watched(name, () => {
       const result = kept(backend.buffers.take(4 * elements(c)));
       const sent = Object.entries(read).map(([name, share]) => {
         const values = view(operands[name as keyof typeof read]!, elements(share));

@@ -51,8 +51,9 @@ export async function tuneOnGpu(
       if (await trusted(core, place, problem, plan)) sound.push(plan);
     }
     if (backend.lost) throw deviceLost('while it was measured');
+    if (sound.length === 0) return undefined;
     const launches = sound.map(({ kernel }) => place.launch(plain, kernel));
-    const times = await timeLaunches(backend, launches, blocks, systemClock, limits.budgetMs);
+    const times = await timeLaunches(backend, launches, blocks, { clock: systemClock, ...limits });
     // calls behind one another share what one of them costs alone
     const { launchMs } = place.profile;
     measured = sound.map((plan, index) => ({ plan, computeMs: times[index]! + launchMs, isMeasured: true }));

@@ -127,5 +127,7 @@ test('gpu: a strange device that computes nothing is found out', async (t) => {
   );
   t.equal(await wrongAsync(rt, wholeProduct(9, 8, 7)), undefined, 'the result is right');
   t.deepEqual(events, ['quarantine'], 'by another backend');
+  const [report] = await rt.tune([{ m: 9, k: 8, n: 7 }], { budgetMs: 50 });
+  t.equal(report?.plan.backend, 'wasm', 'and tuned there');
   await rt.close();
 });
