@@ -28,7 +28,7 @@ import { Wisdom } from '../src/plan/wisdom.ts';
 import { readActivation } from '../src/problem/epilogue.ts';
 import { matmulProblem } from '../src/problem/matmul.ts';
 import { keyOf, type Problem, resultElements } from '../src/problem/problem.ts';
-import type { Operands as Addresses } from '../src/schedule/execute.ts';
+import type { Operands as Addresses } from '../src/schedule/operands.ts';
 
 const MiB = 2 ** 20;
 

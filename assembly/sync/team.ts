@@ -10,7 +10,8 @@
  */
 import {
   CLOSED,
-  JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
+  JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_LINKS, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
+  LINK_BYTES, LINK_JOB, LINK_NEEDS, LINK_RECORD,
   OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_FOLD, OP_LINES, OP_MAP, OP_MOVE, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_BYTES, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
   OP_SEGMENT_TILE, OP_TAKE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
@@ -32,6 +33,8 @@ import { widenColumns, widenFilters, widenPixels, widenPlanes, widenRows } from 
 
 /** Turns of a spin before a thread sleeps: some microseconds, the length of a typical wait between phases. */
 const SPIN = 2000;
+/** The same between calls that are run as one job: waking takes longer than most of them (about half a millisecond). */
+const SPIN_IN_CHAIN = 500_000;
 /** A sleeper looks up at least this often (nanoseconds), in case the thread that it waits for was ended. team.ts counts
  *  its patience in these naps. */
 const NAP: i64 = 20_000_000;
@@ -47,14 +50,14 @@ const NOTHING: i32 = -1;
  * Waits until DONE reaches `needed`; false when the job was stopped. With `patience` it gives up, and stops the job, after
  * so many naps in which nothing was done: only the calling thread may, for nobody watches over it.
  */
-function waitFor(job: usize, needed: i32, patience: i32): bool {
+function waitFor(job: usize, needed: i32, spins: i32, patience: i32): bool {
   let spin = 0, naps = 0, before = -1;
   while (true) {
     const done = atomic.load<i32>(job, JOB_DONE);
     // stopping raises DONE, after it has set STOP: so STOP is looked at second
     if (atomic.load<i32>(job, JOB_STOP)) return false;
     if (done >= needed) return true;
-    if (++spin < SPIN) continue;
+    if (++spin < spins) continue;
     if (done != before) {
       before = done;
       naps = 0;
@@ -105,6 +108,13 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
   }
 }
 
+/** Executes a record of one of the calls that make up a job. */
+function follow(job: usize, link: usize, scratch: usize, patience: i32): void {
+  if (!waitFor(job, load<i32>(link, LINK_NEEDS), SPIN_IN_CHAIN, patience)) return;
+  const call = load<usize>(link, LINK_JOB);
+  execute(call, load<usize>(call, JOB_PROGRAM), load<usize>(link, LINK_RECORD), scratch);
+}
+
 /**
  * Claims and executes records until none is left. `worker` is the address of the thread's own words, `scratch` its block
  * for edges. Returns the number of the job to the one thread that completed its last record, else NOTHING.
@@ -116,9 +126,14 @@ export function drain(job: usize, worker: usize, scratch: usize, patience: i32):
     if (claim >= CLOSED) return finished;
     const limit = atomic.load<i32>(job, JOB_LIMIT);
     const id = load<i32>(job, JOB_ID);
-    const program = load<usize>(job, JOB_PROGRAM);
-    const record = program + PROGRAM_BYTES + (claim - CLOSED + limit) * RECORD_BYTES;
-    if (waitFor(job, load<i32>(record, RECORD_NEEDS), patience)) execute(job, program, record, scratch);
+    const at = claim - CLOSED + limit;
+    const links = load<usize>(job, JOB_LINKS);
+    if (links) follow(job, links + at * LINK_BYTES, scratch, patience);
+    else {
+      const program = load<usize>(job, JOB_PROGRAM);
+      const record = program + PROGRAM_BYTES + at * RECORD_BYTES;
+      if (waitFor(job, load<i32>(record, RECORD_NEEDS), SPIN, patience)) execute(job, program, record, scratch);
+    }
     atomic.add<i32>(worker, 1, WORKER_BEAT);
     if (atomic.add<i32>(job, 1, JOB_DONE) + 1 == limit) finished = id;
     if (atomic.load<i32>(job, JOB_WAITERS)) atomic.notify(job + JOB_DONE, -1);

@@ -45,6 +45,19 @@ export interface Prepared {
   release(): void;
 }
 
+/** A program with one of its calls. */
+export interface Linked {
+  readonly prepared: Prepared;
+  readonly call: Call;
+}
+
+/** Several calls made ready to be run in their order as one job; holds memory until released. */
+export interface Chain {
+  /** Steps of all calls together. */
+  readonly steps: number;
+  release(): void;
+}
+
 /** A job in flight. `finished` settles once no thread touches the call's memory any more, also after a stop or a fault. */
 export interface Job {
   readonly finished: Promise<void>;
@@ -80,4 +93,12 @@ export interface Backend {
   /** Runs on other threads. */
   run(prepared: Prepared, call: Call, threads: number): Job;
   close(): Promise<void>;
+}
+
+/** A backend that can be handed many calls at once. */
+export interface ChainBackend extends Backend {
+  /** The programs must stay prepared as long as the chain lives. */
+  link(calls: readonly Linked[]): Chain;
+  runChainSync(chain: Chain, threads: number): void;
+  runChain(chain: Chain, threads: number): Job;
 }

@@ -78,9 +78,12 @@ export class Plan {
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Record<string, Tensor>> {
     for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
-    const total = this.#tape.steps.length;
-    await this.#tape.replay(this.#core.executor, { signal }, each);
-    onProgress?.({ phase: 'run', done: total, total });
+    const { executor } = this.#core;
+    const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
+    const pending = each
+      ? this.#tape.replayEach(executor, each)
+      : this.#tape.replay(executor, { signal, onProgress: report });
+    if (pending) await pending;
     return this.#results();
   }
 

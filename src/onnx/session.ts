@@ -151,7 +151,8 @@ export class InferenceSession {
     for (const [index, problem] of problems.entries()) {
       signal?.throwIfAborted();
       const budgetMs = Math.max(1, (end - performance.now()) / (problems.length - index));
-      await tuneProblem(core, problem, { effort: 'measure', budgetMs, ...(signal ? { signal } : {}) });
+      const limits = { effort: 'measure', budgetMs, inChain: true, ...(signal ? { signal } : {}) } as const;
+      await tuneProblem(core, problem, limits);
       core.checkOpen('tune');
     }
     core.save();

@@ -14,8 +14,9 @@ import { columnElements, type FoldProblem, foldFlops, foldKey, transposeWindowOf
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import { resultElements } from '../problem/problem.ts';
 import { windowOf } from '../problem/window.ts';
-import { type Execution, NO_OPERANDS, type Operands } from '../schedule/execute.ts';
+import type { Execution } from '../schedule/execute.ts';
 import { lowerTapFilters } from '../schedule/lower/fold.ts';
+import { NO_OPERANDS, type Operands } from '../schedule/operands.ts';
 import { stretchesOf } from '../schedule/tiles.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import { fetchAll, holdAll, isAway } from './away.ts';

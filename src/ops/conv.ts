@@ -17,7 +17,8 @@ import {
 import { readActivation } from '../problem/epilogue.ts';
 import { resultElements } from '../problem/problem.ts';
 import { type Padding, type Pair, windowOf } from '../problem/window.ts';
-import type { Execution, Operands } from '../schedule/execute.ts';
+import type { Execution } from '../schedule/execute.ts';
+import type { Operands } from '../schedule/operands.ts';
 import { badArgument, checkOptions } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import { ConvWeights, readConvWeights } from './conv-weights.ts';

@@ -16,7 +16,8 @@ import type { Effort } from '../plan/plan.ts';
 import { type Planned, Planner } from '../plan/planner.ts';
 import type { Wisdom } from '../plan/wisdom.ts';
 import type { Problem } from '../problem/problem.ts';
-import { type Execution, Executor, type Operands } from '../schedule/execute.ts';
+import { type Execution, Executor } from '../schedule/execute.ts';
+import type { Operands } from '../schedule/operands.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
 import { Tape } from './tape.ts';
@@ -267,7 +268,7 @@ export class Core {
 
   #planOrNone(problem: Problem): Planned | undefined {
     try {
-      return this.planner.plan(problem);
+      return this.planner.plan(problem, this.#tape !== undefined);
     } catch (cause) {
       if (this.#policy !== 'strict') return undefined;
       throw new TesseraeError(

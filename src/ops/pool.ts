@@ -6,7 +6,7 @@ import { imageShape, type Layout, readImage } from '../problem/conv.ts';
 import { type PoolKind, type PoolProblem, poolFlops, poolKey } from '../problem/pool.ts';
 import { resultElements } from '../problem/problem.ts';
 import { type Pair, readPair, type Window, windowOf } from '../problem/window.ts';
-import { NO_OPERANDS, type Operands } from '../schedule/execute.ts';
+import { NO_OPERANDS, type Operands } from '../schedule/operands.ts';
 import { badArgument, checkFlag, checkOptions } from './arguments.ts';
 import { call, callSync } from './call.ts';
 import { checkRank, readLayout } from './conv.ts';

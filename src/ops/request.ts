@@ -1,7 +1,8 @@
 /** What every operation makes of its arguments, once they have been checked: the problem, what lies where, and the ways to compute it. */
 import type { Shape } from '../core/shape.ts';
 import type { Problem } from '../problem/problem.ts';
-import type { Execution, Operands } from '../schedule/execute.ts';
+import type { Execution } from '../schedule/execute.ts';
+import type { Operands } from '../schedule/operands.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
 import type { DenseTensor, Held } from './tensor.ts';

@@ -4,11 +4,10 @@
  * more than the calls needed at their peak.
  */
 import type { Address } from '../backends/types.ts';
-import type { AsyncControl, Execution, Executor, Operands } from '../schedule/execute.ts';
+import type { AsyncControl, Execution, Executor, LinkedCalls, PlannedCall } from '../schedule/execute.ts';
+import type { Operands } from '../schedule/operands.ts';
 
-export interface TapeStep {
-  readonly execution: Execution;
-  readonly operands: Operands;
+export interface TapeStep extends PlannedCall {
   /** What the recorder was at. */
   readonly label: string;
 }
@@ -27,6 +26,7 @@ export class Tape {
   readonly #memory: TapeMemory;
   readonly #blocks = new Map<Address, number>();
   readonly #idle = new Set<Address>();
+  #linked: LinkedCalls | undefined;
   #label = '';
   #spoiled: string | undefined;
 
@@ -78,23 +78,27 @@ export class Tape {
     this.#idle.add(address);
   }
 
-  /** Runs all steps again; short ones at once, long ones on the team. */
-  async replay(
-    executor: Executor,
-    control: AsyncControl,
-    each?: (step: TapeStep, ms: number) => void,
-  ): Promise<void> {
+  /** Runs all steps again, as one job: between them no thread goes to sleep, and nothing is asked of the caller's thread. */
+  replay(executor: Executor, control: AsyncControl): void | Promise<void> {
+    if (this.steps.length === 0) return;
+    this.#linked ??= executor.link(this.steps);
+    return executor.runLinked(this.#linked, control);
+  }
+
+  /** Runs them one by one, to find out what each takes. */
+  async replayEach(executor: Executor, each: (step: TapeStep, ms: number) => void): Promise<void> {
     for (const step of this.steps) {
-      const start = each ? performance.now() : 0;
-      const pending = executor.run(step.execution, step.operands, control);
+      const start = performance.now();
+      const pending = executor.run(step.execution, step.operands, {});
       if (pending) await pending;
-      if (each) each(step, performance.now() - start);
-      if (control.signal?.aborted) control.signal.throwIfAborted();
+      each(step, performance.now() - start);
     }
   }
 
   /** Gives all memory back; the tensors that were made on it must be gone. */
   dispose(): void {
+    this.#linked?.release();
+    this.#linked = undefined;
     for (const address of this.#blocks.keys()) this.#memory.free(address);
     this.#blocks.clear();
     this.#idle.clear();

@@ -8,7 +8,7 @@ import type { Plan } from '../plan/plan.ts';
 import { type ConvProblem, groupChannels, termsOf } from '../problem/conv.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
 import { isArrayProblem, type Problem, resultElements } from '../problem/problem.ts';
-import type { Operands } from '../schedule/execute.ts';
+import type { Operands } from '../schedule/operands.ts';
 import { ConvWeights, type FormMaker } from './conv-weights.ts';
 import { integerTrial } from './quantized/trial.ts';
 

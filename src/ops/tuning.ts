@@ -22,6 +22,8 @@ export interface Tunable extends Trier {
 export interface TuneLimits {
   readonly effort: Exclude<Effort, 'estimate'>;
   readonly budgetMs: number;
+  /** For calls that are run with others as one job. */
+  readonly inChain?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -43,10 +45,13 @@ export async function tuneProblem(
   const key = keyOf(problem);
   const exhaustive = limits.effort === 'exhaustive';
   const trusted = ({ plan }: Candidate) => kernelsUsed(plan.kernel).every((name) => core.trust(name));
-  const candidates = core.planner.candidates(problem, exhaustive ? WIDE : NARROW).filter(trusted);
+  const { inChain = false } = limits;
+  const candidates = core.planner
+    .candidates(problem, exhaustive ? WIDE : NARROW, { inChain })
+    .filter(trusted);
   const neighbours = (plan: Plan) =>
     core.planner
-      .candidates(problem, WIDE, plan.kernel)
+      .candidates(problem, WIDE, { only: plan.kernel, inChain })
       .filter((other) => kindOf(other.plan) === kindOf(plan));
   const trial = makeTrial(core, problem);
   const run = (plan: Plan, ms: number) => {
@@ -68,7 +73,7 @@ export async function tuneProblem(
     if (limits.signal?.aborted) throw abortReason(limits.signal);
     core.checkOpen('tune');
     if (tuned) {
-      core.planner.learn(problem, tuned.plan, limits.effort, tuned.ms, tuned.candidates);
+      core.planner.learn(problem, tuned.plan, limits.effort, tuned.ms, tuned.candidates, inChain);
       core.onEvent({ type: 'planned', key, plan: tuned.plan, effort: limits.effort });
       core.saveSoon();
     }

@@ -33,6 +33,9 @@ const PROMISING_FOR_IMAGES = 4;
 /** A problem that takes one thread less than so many wake-ups stays on one: a race in a tight loop keeps the team awake and
  *  would promise a gain that a lone call does not get (128 cubed lost a quarter). */
 const WORTH_WAKING = 3;
+/** In a chain of calls no thread sleeps: the first step of each finds the others as fast as a later phase does. */
+const AWAKE_US = 1;
+const IN_CHAIN = ' in a chain';
 /** Deep sleep on an idle machine can make a wake-up dearer than it is in practice. */
 const WAKE_MOST_US = 250;
 
@@ -63,20 +66,30 @@ export class Planner {
     this.#context = context;
   }
 
-  /** Always answers, and at once: the same plan for the same key until something is learned. */
-  plan(problem: Problem): Planned {
-    const key = keyOf(problem);
-    const known = this.#known.get(key);
+  /** Always answers, and at once: the same plan for the same key until something is learned. `inChain`: for a call that is run with
+   *  others as one job, where more threads pay earlier. */
+  plan(problem: Problem, inChain = false): Planned {
+    const name = this.#nameOf(problem, inChain);
+    const known = this.#known.get(name);
     if (known) return known;
-    const planned = this.#fromWisdom(key, problem) ?? this.#fromEstimate(key, problem);
-    this.#known.set(key, planned);
+    const planned = this.#fromWisdom(name, problem) ?? this.#fromEstimate(problem, inChain);
+    this.#known.set(name, planned);
     return planned;
   }
 
+  /** What a plan is remembered by: a single thread does not mind what else runs. */
+  #nameOf(problem: Problem, inChain: boolean): string {
+    return inChain && this.#context.threads > 1 ? keyOf(problem) + IN_CHAIN : keyOf(problem);
+  }
+
   /** Candidates with estimates, best first; of one kernel only, if it is named. */
-  candidates(problem: Problem, ladders: Ladders = NARROW, only?: string): Candidate[] {
+  candidates(
+    problem: Problem,
+    ladders: Ladders = NARROW,
+    { only, inChain = false }: { readonly only?: string; readonly inChain?: boolean } = {},
+  ): Candidate[] {
     const { filter, threads, machine } = this.#context;
-    const profile = machine();
+    const profile = inChain ? { ...machine(), wakeUs: AWAKE_US } : machine();
     const applicable = applicableKernels(problem, filter).filter(
       ({ name }) => only === undefined || name === only,
     );
@@ -90,11 +103,18 @@ export class Planner {
   }
 
   /** Remembers what the tuner measured, and uses it from the next call on. */
-  learn(problem: Problem, plan: Plan, effort: Effort, ms: number, candidates: readonly Candidate[]): void {
-    const key = keyOf(problem);
-    this.#context.wisdom.put(key, { plan, effort, ms, at: Date.now() });
-    this.#measured.set(key, candidates);
-    this.#known.delete(key);
+  learn(
+    problem: Problem,
+    plan: Plan,
+    effort: Effort,
+    ms: number,
+    candidates: readonly Candidate[],
+    inChain = false,
+  ): void {
+    const name = this.#nameOf(problem, inChain);
+    this.#context.wisdom.put(name, { plan, effort, ms, at: Date.now() });
+    this.#measured.set(name, candidates);
+    this.#known.delete(name);
   }
 
   measured(key: string): readonly Candidate[] | undefined {
@@ -106,15 +126,15 @@ export class Planner {
     this.#known.clear();
   }
 
-  #fromWisdom(key: string, problem: Problem): Planned | undefined {
-    const entry = this.#context.wisdom.get(key);
+  #fromWisdom(name: string, problem: Problem): Planned | undefined {
+    const entry = this.#context.wisdom.get(name);
     if (!entry) return undefined;
     const { plan, effort } = entry;
     const kernel = findKernel(plan.kernel);
     const usable = kernel && applicableKernels(problem, this.#context.filter).includes(kernel);
     if (!usable || !planFits(problem, plan, kernel) || plan.threads > this.#context.threads) return undefined;
     return {
-      key,
+      key: keyOf(problem),
       problem,
       plan,
       source: 'wisdom',
@@ -123,8 +143,9 @@ export class Planner {
     };
   }
 
-  #fromEstimate(key: string, problem: Problem): Planned {
-    const best = this.candidates(problem)[0];
+  #fromEstimate(problem: Problem, inChain: boolean): Planned {
+    const key = keyOf(problem);
+    const best = this.candidates(problem, NARROW, { inChain })[0];
     if (!best) throw new Error(`no kernel serves ${key}: every applicable one is quarantined`);
     return { key, problem, plan: best.plan, source: 'estimate', effort: 'estimate', ms: best.estimateMs };
   }

@@ -3,12 +3,13 @@
  * watches abort and progress while it does.
  */
 
-import type { Address, Backend, Call, Prepared, RawOperands } from '../backends/types.ts';
+import type { Address, Call, Chain, ChainBackend, Job, Prepared } from '../backends/types.ts';
 import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
-import type { Program, Staging } from '../plan/program.ts';
-import { type Problem, resultElements } from '../problem/problem.ts';
+import type { Program } from '../plan/program.ts';
+import type { Problem } from '../problem/problem.ts';
 import { lower } from './lower/lower.ts';
+import { type Operands, placeCall, placeChain, staged } from './operands.ts';
 
 /** Programs kept ready; a network has some hundreds of shapes at most. */
 const MAX_PROGRAMS = 512;
@@ -18,36 +19,6 @@ const INLINE_MS = 5;
 /** After this much computing in a row on the calling thread, the event loop gets a turn. */
 const TURN_MS = 8;
 const PROGRESS_MS = 50;
-
-/** Addresses and scalars of a call; packing space and the copy of the old result are found here. */
-export type Operands = Omit<Call, 'packedA' | 'packedB' | 'c0' | 'own' | 'raw'> & {
-  /** Panels made in advance. */
-  readonly packedA?: Address | undefined;
-  readonly packedB?: Address | undefined;
-  /** What is added to the result, where that is not its own old value. */
-  readonly c0?: Address | undefined;
-  /** Zero points and scales of 8-bit operands. */
-  readonly quantized?: Address | undefined;
-};
-
-/** Operands of a call that has none: what is left out is never read. */
-export const NO_OPERANDS: Operands = { a: 0, b: 0, c: 0, bias: 0, slope: 0, alpha: 1, beta: 0, p0: 0, p1: 0 };
-
-/** What stands in for a call's own operands and result while 8-bit integers are multiplied. */
-function staged(
-  operands: Operands,
-  { a, b, c }: Staging,
-  space: Address,
-): { a: Address; b: Address; c: Address; raw: RawOperands } {
-  const at = (own: Address, offset: number | undefined) => (offset === undefined ? own : space + 4 * offset);
-  const { quantized = 0 } = operands;
-  return {
-    a: at(operands.a, a),
-    b: at(operands.b, b),
-    c: at(operands.c, c),
-    raw: { a: operands.a, b: operands.b, out: operands.c, quantized, space },
-  };
-}
 
 export interface Execution {
   readonly key: string;
@@ -62,6 +33,20 @@ export interface AsyncControl {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** A call that was planned, with where its values are. */
+export interface PlannedCall {
+  readonly execution: Execution;
+  readonly operands: Operands;
+}
+
+/** Calls made ready to be run again and again, in their order, as one job. */
+export interface LinkedCalls {
+  readonly chain: Chain;
+  /** Of the last run; before the first what the plans expect. */
+  ms: number;
+  release(): void;
+}
+
 interface Ready {
   readonly prepared: Prepared;
   uses: number;
@@ -69,7 +54,7 @@ interface Ready {
 }
 
 export class Executor {
-  readonly #backend: Backend;
+  readonly #backend: ChainBackend;
   readonly #yieldToEvents: () => Promise<void>;
   readonly #now: () => number;
   /** Threads that may ever take part: whoever is awake comes, not always those with the lowest numbers. */
@@ -80,7 +65,7 @@ export class Executor {
   #busyUntil = 0;
   #busyMs = 0;
 
-  constructor(backend: Backend, yieldToEvents: () => Promise<void>, now: () => number, mostThreads = 1) {
+  constructor(backend: ChainBackend, yieldToEvents: () => Promise<void>, now: () => number, mostThreads = 1) {
     this.#backend = backend;
     this.#mostThreads = mostThreads;
     this.#yieldToEvents = yieldToEvents;
@@ -133,7 +118,8 @@ export class Executor {
     const call = this.#call(program.prepared, operands, execution.plan.threads);
     program.uses++;
     try {
-      await this.#await(program.prepared, call, execution.plan.threads, control);
+      const job = this.#backend.run(program.prepared, call, execution.plan.threads);
+      await this.#await(job, control);
     } finally {
       this.#release(call, operands);
       this.#leave(program);
@@ -162,13 +148,59 @@ export class Executor {
     this.#programs.clear();
   }
 
-  async #await(
-    prepared: Prepared,
-    call: Call,
-    threads: number,
-    { signal, onProgress }: AsyncControl,
-  ): Promise<void> {
-    const job = this.#backend.run(prepared, call, threads);
+  /** The calls must not change any more. */
+  link(calls: readonly PlannedCall[]): LinkedCalls {
+    const programs = calls.map(({ execution }) => this.#program(execution));
+    for (const program of programs) program.uses++;
+    const leave = () => {
+      for (const program of programs) this.#leave(program);
+    };
+    try {
+      const parts = calls.map(({ operands }, index) => ({ ...programs[index]!, operands }));
+      const { chain, release } = placeChain(this.#backend, parts, this.#mostThreads);
+      const ms = calls.reduce(
+        (sum, { execution }) => sum + (Number.isFinite(execution.ms) ? execution.ms : 0),
+        0,
+      );
+      return {
+        chain,
+        ms,
+        release: () => {
+          release();
+          leave();
+        },
+      };
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  /** Like `run`, for all of the calls. */
+  runLinked(linked: LinkedCalls, control: AsyncControl): void | Promise<void> {
+    const start = this.#now();
+    if (linked.ms > INLINE_MS) {
+      const job = this.#backend.runChain(linked.chain, this.#mostThreads);
+      return this.#await(job, control).then(() => {
+        linked.ms = this.#now() - start;
+      });
+    }
+    if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
+    if (this.#busyMs > TURN_MS) {
+      this.#busyMs = 0;
+      return this.#yieldToEvents().then(() => {
+        control.signal?.throwIfAborted();
+        return this.runLinked(linked, control);
+      });
+    }
+    this.#backend.runChainSync(linked.chain, this.#mostThreads);
+    this.#busyUntil = this.#now();
+    linked.ms = this.#busyUntil - start;
+    this.#busyMs += linked.ms;
+    control.onProgress?.(linked.chain.steps, linked.chain.steps);
+  }
+
+  async #await(job: Job, { signal, onProgress }: AsyncControl): Promise<void> {
     const stop = () => job.stop(abortReason(signal!));
     signal?.addEventListener('abort', stop, { once: true });
     let reported = 0;
@@ -228,9 +260,7 @@ export class Executor {
   }
 
   /** The call with packing space and a place for the old result; all of it or, where memory is short, nothing. */
-  #call({ program }: Prepared, operands: Operands, threads: number): Call {
-    const { problem, epilogue, packedAElements, packedBElements } = program;
-    const { a, b, c, bias, slope, alpha, beta, p0, p1 } = operands;
+  #call(prepared: Prepared, operands: Operands, threads: number): Call {
     const taken: Address[] = [];
     const take = (bytes: number): Address => {
       if (bytes === 0) return 0;
@@ -239,14 +269,7 @@ export class Executor {
       return address;
     };
     try {
-      const c0 = operands.c0 ?? (epilogue.keepOld ? take(4 * resultElements(problem)) : 0);
-      const packedA = operands.packedA ?? take(4 * packedAElements);
-      const packedB = operands.packedB ?? take(4 * packedBElements);
-      const most = Math.max(threads, this.#mostThreads);
-      const own = program.privateElements > 0 ? take(this.#backend.ownBytes(program, most)) : 0;
-      const call = { a, b, c, c0, bias, slope, packedA, packedB, own, alpha, beta, p0, p1 };
-      if (!program.staging) return call;
-      return { ...call, ...staged(operands, program.staging, take(4 * program.staging.elements)) };
+      return placeCall(this.#backend, prepared.program, operands, Math.max(threads, this.#mostThreads), take);
     } catch (error) {
       for (const address of taken) this.#backend.free(address);
       throw error;

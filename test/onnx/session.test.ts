@@ -129,7 +129,8 @@ test('a session: aborted before and during a run', async (t) => {
 test('a session: memory is flat over a thousand runs', async (t) => {
   const runtime = await makeRuntime();
   const session = await InferenceSession.create(small(), { runtime });
-  await session.run({ x: X() });
+  // the first run is recorded, the second makes the recording ready
+  for (let i = 0; i < 2; i++) await session.run({ x: X() });
   const before = runtime.memory();
   for (let i = 0; i < 1000; i++) await session.run({ x: X() });
   t.deepEqual(runtime.memory(), before);

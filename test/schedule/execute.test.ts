@@ -1,9 +1,10 @@
 /** The executor on a backend that computes nothing: what it hands over, holds, gives back, and how abort travels. */
 import test from 'tape';
-import { NullBackend } from '../../src/backends/null/backend.ts';
+import { NullBackend, type RecordedCall } from '../../src/backends/null/backend.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type MatmulProblem, matmulKey, matmulProblem } from '../../src/problem/matmul.ts';
-import { type Execution, Executor, type Operands } from '../../src/schedule/execute.ts';
+import { type Execution, Executor } from '../../src/schedule/execute.ts';
+import type { Operands } from '../../src/schedule/operands.ts';
 import { seeded } from '../support/seed.ts';
 
 const PLAN: Plan = {
@@ -183,5 +184,47 @@ test(seeded('executor: progress rises to the total'), async (t) => {
     [3, total],
     [total, total],
   ]);
+  t.end();
+});
+
+test(seeded('executor: many calls as one job'), async (t) => {
+  const { backend, executor } = setup();
+  const packed = matmulProblem({ m: 5, n: 9, k: 6 }, { accumulate: true, scaled: true });
+  const calls = [packed, small].map((p) => ({ execution: executionOf(p, SHORT_MS), operands: OPERANDS }));
+  const linked = executor.link(calls);
+  executor.clear();
+  t.equal(backend.prepared.size, 2, 'programs live as long as what is linked of them');
+  const { scratch } = backend.memoryUse().byOwner;
+  executor.runLinked(linked, {});
+  const [first, second] = backend.calls as [RecordedCall, RecordedCall];
+  t.deepEqual([first.sync, second.sync], [true, true], 'short ones run here');
+  t.equal(
+    new Set([first.call.c0, first.call.packedA, first.call.packedB]).size,
+    3,
+    'in which nothing overlaps',
+  );
+  t.equal(backend.memoryUse().byOwner.scratch, scratch, 'a run takes none');
+  linked.ms = LONG_MS;
+  await executor.runLinked(linked, {});
+  t.equal(backend.calls.at(-1)?.sync, false, 'long ones run on the team');
+  t.equal(linked.ms, 0, 'what a run took decides where the next one goes');
+  const twice = executor.link([...calls, ...calls]);
+  t.equal(backend.memoryUse().byOwner.scratch, 2 * scratch, 'all calls share one space');
+  for (const one of [linked, twice]) one.release();
+  executor.clear();
+  t.deepEqual(
+    [backend.prepared.size, backend.chains.size, backend.memoryUse().used],
+    [0, 0, 0],
+    'and all is given back',
+  );
+  t.end();
+});
+
+test(seeded('executor: memory that runs out while linking is given back'), (t) => {
+  const { backend, executor } = setup({ maximumMemory: 64 });
+  const calls = [{ execution: executionOf(small, SHORT_MS), operands: OPERANDS }];
+  t.throws(() => executor.link(calls), /bytes left/);
+  executor.clear();
+  t.deepEqual([backend.prepared.size, backend.memoryUse().used], [0, 0]);
   t.end();
 });

@@ -3,7 +3,17 @@
  * the scheduler is tested apart from any arithmetic; a job may be held open, so that tests decide when it ends.
  */
 import type { Program } from '../../plan/program.ts';
-import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
+import type {
+  Address,
+  Call,
+  Chain,
+  ChainBackend,
+  Job,
+  Linked,
+  MemoryUse,
+  Owner,
+  Prepared,
+} from '../types.ts';
 
 /** Addresses rise and are never used twice, so that a stale one shows. */
 const FIRST_ADDRESS = 4096;
@@ -25,12 +35,27 @@ export interface HeldJob {
   finish(): void;
 }
 
-export class NullBackend implements Backend {
+interface NullChain extends Chain {
+  readonly calls: readonly Linked[];
+}
+
+function recordedOf(chain: Chain, threads: number, sync: boolean): RecordedCall[] {
+  return (chain as NullChain).calls.map(({ prepared: { program }, call }) => ({
+    program,
+    call,
+    threads,
+    sync,
+  }));
+}
+
+export class NullBackend implements ChainBackend {
   readonly name = 'null';
   readonly calls: RecordedCall[] = [];
   readonly jobs: HeldJob[] = [];
   /** Programs that were prepared and not released. */
   readonly prepared = new Set<Program>();
+  /** The same of chains. */
+  readonly chains = new Set<Chain>();
   readonly #live = new Map<Address, { readonly bytes: number; readonly owner: Owner }>();
   readonly #maximum: number;
   readonly #holdJobs: boolean;
@@ -81,8 +106,27 @@ export class NullBackend implements Backend {
   }
 
   run({ program }: Prepared, call: Call, threads: number): Job {
-    const recorded = { program, call, threads, sync: false };
-    this.calls.push(recorded);
+    return this.#job([{ program, call, threads, sync: false }], program.steps.length);
+  }
+
+  link(calls: readonly Linked[]): NullChain {
+    const steps = calls.reduce((sum, { prepared }) => sum + prepared.program.steps.length, 0);
+    const chain = { steps, calls, release: () => void this.chains.delete(chain) };
+    this.chains.add(chain);
+    return chain;
+  }
+
+  runChainSync(chain: Chain, threads: number): void {
+    this.calls.push(...recordedOf(chain, threads, true));
+  }
+
+  runChain(chain: Chain, threads: number): Job {
+    return this.#job(recordedOf(chain, threads, false), chain.steps);
+  }
+
+  #job(calls: readonly RecordedCall[], total: number): Job {
+    this.calls.push(...calls);
+    const [recorded] = calls as [RecordedCall];
     let resolve: () => void = () => undefined;
     let reject: (reason: unknown) => void = () => undefined;
     const finished = new Promise<void>((accept, refuse) => {
@@ -102,7 +146,7 @@ export class NullBackend implements Backend {
     if (!this.#holdJobs) resolve();
     return {
       finished,
-      total: program.steps.length,
+      total,
       done: () => job.done,
       stop: (reason) => {
         stopped = reason;

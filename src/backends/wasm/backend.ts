@@ -1,11 +1,29 @@
 /** The WebAssembly backend: one shared memory, the kernels, and the team that runs programs over it. */
 import { TesseraeError } from '../../core/errors.ts';
 import type { Program } from '../../plan/program.ts';
-import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
+import type {
+  Address,
+  Call,
+  Chain,
+  ChainBackend,
+  Job,
+  Linked,
+  MemoryUse,
+  Owner,
+  Prepared,
+} from '../types.ts';
 import { Arena } from './arena.ts';
-import { encodeJob, encodeProgram, type KernelIndex, privateBytes, programBytes } from './encode.ts';
+import {
+  encodeChain,
+  encodeJob,
+  encodeLinks,
+  encodeProgram,
+  type KernelIndex,
+  privateBytes,
+  programBytes,
+} from './encode.ts';
 import type { Host } from './host.ts';
-import { ARENA_ADDRESS, JOB_BYTES } from './layout.ts';
+import { ARENA_ADDRESS, JOB_BYTES, LINK_BYTES } from './layout.ts';
 import {
   instantiate,
   type KernelExports,
@@ -33,7 +51,14 @@ interface PreparedWasm extends Prepared {
   readonly address: Address;
 }
 
-export class WasmBackend implements Backend {
+interface ChainWasm extends Chain {
+  readonly links: Address;
+}
+
+/** What errors call a job that is no single kernel's. */
+const CHAIN_NAME = 'a recorded run';
+
+export class WasmBackend implements ChainBackend {
   readonly name = 'wasm';
   /** The most that the engine's vectors can do. */
   readonly feature: ModuleName;
@@ -129,10 +154,36 @@ export class WasmBackend implements Backend {
   }
 
   run(prepared: Prepared, call: Call, threads: number): Job {
-    const address = this.#job(prepared as PreparedWasm, call);
-    const job = this.team.post(address, threads, prepared.program.plan.kernel);
-    const finished = job.finished.finally(() => this.#leaveJob(address));
-    return { ...job, finished };
+    return this.#post(this.#job(prepared as PreparedWasm, call), threads, prepared.program.plan.kernel);
+  }
+
+  link(calls: readonly Linked[]): ChainWasm {
+    const steps = calls.reduce((sum, { prepared }) => sum + prepared.program.steps.length, 0);
+    const words = calls.length * JOB_BYTES;
+    const at = this.allocate(words + steps * LINK_BYTES, 'runtime');
+    const linked = (calls as readonly (Linked & { prepared: PreparedWasm })[]).map(
+      ({ prepared: { address: program, program: of }, call }, index) => {
+        const job = at + index * JOB_BYTES;
+        encodeJob(this.#ints, job, 0, program, of.steps.length, call);
+        return { job, program, steps: of.steps };
+      },
+    );
+    const links = at + words;
+    encodeLinks(this.#ints, links, linked);
+    return { steps, links, release: () => this.free(at) };
+  }
+
+  runChainSync(chain: Chain, threads: number): void {
+    const job = this.#chainJob(chain as ChainWasm);
+    try {
+      this.team.runHere(job, threads - 1, CHAIN_NAME);
+    } finally {
+      this.#leaveJob(job);
+    }
+  }
+
+  runChain(chain: Chain, threads: number): Job {
+    return this.#post(this.#chainJob(chain as ChainWasm), threads, CHAIN_NAME);
   }
 
   async close(): Promise<void> {
@@ -140,12 +191,29 @@ export class WasmBackend implements Backend {
     hintGarbage();
   }
 
+  #post(address: Address, threads: number, kernel: string): Job {
+    const job = this.team.post(address, threads, kernel);
+    const finished = job.finished.finally(() => this.#leaveJob(address));
+    return { ...job, finished };
+  }
+
   /** Job words that nobody uses, filled for this call. */
   #job(prepared: PreparedWasm, call: Call): Address {
-    const address = this.#idleJobs.pop() ?? this.allocate(JOB_BYTES, 'runtime');
-    this.#jobs = (this.#jobs + 1) & 0x3fffffff;
+    const address = this.#jobWords();
     encodeJob(this.#ints, address, this.#jobs, prepared.address, prepared.program.steps.length, call);
     return address;
+  }
+
+  #chainJob({ links, steps }: ChainWasm): Address {
+    const address = this.#jobWords();
+    encodeChain(this.#ints, address, this.#jobs, links, steps);
+    return address;
+  }
+
+  /** And a number that no other job of late has. */
+  #jobWords(): Address {
+    this.#jobs = (this.#jobs + 1) & 0x3fffffff;
+    return this.#idleJobs.pop() ?? this.allocate(JOB_BYTES, 'runtime');
   }
 
   #leaveJob(address: Address): void {

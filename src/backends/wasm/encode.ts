@@ -9,6 +9,8 @@ import {
   BIAS_KIND,
   CLOSED,
   JOB,
+  LINK,
+  LINK_BYTES,
   OP,
   PROGRAM,
   PROGRAM_BYTES,
@@ -116,6 +118,16 @@ function bitsOf(value: number): number {
   return intBits[0]!;
 }
 
+function encodeState(words: Int32Array, address: number, id: number, records: number): void {
+  const at = address >> 2;
+  Atomics.store(words, at + (JOB.NEXT >> 2), CLOSED);
+  words[at + (JOB.DONE >> 2)] = 0;
+  words[at + (JOB.LIMIT >> 2)] = records;
+  words[at + (JOB.ID >> 2)] = id;
+  words[at + (JOB.STOP >> 2)] = 0;
+  words[at + (JOB.WAITERS >> 2)] = 0;
+}
+
 /** Fills a job's words; it stays closed until the team opens it, so that a late thread cannot claim half-written records. */
 export function encodeJob(
   words: Int32Array,
@@ -126,12 +138,8 @@ export function encodeJob(
   call: Call,
 ): void {
   const at = address >> 2;
-  Atomics.store(words, at + (JOB.NEXT >> 2), CLOSED);
-  words[at + (JOB.DONE >> 2)] = 0;
-  words[at + (JOB.LIMIT >> 2)] = steps;
-  words[at + (JOB.ID >> 2)] = id;
-  words[at + (JOB.STOP >> 2)] = 0;
-  words[at + (JOB.WAITERS >> 2)] = 0;
+  encodeState(words, address, id, steps);
+  words[at + (JOB.LINKS >> 2)] = 0;
   words[at + (JOB.PROGRAM >> 2)] = programAddress;
   words[at + (JOB.A >> 2)] = call.a;
   words[at + (JOB.B >> 2)] = call.b;
@@ -152,4 +160,38 @@ export function encodeJob(
   words[at + (JOB.BETA >> 2)] = bitsOf(call.beta);
   words[at + (JOB.P0 >> 2)] = bitsOf(call.p0);
   words[at + (JOB.P1 >> 2)] = bitsOf(call.p1);
+}
+
+/** A call that is run with others as one job: where its words and its program are. */
+export interface LinkedCall {
+  readonly job: number;
+  readonly program: number;
+  readonly steps: readonly Step[];
+}
+
+/** Writes the table of links: each record waits for all calls before its own. */
+export function encodeLinks(words: Int32Array, address: number, calls: readonly LinkedCall[]): void {
+  let at = address >> 2;
+  let before = 0;
+  for (const { job, program, steps } of calls) {
+    steps.forEach(({ needs }, index) => {
+      words[at + (LINK.NEEDS >> 2)] = before + needs;
+      words[at + (LINK.JOB >> 2)] = job;
+      words[at + (LINK.RECORD >> 2)] = program + PROGRAM_BYTES + index * RECORD_BYTES;
+      at += LINK_BYTES >> 2;
+    });
+    before += steps.length;
+  }
+}
+
+/** Fills the words of a job that is several calls; it stays closed as one call's does. */
+export function encodeChain(
+  words: Int32Array,
+  address: number,
+  id: number,
+  links: number,
+  records: number,
+): void {
+  encodeState(words, address, id, records);
+  words[(address + JOB.LINKS) >> 2] = links;
 }

@@ -40,8 +40,17 @@ export const JOB = offsets([
   'RAW_B',
   'OUT',
   'QUANTIZED',
+  'LINKS', // address of a table of links where the job is several calls in a row, else 0
 ] as const);
 export const JOB_BYTES = 128;
+
+/** One record of a call that is run with others as one job. */
+export const LINK = offsets([
+  'NEEDS', // links that must be complete: those of the calls before it, and of its own call's earlier phases
+  'JOB', // the call's own words, from PROGRAM on; those before it are not used
+  'RECORD',
+] as const);
+export const LINK_BYTES = 16;
 
 /** Constants of a program: what is the same in every call of a problem. Records follow at PROGRAM_BYTES, the table of offsets
  *  behind them. */

@@ -10,7 +10,7 @@ import type { GpuPipeline } from '../../core/webgpu.ts';
 import { type Cut, type CutProblem, cutOf, type Share } from '../../plan/cut.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { keyOf } from '../../problem/problem.ts';
-import type { Operands } from '../../schedule/execute.ts';
+import type { Operands } from '../../schedule/operands.ts';
 import type { Core } from '../core.ts';
 import { Placement } from '../placement.ts';
 import type { Request } from '../request.ts';

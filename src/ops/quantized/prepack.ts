@@ -10,13 +10,13 @@ import type { Plan } from '../../plan/plan.ts';
 import type { Program } from '../../plan/program.ts';
 import { matmulFromShapes } from '../../problem/matmul.ts';
 import type { IntegerType, QmatmulProblem } from '../../problem/quantized.ts';
-import { NO_OPERANDS } from '../../schedule/execute.ts';
 import {
   bytePanelElements,
   lowerPackBytes,
   lowerPackIntegers,
   pairPanelElements,
 } from '../../schedule/lower/quantized.ts';
+import { NO_OPERANDS } from '../../schedule/operands.ts';
 import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import { type Heap, type Held, Panels, viewOf } from '../tensor.ts';

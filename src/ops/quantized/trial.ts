@@ -8,7 +8,7 @@ import type { ConvProblem } from '../../problem/conv.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
 import { resultElements } from '../../problem/problem.ts';
 import type { QuantizedProblem } from '../../problem/quantized.ts';
-import type { Operands } from '../../schedule/execute.ts';
+import type { Operands } from '../../schedule/operands.ts';
 import type { FormMaker } from '../conv-weights.ts';
 import { type Heap, viewOf } from '../tensor.ts';
 import { filterOperands, IntegerFilters } from './filters.ts';

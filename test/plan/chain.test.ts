@@ -1,0 +1,38 @@
+/** Calls that run with others as one job get more threads than the same calls alone, and plans of their own. */
+import test from 'tape';
+import { KERNELS } from '../../src/kernels/table.ts';
+import { Planner } from '../../src/plan/planner.ts';
+import { Wisdom } from '../../src/plan/wisdom.ts';
+import { matmulProblem } from '../../src/problem/matmul.ts';
+import { madeUpMachine } from '../support/runtime.ts';
+import { SIGNATURE } from './wisdom-support.ts';
+
+const SMALL = matmulProblem({ m: 128, n: 128, k: 128 });
+
+function makePlanner(threads: number): Planner {
+  return new Planner({
+    filter: { present: new Set(KERNELS.map(({ name }) => name)), quarantined: new Map() },
+    wisdom: new Wisdom(undefined, SIGNATURE),
+    threads,
+    machine: () => ({ ...madeUpMachine(1), wakeUs: 200 }),
+  });
+}
+
+test('planner: a product too small to wake anybody for is shared by threads that are awake', (t) => {
+  const planner = makePlanner(2);
+  t.equal(planner.plan(SMALL).plan.threads, 1, 'alone');
+  t.equal(planner.plan(SMALL, true).plan.threads, 2, 'in a chain');
+  t.equal(planner.plan(SMALL).plan.threads, 1, 'and neither is taken for the other');
+  t.end();
+});
+
+test('planner: what is measured for a chain is not used outside of one, unless there is one thread only', (t) => {
+  const planner = makePlanner(2);
+  const { plan } = planner.plan(SMALL, true);
+  planner.learn(SMALL, plan, 'measure', 1, [], true);
+  t.deepEqual([planner.plan(SMALL, true).effort, planner.plan(SMALL).effort], ['measure', 'estimate']);
+  const alone = makePlanner(1);
+  alone.learn(SMALL, alone.plan(SMALL).plan, 'measure', 1, []);
+  t.equal(alone.plan(SMALL, true).effort, 'measure', 'one thread does not mind');
+  t.end();
+});
