@@ -4,7 +4,7 @@ import { winogradInput, winogradOutput, winogradWeights } from './winograd';
 import { blocks } from '../gemm/blocks';
 import { bytesOf, finishBlock } from '../gemm/macro';
 import {
-  JOB_A, JOB_B, JOB_C, JOB_PACKED_A, JOB_PACKED_B,
+  JOB_A, JOB_B, JOB_C, JOB_PACKED_A, JOB_PACKED_B, PROGRAM_BLOCK_ROWS, PROGRAM_OWN_B,
   PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_K, PROGRAM_MR, PROGRAM_NR, PROGRAM_N_PADDED, PROGRAM_OUT_H, PROGRAM_OUT_W,
   PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_STEP_A, PROGRAM_STEP_B, PROGRAM_TILES_X, PROGRAM_TILE_SIDE, PROGRAM_WORD_STEPS,
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0,
@@ -32,6 +32,12 @@ function panelsOf<T>(job: usize, program: usize, record: usize): void {
   );
 }
 
+/** Where the transformed image lies: shared by all threads, or in the thread's own space. */
+function matricesB(job: usize, program: usize, scratch: usize): usize {
+  const own = bytesOf(program, PROGRAM_OWN_B);
+  return own ? ownSpace(job, program, scratch) + own : load<usize>(job, JOB_PACKED_B);
+}
+
 /** Channels K0, KS of the slice N0, COLS (rows of tiles). */
 export function winogradTransform(job: usize, program: usize, record: usize, scratch: usize): void {
   if (inWords(program)) transformOf<i16>(job, program, record, scratch);
@@ -46,24 +52,34 @@ function transformOf<T>(job: usize, program: usize, record: usize, scratch: usiz
     load<i32>(program, PROGRAM_TILE_SIDE), load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET) + k0 * plane, plane, inH, inW,
     load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), load<i32>(program, PROGRAM_TILES_X),
     load<i32>(record, RECORD_N0), load<i32>(record, RECORD_COLS), k0, load<i32>(record, RECORD_KS), load<i32>(program, PROGRAM_K),
-    load<i32>(program, PROGRAM_NR), load<usize>(job, JOB_PACKED_B), bytesOf(program, PROGRAM_STEP_B), ownSpace(job, program, scratch),
+    load<i32>(program, PROGRAM_NR), matricesB(job, program, scratch), bytesOf(program, PROGRAM_STEP_B), ownSpace(job, program, scratch),
   );
 }
 
 /** Output channels M0, ROWS of the slice N0, COLS: one product for each point, then the transform back and the last pass. */
 export function winogradTile(job: usize, program: usize, record: usize, scratch: usize): void {
-  if (inWords(program)) tileOf<i32>(job, program, record, scratch);
-  else tileOf<f32>(job, program, record, scratch);
+  block(job, program, record, load<i32>(record, RECORD_M0), load<i32>(record, RECORD_ROWS), scratch);
 }
 
-function tileOf<T>(job: usize, program: usize, record: usize, scratch: usize): void {
+/** The slice N0, COLS from the image to the result: nobody else reads what is between. */
+export function winogradSlice(job: usize, program: usize, record: usize, scratch: usize): void {
+  winogradTransform(job, program, record, scratch);
+  const rows = load<i32>(record, RECORD_ROWS), step = load<i32>(program, PROGRAM_BLOCK_ROWS);
+  for (let m0 = 0; m0 < rows; m0 += step) block(job, program, record, m0, min(step, rows - m0), scratch);
+}
+
+function block(job: usize, program: usize, record: usize, m0: i32, rows: i32, scratch: usize): void {
+  if (inWords(program)) tileOf<i32>(job, program, record, m0, rows, scratch);
+  else tileOf<f32>(job, program, record, m0, rows, scratch);
+}
+
+function tileOf<T>(job: usize, program: usize, record: usize, m0: i32, rows: i32, scratch: usize): void {
   const side = load<i32>(program, PROGRAM_TILE_SIDE), mr = load<i32>(program, PROGRAM_MR), nr = load<i32>(program, PROGRAM_NR);
   const k = load<i32>(program, PROGRAM_K), tilesX = load<i32>(program, PROGRAM_TILES_X);
-  const m0 = load<i32>(record, RECORD_M0), rows = load<i32>(record, RECORD_ROWS);
   const ty0 = load<i32>(record, RECORD_N0), tileRows = load<i32>(record, RECORD_COLS);
   const outH = load<i32>(program, PROGRAM_OUT_H), outW = load<i32>(program, PROGRAM_OUT_W);
   const a = load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET) + (m0 * k << 2);
-  const b = load<usize>(job, JOB_PACKED_B);
+  const b = matricesB(job, program, scratch);
   const stepA = bytesOf(program, PROGRAM_STEP_A), stepB = bytesOf(program, PROGRAM_STEP_B);
   // whole blocks: the space has room for them, so there are no edges
   const wholeRows = (rows + mr - 1) / mr * mr;

@@ -15,7 +15,8 @@ import type { Plan } from './plan.ts';
  * - `segmentTile`: the same for NHWC, where a row of taps is contiguous and A is read in place.
  * - `packFilters`: weights into panels of B in the order (kh, kw, ic) (NHWC).
  * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
- * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back.
+ * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back. `winogradSlice`: the
+ *   last two for whole rows of tiles, on matrices of the thread's own.
  * - `pool`: output rows of some channels.
  * - `integerVector`: as `vector`, with the matrix as 8-bit integers in place. `integerDepthwise`: as `depthwise`, with such an image.
  * - `packBytes`: 8-bit columns of B into panels of bytes. `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
@@ -38,6 +39,7 @@ export type StepOp =
   | 'winogradWeights'
   | 'winogradInput'
   | 'winogradTile'
+  | 'winogradSlice'
   | 'pool'
   | 'fold'
   | 'tapFilters'
@@ -126,6 +128,8 @@ export const CONSTANT_FIELDS = [
   'tileSide',
   'stepA',
   'stepB',
+  'ownB', // where the transformed image lies in a thread's own space, and output channels of one product of a slice (0: shared)
+  'blockRows',
   'multiplier', // output channels for each input channel (depthwise), or in each group (folding)
   'inPlace', // rows are read where they lie (depthwise)
   'interleaved', // four channels at once, one a lane (depthwise)

@@ -12,7 +12,15 @@ import { weightForm } from '../../src/schedule/lower/weights.ts';
 import { Random, seeded } from '../support/seed.ts';
 
 const WEIGHT_STEPS = ['packA', 'packFilters', 'winogradWeights', 'filtersByTap'];
-const TILE_STEPS = ['tile', 'patchTile', 'offsetTile', 'segmentTile', 'depthwise', 'winogradTile'];
+const TILE_STEPS = [
+  'tile',
+  'patchTile',
+  'offsetTile',
+  'segmentTile',
+  'depthwise',
+  'winogradTile',
+  'winogradSlice',
+];
 
 function randomConv(random: Random): ConvProblem {
   const depthwise = random.chance(0.2);
@@ -55,7 +63,7 @@ function elementsOf(p: ConvProblem, plan: Plan, step: Step): number[] {
   } else if (step.op === 'patchTile') nchw(m, n);
   else if (step.op === 'offsetTile') nchw(m, rows(n));
   else if (step.op === 'segmentTile') nhwc(rows(m), n);
-  else if (step.op === 'winogradTile') nchw(m, rows(n, plan.algorithm === 'winograd2' ? 2 : 4));
+  else if (step.op.startsWith('winograd')) nchw(m, rows(n, plan.algorithm === 'winograd2' ? 2 : 4));
   else if (p.layout === 'nchw') nchw([step.k0, step.k0 + step.ks], rows(n));
   else nhwc(rows(n), [0, p.outC]);
   return found;

@@ -102,6 +102,7 @@ export const OP = {
   winogradWeights: 11,
   winogradInput: 12,
   winogradTile: 13,
+  winogradSlice: 21,
   pool: 14,
   integerVector: 31,
   integerDepthwise: 32,

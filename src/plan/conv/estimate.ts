@@ -18,6 +18,7 @@ import {
   share,
 } from '../matmul/estimate.ts';
 import type { Plan } from '../plan.ts';
+import { winogradSlices } from './slices.ts';
 import { asProduct } from './view.ts';
 
 /** Patches move in short runs. */
@@ -108,9 +109,7 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   const points = (side + 2) ** 2;
   const [m, k] = [p.outC / p.groups, groupChannels(p)];
   const members = p.batch * p.groups;
-  const tilesX = ceilDiv(p.outW, side);
-  const tilesY = ceilDiv(p.outH, side);
-  const sliceRows = Math.min(tilesY, Math.max(1, Math.floor(plan.nc / tilesX)));
+  const { tilesX, tilesY, sliceRows, count, alone } = winogradSlices(p, plan);
   const slices = ceilDiv(tilesY, sliceRows);
   const tiles = slices * roundUp(sliceRows * tilesX, kernel.nr);
   const flops = 2 * members * points * roundUp(m, kernel.mr) * tiles * k;
@@ -121,12 +120,10 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   const weightNs = bytes > CACHED_BYTES ? WINOGRAD_WEIGHT_FAR_NS : WINOGRAD_WEIGHT_NS;
   const weights = p.prepacked ? 0 : (p.outC * k * points * weightNs) / 1e6;
   const reread = bytes > CACHED_BYTES ? (members * slices * bytes) / machine.readGBs / 1e6 : 0;
-  return {
-    work: Math.max(flops / blockGflops(kernel, k, machine) / 1e6, reread) + outMs,
-    tiles: members * slices * ceilDiv(m, plan.mc),
-    before: inMs + weights,
-    phases: 2 * members * slices,
-  };
+  const work = Math.max(flops / blockGflops(kernel, k, machine) / 1e6, reread) + outMs;
+  if (alone) return { work: work + inMs, tiles: count, before: weights, phases: 0 };
+  // slices follow one another: threads share the blocks of one
+  return { work, tiles: ceilDiv(m, plan.mc), before: inMs + weights, phases: 2 * count };
 }
 
 /** Columns that the blocks of a kernel that reads in place compute: four at each end, whole vectors between. */

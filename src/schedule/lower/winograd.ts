@@ -2,11 +2,13 @@
  * Winograd's minimal filtering: transformed weights (panels of A, one matrix for each of alpha^2 points), transformed tiles
  * of the image (panels of B), as many products, and the transform back.
  *
- * A slice is some whole rows of tiles: its input is transformed by channels, which threads share; then blocks of output channels
- * multiply and transform back into the result. The products of a block stay in the thread's own space.
+ * A slice is some whole rows of tiles. Where there are enough of them, each is one thread's from the image to the result, and nobody
+ * waits. Else its input is transformed by channels, which threads share; then blocks of output channels multiply and transform back.
+ * The products of a block stay in the thread's own space.
  */
 import { roundUp } from '../../core/math.ts';
 import { findKernel } from '../../kernels/table.ts';
+import { winogradSlices } from '../../plan/conv/slices.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels } from '../../problem/conv.ts';
@@ -24,18 +26,12 @@ export function winogradScratch(side: number, tilesX: number): number {
 /** Matrices of the transformed image stand a cache line more than their size apart: at a multiple of 1 KiB the lines that one
  *  group of tiles writes would fall into the same sets of the cache (1.7 times slower on Node 20 and 24). */
 const APART = 16;
-
-/** Rows of tiles in a slice: nc counts tiles. */
-function rowsOfSlice(plan: Plan, tilesX: number): number {
-  return Math.max(1, Math.floor(plan.nc / tilesX));
-}
+const CACHE_LINE = 16;
 
 export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
   const { mr, nr } = findKernel(plan.kernel)!;
   const { side, alpha } = winogradSides(plan);
-  const tilesX = Math.ceil(p.outW / side);
-  const tilesY = Math.ceil(p.outH / side);
-  const sliceRows = Math.min(tilesY, rowsOfSlice(plan, tilesX));
+  const { tilesX, tilesY, sliceRows, alone } = winogradSlices(p, plan);
   const tiles = roundUp(sliceRows * tilesX, nr);
   const channels = groupChannels(p);
   const form = weightForm(p, plan)!;
@@ -47,16 +43,25 @@ export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
   }
   for (const member of imageProduct(p).members) {
     for (const { from: n0, length: cols } of stretchesOf(tilesY, sliceRows)) {
+      const packedA = member.indexA * form.perGroup;
+      if (alone) {
+        list.add('winogradSlice', { n0, cols, ks: channels, rows: outC, packedA }, member);
+        continue;
+      }
       const perChannel = alpha * alpha * cols * tilesX;
       list.addStretches('winogradInput', channels, perChannel, 1, (k0, ks) => ({ n0, cols, k0, ks }), member);
       list.endPhase();
-      const packedA = member.indexA * form.perGroup;
       for (const { from: m0, length: rows } of stretchesOf(outC, plan.mc))
         list.add('winogradTile', { m0, rows, n0, cols, packedA }, member);
       list.endPhase();
     }
   }
   const stepB = tiles * channels + APART;
+  const blockRows = Math.min(plan.mc, outC);
+  const own = roundUp(
+    alpha * alpha * roundUp(blockRows, mr) * tiles + winogradScratch(side, tilesX),
+    CACHE_LINE,
+  );
   const constants = constantsOf({
     ...imageConstants(p, paddedPlanes(p)),
     mr,
@@ -70,14 +75,14 @@ export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
     tileSide: side,
     stepA: roundUp(outC, mr) * channels,
     stepB,
+    ...(alone ? { ownB: own, blockRows } : {}),
   });
   return {
     constants,
     offsets: [],
     steps: list.steps,
     packedAElements: form.elements,
-    packedBElements: alpha * alpha * stepB,
-    privateElements:
-      alpha * alpha * roundUp(Math.min(plan.mc, outC), mr) * tiles + winogradScratch(side, tilesX),
+    packedBElements: alone ? 0 : alpha * alpha * stepB,
+    privateElements: own + (alone ? alpha * alpha * stepB : 0),
   };
 }

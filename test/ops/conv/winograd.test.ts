@@ -1,7 +1,8 @@
 /** How far Winograd is off: within its documented bound for every kind of data, and near it for some, so that the bound says something. */
 import test from 'tape';
 import { type AskedConv, convOracle, WINOGRAD_BOUND } from '../../support/conv-oracle.ts';
-import { askConv } from '../../support/conv-problems.ts';
+import { askConv, withEpilogue } from '../../support/conv-problems.ts';
+import { specOf, usePlan } from '../../support/plans.ts';
 import { makeRuntime } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
@@ -47,3 +48,42 @@ for (const algorithm of ['winograd2', 'winograd4'] as const) {
     t.end();
   });
 }
+
+test(seeded('Winograd: slices that one thread takes from the image to the result'), async (t) => {
+  const rt = await makeRuntime({ threads: 3 }, 81);
+  const random = new Random(1202);
+  const faults: string[] = [];
+  for (const algorithm of ['winograd2', 'winograd4'] as const)
+    for (let turn = 0; turn < 12; turn++) {
+      const extents = {
+        inC: random.int(1, 30),
+        outC: random.int(1, 21),
+        image: [random.int(30, 60), random.int(3, 50)],
+        filter: [3, 3],
+      } as const;
+      const asked = { ...withEpilogue(random, askConv(random, extents, { padding: 1 })), algorithm };
+      const { key, plan } = rt.explain(specOf(asked));
+      // a slice of one row of tiles, blocks of 8 or 16 channels
+      const made = {
+        ...plan,
+        kernel: 'f32_gemm_4x8__simd_loadsplat',
+        packing: 'ab',
+        algorithm,
+        mc: random.pick([8, 16]),
+        nc: 8,
+        kc: extents.inC,
+        threads: random.int(2, 3),
+      } as const;
+      usePlan(rt, key, made);
+      const taken = rt.explain(specOf(asked)).plan;
+      if (taken.nc !== 8) faults.push(`${key} goes by another plan`);
+      const { values, bounds } = convOracle(asked);
+      const { x, w, ...options } = asked;
+      const got = rt.conv2dSync(x, w, options);
+      const wrong = values.findIndex((want, at) => !(Math.abs(got.data[at]! - want) <= bounds[at]!));
+      if (wrong >= 0) faults.push(`${key}: ${got.data[wrong]} for ${values[wrong]} at ${wrong}`);
+      got.dispose();
+    }
+  t.deepEqual(faults.slice(0, 3), []);
+  await rt.close();
+});
