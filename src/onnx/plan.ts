@@ -139,7 +139,7 @@ export class Plan {
       outputs.map(({ name }, i) => {
         const { tensor, numbers, type, shape } = this.#outputs[i]!;
         const from = tensor ? tensor.data : numbers!;
-        const data = type === 'float32' ? Float32Array.from(from) : fromNumbers(type, from);
+        const data = type === 'float32' ? new Float32Array(from) : fromNumbers(type, from);
         return [name, new Tensor(type, data, shape)];
       }),
     );

@@ -71,19 +71,20 @@ function floats(shape: readonly number[], data: Float32Array): ConstantArray {
   return { type: 'float32', shape, data };
 }
 
-/** The output channel that an element of the filters belongs to. */
-function channelOf(node: GraphNode, shape: readonly number[]): (index: number) => number {
-  if (node.op === 'Conv') {
-    const perChannel = sizeOf(shape.slice(1));
-    return (index) => Math.floor(index / perChannel);
-  }
+/** Filters times a factor for each output channel. */
+function scaled(node: GraphNode, { shape, data }: ConstantArray, factor: ArrayLike<number>): Float32Array {
+  const result = new Float32Array(data);
+  // elements in a row that belong to one output channel, and the channels that take turns within a group
+  const isConv = node.op === 'Conv';
+  const run = sizeOf(shape.slice(isConv ? 1 : 2));
   const [inC, perGroup] = shape as [number, number];
-  const taps = sizeOf(shape.slice(2));
-  const inGroup = inC / intOf(node, 'group', 1);
-  return (index) => {
-    const group = Math.floor(index / (taps * perGroup * inGroup));
-    return group * perGroup + (Math.floor(index / taps) % perGroup);
-  };
+  const runsInGroup = isConv ? 1 : perGroup * (inC / intOf(node, 'group', 1));
+  for (let index = 0, at = 0; at < result.length; index++) {
+    const group = Math.floor(index / runsInGroup);
+    const by = factor[isConv ? index : group * perGroup + (index % perGroup)]!;
+    for (const end = at + run; at < end; at++) result[at]! *= by;
+  }
+  return result;
 }
 
 /** A factor or summand behind a convolution. */
@@ -94,10 +95,7 @@ export function foldAfter(editor: Editor, node: GraphNode): boolean {
     const affine = filters && affineOf(editor, node, name, filters.channels);
     if (!affine || affine.factor.length !== filters.channels) continue;
     const { weights, bias, channels } = filters;
-    const channel = channelOf(before, weights.shape);
-    // a plain loop: there are many weights, and mapped copies are ten times as slow
-    const data = new Float32Array(weights.data.length);
-    for (let i = 0; i < data.length; i++) data[i] = weights.data[i]! * affine.factor[channel(i)]!;
+    const data = scaled(before, weights, affine.factor);
     const summed = Float32Array.from(
       { length: channels },
       (_, c) => (bias?.[c] ?? 0) * affine.factor[c]! + affine.summand[c]!,
@@ -136,15 +134,15 @@ export function foldBefore(editor: Editor, node: GraphNode): boolean {
   if (shifts && !isBare(node)) return false;
   const taps = sizeOf(weights.shape.slice(2));
   const first = (out: number) => Math.floor(out / (outC / groups)) * perGroup;
-  const data = new Float32Array(weights.data.length);
+  const data = new Float32Array(weights.data);
   const summed = Float32Array.from({ length: channels }, (_, c) => bias?.[c] ?? 0);
-  for (let out = 0; out < outC; out++) {
+  for (let out = 0, at = 0; out < outC; out++) {
     let shift = 0;
-    for (let c = 0; c < perGroup; c++) {
-      for (let tap = 0; tap < taps; tap++) {
-        const index = (out * perGroup + c) * taps + tap;
-        data[index] = weights.data[index]! * affine.factor[first(out) + c]!;
-        shift += weights.data[index]! * affine.summand[first(out) + c]!;
+    for (let c = first(out); c < first(out) + perGroup; c++) {
+      const [factor, summand] = [affine.factor[c]!, affine.summand[c]!];
+      for (const end = at + taps; at < end; at++) {
+        shift += data[at]! * summand;
+        data[at]! *= factor;
       }
     }
     summed[out]! += shift;
