@@ -49,10 +49,10 @@ export interface GpuDepthwise {
   readonly family: 'gpu-depthwise';
 }
 
-/** One shader for each function of elements, of lines, and for moves. */
+/** One shader for each function of elements, of lines, for moves, and for windows that are no products. */
 export interface GpuArray {
   readonly name: string;
-  readonly family: 'gpu-map' | 'gpu-lines' | 'gpu-move';
+  readonly family: 'gpu-map' | 'gpu-lines' | 'gpu-move' | 'gpu-take' | 'gpu-pool' | 'gpu-fold';
   /** A feature that devices may lack; among rows that serve alike, those that need more come first. */
   readonly needs?: 'subgroups';
 }
@@ -133,6 +133,9 @@ export const GPU_KERNELS: readonly GpuKernel[] = [
   { name: 'f32_lines_256__wgsl_subgroup', family: 'gpu-lines', needs: 'subgroups' },
   { name: 'f32_lines_256__wgsl', family: 'gpu-lines' },
   { name: 'f32_move_1x4__wgsl', family: 'gpu-move' },
+  { name: 'f32_take_1x4__wgsl', family: 'gpu-take' },
+  { name: 'f32_pool_1x4__wgsl', family: 'gpu-pool' },
+  { name: 'f32_fold_1x4__wgsl', family: 'gpu-fold' },
 ];
 
 /** Whether a device with these features takes a row's shaders. */
@@ -197,6 +200,9 @@ export function gpuServes(p: Problem, { family }: GpuKernel): boolean {
   if (p.op === 'map') return family === 'gpu-map' && !NOT_ON_GPU.has(p.kind);
   if (p.op === 'lines') return family === 'gpu-lines';
   if (p.op === 'move') return family === 'gpu-move';
+  if (p.op === 'take') return family === 'gpu-take';
+  if (p.op === 'pool') return family === 'gpu-pool';
+  if (p.op === 'fold') return family === 'gpu-fold' && p.layout === 'nchw';
   if (p.op !== 'matmul' && p.op !== 'conv') return false;
   if (p.op === 'matmul' && p.panel) return false;
   if (family === 'gpu-depthwise') return p.op === 'conv' && p.groups === p.inC && p.halves === 'none';

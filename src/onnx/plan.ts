@@ -1,5 +1,6 @@
 /** How a model runs on inputs of certain shapes: recorded in the first run, replayed in the later ones. */
 import type { Core } from '../ops/core.ts';
+import { Replay } from '../ops/replay.ts';
 import type { Tape, TapeStep } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
@@ -19,6 +20,7 @@ export class Plan {
   readonly #schedule: Schedule;
   readonly #planned = new Kept();
   readonly #tape: Tape;
+  #replay: Replay | undefined;
   readonly #inputs = new Map<string, Value>();
   #outputs: readonly Value[] = [];
 
@@ -78,13 +80,23 @@ export class Plan {
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Record<string, Tensor>> {
     for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
-    const { executor } = this.#core;
+    const replay = this.#ready();
     const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
-    const pending = each
-      ? this.#tape.replayEach(executor, each)
-      : this.#tape.replay(executor, { signal, onProgress: report });
+    const pending = each ? replay.runEach(each) : replay.run({ signal, onProgress: report });
     if (pending) await pending;
     return this.#results();
+  }
+
+  #ready(): Replay {
+    const addresses = (values: Iterable<Value>) =>
+      [...values].flatMap(({ tensor }) => (tensor ? [tensor.block.address] : []));
+    this.#replay ??= new Replay(
+      this.#core,
+      this.#tape,
+      addresses(this.#inputs.values()),
+      addresses(this.#outputs),
+    );
+    return this.#replay;
   }
 
   /** Runs step by step beside the reference; slow. */
@@ -116,6 +128,7 @@ export class Plan {
   }
 
   dispose(): void {
+    this.#replay?.release();
     for (const value of [...this.#outputs, ...this.#inputs.values()]) value.dispose();
     this.#outputs = [];
     this.#inputs.clear();

@@ -16,9 +16,9 @@ import { type Operand, readOperand, readOut } from './operands.ts';
 import type { Request } from './request.ts';
 import type { DenseTensor } from './tensor.ts';
 import type {
-  AsyncOptions,
   AveragePoolOptions,
   GlobalPoolOptions,
+  PlacedOptions,
   PoolOptions,
   Tensor,
   TensorLike,
@@ -26,7 +26,7 @@ import type {
 
 const WINDOW_OPTIONS = ['stride', 'padding', 'dilation', 'ceil', 'layout', 'out'];
 const GLOBAL_OPTIONS = ['layout', 'out'];
-const ASYNC = ['signal', 'onProgress'];
+const ASYNC = ['signal', 'onProgress', 'result'];
 const KNOWN = {
   max: { sync: new Set(WINDOW_OPTIONS), async: new Set([...WINDOW_OPTIONS, ...ASYNC]) },
   average: {
@@ -80,7 +80,8 @@ class PoolRequest implements Request {
   }
 
   operands(_core: Core, _plan: unknown, at: readonly number[], result: number): Operands {
-    return { ...NO_OPERANDS, b: at[0]!, c: result };
+    // the threads read the image as B, the GPU as A
+    return { ...NO_OPERANDS, a: at[0]!, b: at[0]!, c: result };
   }
 
   gpu(): GpuForm {
@@ -176,7 +177,7 @@ export function pool2d(
   kind: PoolKind,
   x: TensorLike,
   size: Pair,
-  options: (PoolOptions | AveragePoolOptions) & AsyncOptions,
+  options: (PoolOptions | AveragePoolOptions) & PlacedOptions,
 ): Promise<Tensor> {
   return call(core, options, KNOWN[kind].async, () => pooling(core, kind, x, size, options));
 }
@@ -195,7 +196,7 @@ export function globalPool2d(
   core: Core,
   x: TensorLike,
   kind: PoolKind,
-  options: GlobalPoolOptions & AsyncOptions,
+  options: GlobalPoolOptions & PlacedOptions,
 ): Promise<Tensor> {
   return call(core, options, KNOWN.global.async, () => globalPooling(core, kind, x, options));
 }

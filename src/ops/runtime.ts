@@ -277,7 +277,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     return convTranspose2dSync(this.#core, x, w, options);
   }
 
-  maxPool2d(x: TensorLike, size: Pair, options: PoolOptions & AsyncOptions = {}): Promise<Tensor> {
+  maxPool2d(x: TensorLike, size: Pair, options: PoolOptions & PlacedOptions = {}): Promise<Tensor> {
     return pool2d(this.#core, 'max', x, size, options);
   }
 
@@ -285,7 +285,11 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     return pool2dSync(this.#core, 'max', x, size, options);
   }
 
-  averagePool2d(x: TensorLike, size: Pair, options: AveragePoolOptions & AsyncOptions = {}): Promise<Tensor> {
+  averagePool2d(
+    x: TensorLike,
+    size: Pair,
+    options: AveragePoolOptions & PlacedOptions = {},
+  ): Promise<Tensor> {
     return pool2d(this.#core, 'average', x, size, options);
   }
 
@@ -296,7 +300,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   globalPool2d(
     x: TensorLike,
     kind: PoolKind,
-    options: GlobalPoolOptions & AsyncOptions = {},
+    options: GlobalPoolOptions & PlacedOptions = {},
   ): Promise<Tensor> {
     return globalPool2d(this.#core, x, kind, options);
   }

@@ -70,6 +70,15 @@ export class Tape {
     return address;
   }
 
+  /** The block that an address lies in, and its bytes; undefined for memory of others. */
+  blockOf(address: Address): { readonly base: Address; readonly bytes: number } | undefined {
+    const own = this.#blocks.get(address);
+    if (own !== undefined) return { base: address, bytes: own };
+    for (const [base, bytes] of this.#blocks)
+      if (address > base && address < base + bytes) return { base, bytes };
+    return undefined;
+  }
+
   owns(address: Address): boolean {
     return this.#blocks.has(address);
   }

@@ -412,15 +412,15 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
   convTranspose2dSync(x: TensorLike, w: TensorLike, options?: ConvTransposeOptions): Tensor;
 
   /** The largest value under each window of `size`; padding never wins. A NaN under the window is the result. */
-  maxPool2d(x: TensorLike, size: Pair, options?: PoolOptions & AsyncOptions): Promise<Tensor>;
+  maxPool2d(x: TensorLike, size: Pair, options?: PoolOptions & PlacedOptions): Promise<Tensor>;
   maxPool2dSync(x: TensorLike, size: Pair, options?: PoolOptions): Tensor;
 
   /** The mean under each window of `size`. */
-  averagePool2d(x: TensorLike, size: Pair, options?: AveragePoolOptions & AsyncOptions): Promise<Tensor>;
+  averagePool2d(x: TensorLike, size: Pair, options?: AveragePoolOptions & PlacedOptions): Promise<Tensor>;
   averagePool2dSync(x: TensorLike, size: Pair, options?: AveragePoolOptions): Tensor;
 
   /** Over the whole image: [n, c, h, w] becomes [n, c, 1, 1] ([n, 1, 1, c] with `'nhwc'`). */
-  globalPool2d(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions & AsyncOptions): Promise<Tensor>;
+  globalPool2d(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions & PlacedOptions): Promise<Tensor>;
   globalPool2dSync(x: TensorLike, kind: PoolKind, options?: GlobalPoolOptions): Tensor;
 
   /** Which plan a problem gets, where it comes from, and every candidate that was considered. Measures nothing. */

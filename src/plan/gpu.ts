@@ -6,7 +6,9 @@ import { ceilDiv } from '../core/math.ts';
 import { type Shape, sizeOf } from '../core/shape.ts';
 import { GPU_KERNELS, type GpuGemm, type GpuKernel, type GpuMatrixGemm, gpuServes } from '../kernels/gpu.ts';
 import { type ConvProblem, termsOf } from '../problem/conv.ts';
+import type { FoldProblem } from '../problem/fold.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
+import type { PoolProblem } from '../problem/pool.ts';
 import {
   type ArrayProblem,
   flopsOf,
@@ -124,16 +126,29 @@ const DEPTHWISE_SHARE = 0.1;
 /** Passes over memory that lines take: softmax and norms read them again. */
 const LINE_PASSES = 3;
 
+type Moving = ArrayProblem | PoolProblem | FoldProblem;
+
+/** Elements that are read: taps as often as windows hold them. */
+function readOf(p: Moving): number {
+  switch (p.op) {
+    case 'lines':
+      return LINE_PASSES * flopsOf(p);
+    case 'pool':
+    case 'fold':
+      return flopsOf(p);
+    default:
+      return resultElements(p) * (p.op === 'map' ? p.strides.length : 1);
+  }
+}
+
 /** Reading and writing alone: what is computed of an element takes less. */
-function arrayMs(p: ArrayProblem, { memoryGBs }: GpuProfile): number {
-  const read =
-    p.op === 'lines' ? LINE_PASSES * flopsOf(p) : resultElements(p) * (p.op === 'map' ? p.strides.length : 1);
-  return (4 * (read + resultElements(p))) / memoryGBs / 1e6;
+function movingAlone(p: Moving, { memoryGBs }: GpuProfile): number {
+  return (4 * (readOf(p) + resultElements(p))) / memoryGBs / 1e6;
 }
 
 function computeMs(p: Problem, kernel: GpuKernel, profile: GpuProfile): number | undefined {
   if (!gpuServes(p, kernel)) return undefined;
-  if (isArrayProblem(p)) return arrayMs(p, profile);
+  if (p.op === 'pool' || p.op === 'fold' || isArrayProblem(p)) return movingAlone(p, profile);
   const extents = productOf(p);
   if (!extents) return undefined;
   if (kernel.family === 'gpu-depthwise') {

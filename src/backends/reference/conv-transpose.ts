@@ -4,6 +4,7 @@
  */
 import type { Layout } from '../../problem/conv.ts';
 import type { ActivationKind } from '../../problem/epilogue.ts';
+import type { FoldProblem } from '../../problem/fold.ts';
 import type { Window } from '../../problem/window.ts';
 import { type Images, imageIndex, type ReferenceConvOperands } from './conv.ts';
 import { referenceActivation } from './matmul.ts';
@@ -66,4 +67,19 @@ export function referenceConvTranspose(
     const value = sum + (bias ? bias[oc]! : 0) + (residual ? residual[index]! : 0);
     out[index] = referenceActivation(p.activation, value, p0, p1, slope?.[oc]);
   });
+}
+
+/** Fills `out` (NCHW) with the columns' values, each added where its tap lands; nothing follows the sums. */
+export function referenceFold(p: FoldProblem, columns: ArrayLike<number>, out: Float64Array): void {
+  const pixels = p.inH * p.inW;
+  out.fill(0);
+  for (let plane = 0; plane < p.batch * p.outC; plane++)
+    for (let tap = 0; tap < p.kH * p.kW; tap++)
+      for (let pixel = 0; pixel < pixels; pixel++) {
+        const [kh, kw] = [Math.floor(tap / p.kW), tap % p.kW];
+        const y = Math.floor(pixel / p.inW) * p.strideH + kh * p.dilationH - p.padTop;
+        const x = (pixel % p.inW) * p.strideW + kw * p.dilationW - p.padLeft;
+        if (y < 0 || y >= p.outH || x < 0 || x >= p.outW) continue;
+        out[(plane * p.outH + y) * p.outW + x]! += columns[(plane * p.kH * p.kW + tap) * pixels + pixel]!;
+      }
 }

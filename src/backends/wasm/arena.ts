@@ -69,6 +69,11 @@ export class Arena {
     } else this.#merge(address, block.size);
   }
 
+  /** Bytes of the block at an address, or undefined where none begins. */
+  bytesAt(address: Address): number | undefined {
+    return this.#live.get(address)?.bytes;
+  }
+
   use(): MemoryUse {
     const byOwner = { ...this.#owners };
     return {

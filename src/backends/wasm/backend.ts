@@ -120,6 +120,11 @@ export class WasmBackend implements ChainBackend {
     else this.#heldBlocks.push(address);
   }
 
+  /** Bytes of the block at an address, or undefined where none begins. */
+  bytesAt(address: Address): number | undefined {
+    return this.#arena.bytesAt(address);
+  }
+
   view(address: Address, elements: number): Float32Array {
     return new Float32Array(this.#floats.buffer, address, elements);
   }

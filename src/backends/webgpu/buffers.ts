@@ -112,8 +112,13 @@ export class Buffers {
   /** A block with the values of a view, of shared memory or not, behind what was recorded so far. */
   upload(values: Float32Array): GpuBlock {
     const block = this.take(values.byteLength);
-    this.#staging.copy(values, block.buffer, this.#encode());
+    this.write(block, values);
     return block;
+  }
+
+  /** Values into a block, behind what was recorded so far. */
+  write(block: GpuBlock, values: Float32Array): void {
+    this.#staging.copy(values, block.buffer, this.#encode());
   }
 
   /** A buffer of words for one dispatch, gone after the next submit. */

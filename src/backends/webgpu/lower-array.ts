@@ -1,14 +1,20 @@
-/** Functions of elements, lines and moves to what is dispatched. */
+/** Functions of elements, lines, moves and windows to what is dispatched. */
 import { ceilDiv } from '../../core/math.ts';
 import type { GpuArray } from '../../kernels/gpu.ts';
+import type { FoldProblem } from '../../problem/fold.ts';
 import { type LinesProblem, linesFlops } from '../../problem/lines.ts';
 import type { MapProblem } from '../../problem/map.ts';
 import type { MoveProblem } from '../../problem/move.ts';
+import type { PoolProblem } from '../../problem/pool.ts';
 import { type ArrayProblem, resultElements } from '../../problem/problem.ts';
+import type { TakeProblem } from '../../problem/take.ts';
 import { type Launch, NO_EXTENTS } from './launch.ts';
+import { foldBindings, foldShaderKey, foldSource } from './wgsl/fold.ts';
 import { linesBindings, linesShaderKey, linesSource } from './wgsl/lines.ts';
 import { mapBindings, mapShaderKey, mapSource } from './wgsl/map.ts';
 import { MOVE_BINDINGS, moveShaderKey, moveSource } from './wgsl/move.ts';
+import { POOL_BINDINGS, poolShaderKey, poolSource } from './wgsl/pool.ts';
+import { TAKE_BINDINGS, takeSource } from './wgsl/take.ts';
 import { PER_THREAD, THREADS } from './wgsl/walk.ts';
 
 /** Workgroups in a row of the grid at most; more make further rows. Below every device's limit. */
@@ -22,15 +28,37 @@ function table({ extents, strides }: MapProblem | MoveProblem): Uint32Array<Arra
   return Uint32Array.from(Int32Array.from([...extents, ...strides.flat()]));
 }
 
-function lowerElements(p: MapProblem | MoveProblem, name: string): Launch {
+type Elements = MapProblem | MoveProblem | TakeProblem | PoolProblem | FoldProblem;
+
+function textOf(p: Elements, name: string): Pick<Launch, 'key' | 'source' | 'bindings'> {
+  switch (p.op) {
+    case 'map':
+      return { key: mapShaderKey(name, p), source: () => mapSource(p), bindings: mapBindings(p) };
+    case 'move':
+      return { key: moveShaderKey(name, p), source: () => moveSource(p), bindings: MOVE_BINDINGS };
+    case 'take':
+      return { key: name, source: takeSource, bindings: TAKE_BINDINGS };
+    case 'pool':
+      return { key: poolShaderKey(name, p), source: () => poolSource(p), bindings: POOL_BINDINGS };
+    case 'fold':
+      return { key: foldShaderKey(name, p), source: () => foldSource(p), bindings: foldBindings(p) };
+    default:
+      throw new Error(`no shader for ${p satisfies never}`);
+  }
+}
+
+/** Four elements of the result for each thread. */
+function lowerElements(p: Elements, name: string): Launch {
   const count = resultElements(p);
   const groups = grid(ceilDiv(count, THREADS * PER_THREAD));
-  const text =
-    p.op === 'map'
-      ? { key: mapShaderKey(name, p), source: () => mapSource(p), bindings: mapBindings(p) }
-      : { key: moveShaderKey(name, p), source: () => moveSource(p), bindings: MOVE_BINDINGS };
-  const params = { ...NO_EXTENTS, m: groups[0], n: count };
-  return { ...text, groups, products: 1, params, table: table(p) };
+  const taken = p.op === 'take' ? { k: p.size, lda: p.inner, ldb: p.count } : {};
+  return {
+    ...textOf(p, name),
+    groups,
+    products: 1,
+    params: { ...NO_EXTENTS, m: groups[0], n: count, ...taken },
+    table: p.op === 'map' || p.op === 'move' ? table(p) : undefined,
+  };
 }
 
 function lowerLines(p: LinesProblem, { name, needs }: GpuArray): Launch {
@@ -48,6 +76,6 @@ function lowerLines(p: LinesProblem, { name, needs }: GpuArray): Launch {
   };
 }
 
-export function lowerArray(p: Exclude<ArrayProblem, { op: 'take' }>, kernel: GpuArray): Launch {
+export function lowerArray(p: ArrayProblem | PoolProblem | FoldProblem, kernel: GpuArray): Launch {
   return p.op === 'lines' ? lowerLines(p, kernel) : lowerElements(p, kernel.name);
 }

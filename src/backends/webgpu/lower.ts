@@ -191,7 +191,8 @@ function lowerDepthwise(p: ConvProblem, name: string): Launch {
 /** Undefined where the row does not serve the problem. */
 export function lower(problem: Problem, kernel: GpuKernel): Launch | undefined {
   if (!gpuServes(problem, kernel)) return undefined;
-  if (isArrayProblem(problem) && problem.op !== 'take') return lowerArray(problem, kernel as GpuArray);
+  if (problem.op === 'pool' || problem.op === 'fold' || isArrayProblem(problem))
+    return lowerArray(problem, kernel as GpuArray);
   if (kernel.family === 'gpu-depthwise') return lowerDepthwise(problem as ConvProblem, kernel.name);
   const row = kernel as Row;
   if (problem.op === 'matmul') return launchOf(row, matmulProducts(problem));

@@ -1,11 +1,21 @@
-/** The self-check of shaders over elements, lines and orders: a small problem with the same shader, beside the float64 reference. */
-import { referenceLines, referenceMap, referenceMove } from '../../backends/reference/array.ts';
+/** The self-check of shaders over elements, lines, orders and windows: a small problem with the same shader, beside the float64 reference. */
+import {
+  referenceLines,
+  referenceMap,
+  referenceMove,
+  referenceTake,
+} from '../../backends/reference/array.ts';
+import { referenceFold } from '../../backends/reference/conv-transpose.ts';
+import { referencePool } from '../../backends/reference/pool.ts';
 import type { Scalars } from '../../backends/webgpu/launch.ts';
 import { fillRandom } from '../../core/random.ts';
+import { columnElements, type FoldProblem } from '../../problem/fold.ts';
 import type { LinesProblem } from '../../problem/lines.ts';
 import type { MapProblem } from '../../problem/map.ts';
 import type { MoveProblem } from '../../problem/move.ts';
+import type { PoolProblem } from '../../problem/pool.ts';
 import { type ArrayProblem, type Problem, resultElements } from '../../problem/problem.ts';
+import type { TakeProblem } from '../../problem/take.ts';
 
 export interface GpuTrial {
   readonly problem: Problem;
@@ -67,7 +77,7 @@ function fault(got: Float32Array, wanted: Float64Array): string | undefined {
 type Solve = (operands: Readonly<Record<string, Float32Array>>, out: Float64Array) => void;
 
 function trialOf(
-  problem: ArrayProblem,
+  problem: ArrayProblem | PoolProblem | FoldProblem,
   operands: Readonly<Record<string, Float32Array>>,
   solve: Solve,
 ): GpuTrial {
@@ -103,10 +113,31 @@ function linesTrial(p: LinesProblem): GpuTrial {
   );
 }
 
+/** Extents are uniforms: any others are as good. */
+function takeTrial(p: TakeProblem): GpuTrial {
+  const problem: TakeProblem = { ...p, outer: 3, size: 41, inner: 5, count: 100 };
+  const a = values(3 * 41 * 5, 1, 1);
+  const list = Int32Array.from({ length: problem.count }, (_, i) => (7 * i) % problem.size);
+  const operands = { a, b: new Float32Array(list.buffer) };
+  return trialOf(problem, operands, (_, out) => referenceTake(problem, a, list, out));
+}
+
+/** The same window over one image, of few channels where their number is in no shader's text. */
+export function windowTrial(p: PoolProblem | FoldProblem): GpuTrial {
+  if (p.op === 'pool') {
+    const problem = { ...p, batch: 1, channels: p.layout === 'nchw' ? Math.min(p.channels, 2) : p.channels };
+    const a = values(problem.channels * p.inH * p.inW, 1, 1);
+    return trialOf(problem, { a }, (_, out) => referencePool(problem, a, out));
+  }
+  const problem = { ...p, batch: 1 };
+  const b = values(columnElements(problem), 1, 1);
+  return trialOf(problem, { b }, (_, out) => referenceFold(problem, b, out));
+}
+
 const NAMES = ['a', 'b', 'c0'] as const;
 
 export function arrayTrial(p: ArrayProblem): GpuTrial {
-  if (p.op === 'take') throw new Error('a take is not computed there');
+  if (p.op === 'take') return takeTrial(p);
   if (p.op === 'lines') return linesTrial(p);
   if (p.op === 'move') {
     const { problem, sizes } = smallWalk(p);

@@ -8,7 +8,7 @@ import { type Halves, isHalf } from '../../problem/halves.ts';
 import { isArrayProblem, type Problem } from '../../problem/problem.ts';
 import type { Core } from '../core.ts';
 import { makeTrial, type Trial } from '../trial.ts';
-import { arrayTrial, type GpuTrial } from './array-trial.ts';
+import { arrayTrial, type GpuTrial, windowTrial } from './array-trial.ts';
 import type { GpuPlace } from './place.ts';
 import { halvesIn } from './stored.ts';
 
@@ -25,6 +25,7 @@ export function bare(problem: Problem): Problem {
       prepacked: false,
       algorithm: undefined,
     };
+  if (problem.op === 'fold') return { ...problem, bias: false, activation: 'none', residual: false };
   return problem;
 }
 
@@ -69,7 +70,12 @@ async function trialOnGpu(
   plan: Plan,
 ): Promise<string | undefined> {
   const { backend } = place;
-  const trial = isArrayProblem(problem) ? arrayTrial(problem) : productTrial(core, problem, plan);
+  const trial =
+    problem.op === 'pool' || problem.op === 'fold'
+      ? windowTrial(problem)
+      : isArrayProblem(problem)
+        ? arrayTrial(problem)
+        : productTrial(core, problem, plan);
   const launch = place.launch(trial.problem, plan.kernel);
   const pipeline = await backend.pipeline(launch);
   const halves = halvesIn(problem);

@@ -180,7 +180,7 @@ export class GpuPlace {
     const problem = form ? storedProblem(asked, form) : asked;
     const [best] = form ? this.plans(problem) : [];
     if (!best || !form) {
-      if (this.forced && this.#settings.policy === 'strict') throw cannot(problem);
+      this.refuseHere(problem);
       return undefined;
     }
     // a processor that stands in for a GPU takes its time from the threads
@@ -197,6 +197,11 @@ export class GpuPlace {
     return placeCall(ms, best, moves, this.profile) === 'there' ? best : undefined;
   }
 
+  /** @throws `E_FALLBACK` for what is computed in memory although the GPU was asked for, where policy is strict. */
+  refuseHere(problem: Problem): void {
+    if (this.forced && this.#settings.policy === 'strict') throw cannot(problem);
+  }
+
   #split(problem: Problem, ms: number, best: GpuPlan): GpuPlan | undefined {
     return splitCall(problem, ms, best, this.profile);
   }
@@ -208,8 +213,13 @@ export class GpuPlace {
     { plan }: GpuPlan,
     resultBytes: number,
   ): TesseraeError | undefined {
-    const { buffers, device } = this.#backend;
     const largest = Math.max(resultBytes, ...sourcesOf(form).map(({ elements }) => 4 * elements));
+    return this.beyond(problem, plan, largest);
+  }
+
+  /** Why a problem is beyond what the device takes at once, its largest operand being of so many bytes, or undefined. */
+  beyond(problem: Problem, plan: Plan, largest: number): TesseraeError | undefined {
+    const { buffers, device } = this.#backend;
     const [x, y] = this.launch(problem, plan.kernel).groups;
     const groups = Math.max(x, y);
     const most = { bytes: buffers.most, groups: device.limits.maxComputeWorkgroupsPerDimension };

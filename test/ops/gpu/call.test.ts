@@ -149,20 +149,18 @@ test('gpu: what it has no kernel for', async (t) => {
   const packed = rt.prepack(product.b);
   t.equal(wrong(await rt.matmul(product.a, packed), product), undefined, 'panels are multiplied in memory');
   const a = await rt.matmul(product.a, product.b, { result: 'gpu' });
-  const pooled = await rt.maxPool2d({ data: new Float32Array(16).fill(2), shape: [1, 1, 4, 4] }, 2, {
-    stride: 2,
-  });
-  t.deepEqual([...pooled.data], [2, 2, 2, 2], 'pooling too');
+  const sines = await rt.unary('sin', { data: new Float32Array(4), shape: [4] });
+  t.deepEqual([...sines.data], [0, 0, 0, 0], 'sines too');
   const image = await rt.tensor(new Float32Array(16).fill(3), [1, 1, 4, 4]).to('gpu');
   const result = await rt.conv2d(image, { data: Float32Array.of(2), shape: [1, 1, 1, 1] }, { result: 'gpu' });
-  const again = await rt.maxPool2d(result, 4);
-  t.deepEqual([...again.data], [6], 'after its operand was fetched');
+  const again = await rt.unary('isNaN', result);
+  t.deepEqual([...again.data], new Array(16).fill(0), 'after its operand was fetched');
   t.equal(
     (await rt.matmul(new Proxy(product.a, {}), rt.zeros([16, 0]))).size,
     0,
     'nor is there one for nothing',
   );
-  for (const own of [packed, a, pooled, image, result, again]) own.dispose();
+  for (const own of [packed, a, sines, image, result, again]) own.dispose();
   await rt.close();
   const strict = await makeOnGpu({ policy: 'strict' });
   if (typeof strict === 'string') return;
@@ -290,8 +288,8 @@ test('gpu: operands that are disposed of while a call runs', async (t) => {
   far.dispose();
   image.dispose();
   const [pooled, turnedResult] = [await pooling, await turned];
-  t.deepEqual([...pooled.data], [10], 'fetched for a call in memory');
-  t.deepEqual([...turnedResult.data], new Array(16).fill(30), 'for one of several stages too');
+  t.deepEqual([...(await pooled.read())], [10], 'for a call there');
+  t.deepEqual([...turnedResult.data], new Array(16).fill(30), 'fetched for one of several stages in memory');
   pooled.dispose();
   turnedResult.dispose();
   const out = rt.zeros([24, 28]);

@@ -14,7 +14,7 @@ export function moveSource({ extents }: MoveProblem): string {
   return `${declared(MOVE_BINDINGS)}${walkSource('fromAt', rank, 0)}${walkSource('toAt', rank, 1)}
 ${MAIN} {
   ${ELEMENTS}
-  ${LANES.map((i) => `if (i${i} < params.n) { c[toAt(i${i})] = a[fromAt(i${i})]; }`).join('\n  ')}
+  ${LANES.map((i) => `if (i${i} < params.n) { c[params.offsetC + toAt(i${i})] = a[params.offsetA + fromAt(i${i})]; }`).join('\n  ')}
 }
 `;
 }

@@ -1,0 +1,93 @@
+/** Where a recorded run is run again: on the threads or, where there is a GPU and it is the faster place, there. */
+import type { Address } from '../backends/types.ts';
+import { isLoss } from '../backends/webgpu/backend.ts';
+import { systemClock } from '../core/clock.ts';
+import type { AsyncControl } from '../schedule/execute.ts';
+import type { Core } from './core.ts';
+import type { GpuPlace } from './gpu/place.ts';
+import { GpuTape } from './gpu/tape.ts';
+import type { Tape, TapeStep } from './tape.ts';
+
+/** Runs on each side before one of them is chosen: the first ones compile, and the fastest of the others counts. */
+const TRIAL_RUNS = 4;
+
+export class Replay {
+  readonly #core: Core;
+  readonly #tape: Tape;
+  readonly #given: readonly Address[];
+  readonly #wanted: readonly Address[];
+  #there: GpuTape | undefined;
+  #isHere: boolean;
+
+  /** `given` are the tensors that are written before each run, `wanted` those that are read after it. */
+  constructor(core: Core, tape: Tape, given: readonly Address[], wanted: readonly Address[]) {
+    this.#core = core;
+    this.#tape = tape;
+    this.#given = given;
+    this.#wanted = wanted;
+    this.#isHere = !core.gpu?.isWelcome;
+  }
+
+  run(control: AsyncControl): void | Promise<void> {
+    return this.#isHere ? this.#tape.replay(this.#core.executor, control) : this.#runPlaced(control);
+  }
+
+  /** Step by step, to find out what each takes. */
+  async runEach(each: (step: TapeStep, ms: number) => void): Promise<void> {
+    const there = await this.#placed();
+    return there ? there.runEach(each) : this.#tape.replayEach(this.#core.executor, each);
+  }
+
+  release(): void {
+    this.#there?.release();
+    this.#there = undefined;
+    this.#isHere = true;
+  }
+
+  /** Again on a GPU that came back once; in memory after all where it does not: the given tensors are still here. */
+  async #runPlaced(control: AsyncControl): Promise<void> {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      try {
+        const there = await this.#placed();
+        if (!there) break;
+        return await there.run(control);
+      } catch (error) {
+        if (!isLoss(error)) throw error;
+        this.#core.checkOpen('compute');
+        this.#there?.release();
+        this.#there = undefined;
+        if (!(await this.#core.gpu!.reopen())) break;
+      }
+    }
+    this.#core.checkOpen('compute');
+    await this.#tape.replay(this.#core.executor, control);
+  }
+
+  async #placed(): Promise<GpuTape | undefined> {
+    const { gpu } = this.#core;
+    if (this.#isHere || this.#there || !gpu) return this.#there;
+    const there = await GpuTape.make(this.#core, gpu, this.#tape, this.#given, this.#wanted);
+    if (there && (gpu.forced || (await this.#isFaster(gpu, there)))) this.#there = there;
+    else {
+      there?.release();
+      this.#isHere = true;
+    }
+    return this.#there;
+  }
+
+  async #isFaster({ profile }: GpuPlace, there: GpuTape): Promise<boolean> {
+    const fastest = async (run: () => void | Promise<void>): Promise<number> => {
+      let ms = Number.POSITIVE_INFINITY;
+      for (let turn = 0; turn < TRIAL_RUNS; turn++) {
+        const start = systemClock.now();
+        await run();
+        if (turn > 0) ms = Math.min(ms, systemClock.now() - start);
+      }
+      return ms;
+    };
+    const here = await fastest(() => this.#tape.replay(this.#core.executor, {}));
+    // one call and its way back alone take longer: nothing to try
+    if (here < profile.launchMs + profile.readbackMs) return false;
+    return (await fastest(() => there.run({}))) < here;
+  }
+}

@@ -1,0 +1,56 @@
+/** Whole networks on a GPU, every step of them, beside onnxruntime-node. */
+import test from 'tape';
+import { InferenceSession } from '../../src/onnx/session.ts';
+import { createRuntimeWith } from '../../src/ops/runtime.ts';
+import type { RuntimeEvent } from '../../src/ops/types.ts';
+import { workingGpu } from '../support/gpu.ts';
+import { ONE_ROW } from '../support/gpu-profile.ts';
+import { departure, loadOrt, ORT_OPTIONS, randomFeeds, WHOLE_MODELS } from '../support/onnx.ts';
+import { madeUpMachine } from '../support/runtime.ts';
+import { Random, seeded } from '../support/seed.ts';
+
+const TOLERANCE = 1e-3;
+
+for (const { name, file, from, inputs } of WHOLE_MODELS) {
+  test(seeded(`${name}: on a GPU as onnxruntime-node`), async (t) => {
+    const [ort, gpu] = [loadOrt(), await workingGpu()];
+    if (file === undefined) return t.skip(`the model is not here: ${from}`);
+    if (typeof ort === 'string') return t.skip(ort);
+    if (typeof gpu === 'string') return t.skip(gpu);
+    const events: RuntimeEvent[] = [];
+    const runtime = await createRuntimeWith(
+      {
+        threads: 1,
+        wisdom: false,
+        gpu: { gpu },
+        backend: 'webgpu',
+        policy: 'strict',
+        onEvent: (event) => events.push(event),
+      },
+      { machine: madeUpMachine(6), gpuProfile: ONE_ROW },
+    );
+    const theirs = await ort.InferenceSession.create(file, ORT_OPTIONS);
+    const ours = await InferenceSession.create(file, { runtime });
+    const random = new Random(604);
+    const feeds = randomFeeds(random, inputs);
+    await ours.run(feeds);
+    for (const turn of ['first there', 'again']) {
+      const off = await departure(ort, theirs, ours, randomFeeds(random, inputs));
+      t.ok(off <= TOLERANCE, `${turn}: off by ${off.toExponential(1)}`);
+    }
+    const steps = await ours.explain(feeds);
+    t.ok(
+      steps.every(({ backend }) => backend === 'webgpu'),
+      `all ${steps.length} steps`,
+    );
+    t.deepEqual(
+      events.filter(({ type }) => type === 'quarantine'),
+      [],
+      'every shader was right',
+    );
+    await ours.release();
+    t.equal(runtime.info.gpu?.memory.used, 0, 'nothing is kept');
+    await theirs.release();
+    await runtime.close();
+  });
+}
