@@ -1,4 +1,5 @@
 /** What the command needs of the world around it, as parameters: the tests pass their own. */
+import type { Readable } from 'node:stream';
 import type { createRuntime } from '../index.ts';
 
 export interface Host {
@@ -6,6 +7,8 @@ export interface Host {
   out(text: string): void;
   /** Progress, warnings and errors go here. */
   err(text: string): void;
+  /** Standard input, for commands that read it. */
+  readonly input: Readable;
   readonly stdoutIsTTY: boolean;
   readonly stderrIsTTY: boolean;
   /** Where files and the user's installed packages are looked for. */

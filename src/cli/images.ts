@@ -41,41 +41,92 @@ export function writePicture(path: string, { width, height, data }: Picture): vo
   writeFileSync(path, PNG.sync.write(png));
 }
 
-/** Another size, by two neighbours in each direction; made smaller, each pixel is the mean of those that it covers. */
-export function resizePicture(picture: Picture, width: number, height: number): Picture {
-  if (width === picture.width && height === picture.height) return picture;
-  const across = linesOf(picture.width, width);
-  const down = linesOf(picture.height, height);
-  const rows = new Float32Array(picture.height * width * 4);
-  for (let y = 0; y < picture.height; y++)
-    for (let x = 0; x < width; x++)
-      for (const { at, weight } of across[x]!)
-        for (let c = 0; c < 4; c++)
-          rows[(y * width + x) * 4 + c]! += weight * picture.data[(y * picture.width + at) * 4 + c]!;
+/** A part of a picture; what of it lies outside of the picture is black. */
+export interface Part {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/**
+ * Another size, by two neighbours in each direction; made smaller, each pixel is the mean of those that it covers. Of a part of the
+ * picture, where one is given.
+ */
+export function resizePicture(picture: Picture, width: number, height: number, part?: Part): Picture {
+  if (!part && width === picture.width && height === picture.height) return picture;
+  const { left, top, width: wide, height: tall } = part ?? { left: 0, top: 0, ...picture };
+  const across = tapsOf({ first: left, length: wide, all: picture.width }, width);
+  const down = tapsOf({ first: top, length: tall, all: picture.height }, height);
+  // down first: it reads rows that lie together
+  const rows = new Float32Array(height * picture.width * 4);
+  const pitch = 4 * picture.width;
+  for (let y = 0; y < height; y++)
+    for (let tap = down.first[y]!; tap < down.first[y + 1]!; tap++) {
+      const [from, weight] = [down.at[tap]! * pitch, down.weight[tap]!];
+      for (let i = 0, to = y * pitch; i < pitch; i++) rows[to + i]! += weight * picture.data[from + i]!;
+    }
   const data = new Uint8Array(width * height * 4);
   for (let y = 0; y < height; y++)
-    for (let i = 0; i < width * 4; i++) {
-      let sum = 0;
-      for (const { at, weight } of down[y]!) sum += weight * rows[at * width * 4 + i]!;
-      data[y * width * 4 + i] = Math.round(sum);
+    for (let x = 0; x < width; x++) {
+      let [red, green, blue, opacity] = [0.5, 0.5, 0.5, 0.5];
+      for (let tap = across.first[x]!; tap < across.first[x + 1]!; tap++) {
+        const [from, weight] = [y * pitch + 4 * across.at[tap]!, across.weight[tap]!];
+        red += weight * rows[from]!;
+        green += weight * rows[from + 1]!;
+        blue += weight * rows[from + 2]!;
+        opacity += weight * rows[from + 3]!;
+      }
+      const to = 4 * (y * width + x);
+      data[to] = red;
+      data[to + 1] = green;
+      data[to + 2] = blue;
+      data[to + 3] = opacity;
     }
   return { width, height, data };
 }
 
-/** Which pixels a pixel of the result is made of, and how much of each. */
-function linesOf(from: number, to: number): { at: number; weight: number }[][] {
-  const scale = from / to;
+/** Which pixels each pixel of the result is made of, and how much of each; those of pixel i are from `first[i]` to `first[i + 1]`. */
+interface Taps {
+  readonly first: Int32Array;
+  readonly at: Int32Array;
+  readonly weight: Float32Array;
+}
+
+interface Line {
+  readonly first: number;
+  readonly length: number;
+  /** Pixels that there are. */
+  readonly all: number;
+}
+
+/** Behind the ends of a line its last pixels go on; behind those of the picture, where the line is longer, there is nothing. */
+function tapsOf(line: Line, to: number): Taps {
+  const scale = line.length / to;
   const reach = Math.max(1, scale);
-  return Array.from({ length: to }, (_, i) => {
+  const most = Math.ceil(2 * reach) + 2;
+  const [first, at, weight] = [
+    new Int32Array(to + 1),
+    new Int32Array(to * most),
+    new Float32Array(to * most),
+  ];
+  let count = 0;
+  for (let i = 0; i < to; i++) {
     const centre = (i + 0.5) * scale - 0.5;
-    const parts: { at: number; weight: number }[] = [];
-    for (let at = Math.floor(centre - reach); at <= Math.ceil(centre + reach); at++) {
-      const weight = Math.max(0, 1 - Math.abs(at - centre) / reach);
-      if (weight > 0) parts.push({ at: Math.max(0, Math.min(from - 1, at)), weight });
+    let total = 0;
+    for (let place = Math.floor(centre - reach); place <= Math.ceil(centre + reach); place++) {
+      const part = Math.max(0, 1 - Math.abs(place - centre) / reach);
+      if (part === 0) continue;
+      total += part;
+      const pixel = line.first + Math.max(0, Math.min(line.length - 1, place));
+      if (pixel < 0 || pixel >= line.all) continue;
+      at[count] = pixel;
+      weight[count++] = part;
     }
-    const total = parts.reduce((sum, { weight }) => sum + weight, 0);
-    return parts.map(({ at, weight }) => ({ at, weight: weight / total }));
-  });
+    for (let tap = first[i]!; tap < count; tap++) weight[tap]! /= total;
+    first[i + 1] = count;
+  }
+  return { first, at, weight };
 }
 
 export interface PixelOptions {

@@ -3,10 +3,12 @@ import { COLD_ARGUMENT } from './bench/cold.ts';
 import { PEER_ARGUMENT } from './bench/remote.ts';
 import { EXIT } from './exit.ts';
 import type { Host } from './host.ts';
+import { EYE_ARGUMENT } from './video/argument.ts';
 
 async function main(): Promise<void> {
   const [first, second = ''] = process.argv.slice(2);
   if (first === PEER_ARGUMENT) return (await import('./bench/peer-host.ts')).hostPeer();
+  if (first === EYE_ARGUMENT) return (await import('./video/eyes.ts')).runEye();
   if (first === COLD_ARGUMENT) return (await import('./bench/cold-child.ts')).runColdChild(second);
   const [{ runProgram }, { createRuntime }] = await Promise.all([
     import('./program.ts'),
@@ -17,6 +19,7 @@ async function main(): Promise<void> {
     err: (text) => void process.stderr.write(text),
     stdoutIsTTY: process.stdout.isTTY === true,
     stderrIsTTY: process.stderr.isTTY === true,
+    input: process.stdin,
     cwd: process.cwd(),
     signal: interruptSignal(),
     createRuntime,

@@ -25,6 +25,12 @@ export function parseCount(text: string): number {
   return value;
 }
 
+export function parseSize(text: string): readonly [width: number, height: number] {
+  const match = /^([1-9]\d*)x([1-9]\d*)$/.exec(text);
+  if (!match) throw new UsageError(`"${text}" is no size`, 'Write width x height, for instance 320x320.');
+  return [Number(match[1]), Number(match[2])];
+}
+
 /** `--json` takes a file only where a command says so itself. */
 export function addJson(command: Command): Command {
   return command.option('--json', 'print JSON on stdout, and nothing else there');

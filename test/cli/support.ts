@@ -1,5 +1,6 @@
 /** For the tests of the command: a stand-in for the runtime, and ways to run the command in and out of process. */
 import { spawn } from 'node:child_process';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ConvOperands } from '../../src/cli/bench/operands.ts';
 import { activate } from '../../src/cli/bench/verify.ts';
@@ -271,6 +272,7 @@ export interface InProcess extends FakeOptions {
   readonly log?: FakeLog;
   readonly cwd?: string;
   readonly signal?: AbortSignal;
+  readonly input?: Readable;
   /** In place of a fake one. */
   readonly createRuntime?: Host['createRuntime'];
 }
@@ -286,6 +288,7 @@ export async function runFake(argv: readonly string[], options: InProcess = {}):
     err: (text) => {
       err += text;
     },
+    input: options.input ?? Readable.from([]),
     stdoutIsTTY: false,
     stderrIsTTY: false,
     cwd,

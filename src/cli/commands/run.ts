@@ -12,6 +12,7 @@ import {
   addVerbose,
   type CommonOptions,
   parseCount,
+  parseSize,
   type Session,
 } from '../session.ts';
 import { renderTable } from '../table.ts';
@@ -35,12 +36,6 @@ function numbers(text: string): number[] {
   const list = text.split(',').map(Number);
   if (list.some((value) => !Number.isFinite(value))) throw new UsageError(`"${text}" is no list of numbers`);
   return list;
-}
-
-function parseSize(text: string): readonly [number, number] {
-  const match = /^(\d+)x(\d+)$/.exec(text);
-  if (!match) throw new UsageError(`"${text}" is no size`, 'Write width x height, for instance 320x320.');
-  return [Number(match[1]), Number(match[2])];
 }
 
 export const defineRun: Define = (program, run) => {

@@ -6,25 +6,32 @@ import { type Face, facesIn } from './decode.ts';
 /** The front network's image. */
 const SIZE = 128;
 
-/** Black above and below, or on both sides. */
-function squared({ width, height, data }: Picture): Picture {
+/** What the network takes of a picture. */
+export function faceInput(picture: Picture): Float32Array {
+  const { width, height } = picture;
   const side = Math.max(width, height);
-  const [left, top] = [Math.floor((side - width) / 2), Math.floor((side - height) / 2)];
-  const out = new Uint8Array(4 * side * side);
-  for (let y = 0; y < height; y++)
-    out.set(data.subarray(4 * y * width, 4 * (y + 1) * width), 4 * ((top + y) * side + left));
-  return { width: side, height: side, data: out };
+  const [left, top] = [Math.ceil((width - side) / 2), Math.ceil((height - side) / 2)];
+  const square = resizePicture(picture, SIZE, SIZE, { left, top, width: side, height: side });
+  return pixelsOf(square, { scale: 255, mean: [0.5], deviation: [0.5], isBgr: false, layout: 'nhwc' });
 }
 
-export async function findFaces(session: InferenceSession, picture: Picture): Promise<Face[]> {
-  const square = resizePicture(squared(picture), SIZE, SIZE);
-  const options = { scale: 255, mean: [0.5], deviation: [0.5], isBgr: false, layout: 'nhwc' } as const;
+/** What it gives, in the order of its outputs. */
+export type FaceOutputs = readonly Float32Array[];
+
+export async function runFaces(session: InferenceSession, input: Float32Array): Promise<FaceOutputs> {
   const [name] = session.inputNames;
-  const input = new Tensor('float32', pixelsOf(square, options), [1, SIZE, SIZE, 3]);
-  const results = await session.run({ [name!]: input });
-  const [coarse, fine, coarseBoxes, fineBoxes] = session.outputNames.map(
-    (output) => results[output]!.data as Float32Array,
-  ) as [Float32Array, Float32Array, Float32Array, Float32Array];
+  const results = await session.run({ [name!]: new Tensor('float32', input, [1, SIZE, SIZE, 3]) });
+  return session.outputNames.map((output) => results[output]!.data as Float32Array);
+}
+
+/** Faces in the pixels of the picture that it was. */
+export function facesOf(outputs: FaceOutputs, picture: Pick<Picture, 'width' | 'height'>): Face[] {
+  const [coarse, fine, coarseBoxes, fineBoxes] = outputs as readonly [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
   const grids = [
     { scores: coarse, boxes: coarseBoxes },
     { scores: fine, boxes: fineBoxes },
@@ -43,4 +50,8 @@ export async function findFaces(session: InferenceSession, picture: Picture): Pr
     },
     points: face.points.map(([px, py]) => [x(px), y(py)] as const),
   }));
+}
+
+export async function findFaces(session: InferenceSession, picture: Picture): Promise<Face[]> {
+  return facesOf(await runFaces(session, faceInput(picture)), picture);
 }
