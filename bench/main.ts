@@ -11,7 +11,6 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   story: () => import('./story.bench.ts'),
   regret: () => import('./regret.ts'),
   integers: () => import('./integers.ts'),
-  models: () => import('./models.ts'),
   cold: () => import('./cold.ts'),
   limits: () => import('./limits.ts'),
 };
@@ -19,9 +18,10 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
 const [first, ...rest] = process.argv.slice(2);
 const suite = SUITES[first ?? ''];
 if (suite) await (await suite()).main(rest);
+else if (first === 'models') await command((await import('./models.ts')).modelArguments(rest));
 else if (first === undefined || first.startsWith('-')) await command(process.argv.slice(2));
 else {
-  console.error(`There is no suite "${first}"; there are ${Object.keys(SUITES).join(', ')}.`);
+  console.error(`There is no suite "${first}"; there are ${[...Object.keys(SUITES), 'models'].join(', ')}.`);
   console.error('Shape lists are given as --suite NAME: see `npm run bench -- --help`.');
   process.exitCode = 2;
 }

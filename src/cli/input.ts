@@ -38,6 +38,8 @@ export function selectShapes(
   const names = (options.suite ?? fallback).split(',').map((name) => name.trim());
   const lists = names.map((name) => {
     const list = shapeList(name);
+    if (other.includes(name))
+      throw new UsageError(`the suite ${name} is measured by itself`, `Give --suite ${name} alone.`);
     if (list === undefined) {
       const known = [...SHAPE_LISTS.map((known) => known.name), ...other];
       throw new UsageError(`there is no suite "${name}"`, suggestion(name, known));

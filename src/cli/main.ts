@@ -1,5 +1,6 @@
 /** The `tesserae` command. Also starts the processes that its bench needs; those load nothing of the program. */
 import { COLD_ARGUMENT } from './bench/cold.ts';
+import { MODEL_ARGUMENT } from './bench/models/argument.ts';
 import { PEER_ARGUMENT } from './bench/remote.ts';
 import { EXIT } from './exit.ts';
 import type { Host } from './host.ts';
@@ -8,6 +9,7 @@ import { EYE_ARGUMENT } from './video/argument.ts';
 async function main(): Promise<void> {
   const [first, second = ''] = process.argv.slice(2);
   if (first === PEER_ARGUMENT) return (await import('./bench/peer-host.ts')).hostPeer();
+  if (first === MODEL_ARGUMENT) return (await import('./bench/models/host.ts')).hostModels();
   if (first === EYE_ARGUMENT) return (await import('./video/eyes.ts')).runEye();
   if (first === COLD_ARGUMENT) return (await import('./bench/cold-child.ts')).runColdChild(second);
   const [{ runProgram }, { createRuntime }] = await Promise.all([

@@ -59,6 +59,20 @@ export function addRuntimeOptions(command: Command): Command {
     .option('--no-wisdom', 'neither read nor keep measured plans');
 }
 
+/** What the common options ask of a runtime. */
+export function runtimeOptionsOf(options: CommonOptions, cwd: string): RuntimeOptions {
+  const { threads, engineFlags, exact, wisdom, gpu, gpuExperimental, backend } = options;
+  return {
+    ...(threads !== undefined && { threads }),
+    ...(engineFlags && { engineFlags: 'allow' }),
+    ...(exact && { numerics: 'exact' }),
+    ...(gpu && { gpu: true }),
+    ...(gpuExperimental && { gpu: { experimental: true } }),
+    ...(backend !== undefined && { backend }),
+    ...(wisdom !== undefined && { wisdom: wisdom && resolve(cwd, wisdom) }),
+  };
+}
+
 export class Session {
   readonly host: Host;
   readonly #options: CommonOptions;
@@ -94,15 +108,8 @@ export class Session {
   /** Gives `use` a runtime made from the common options, and closes it whatever happens. */
   async withRuntime<T>(use: (runtime: Runtime) => Promise<T>, extra: RuntimeOptions = {}): Promise<T> {
     this.signal.throwIfAborted();
-    const { threads, engineFlags, exact, wisdom, gpu, gpuExperimental, backend } = this.#options;
     const runtime = await this.host.createRuntime({
-      ...(threads !== undefined && { threads }),
-      ...(engineFlags && { engineFlags: 'allow' }),
-      ...(exact && { numerics: 'exact' }),
-      ...(gpu && { gpu: true }),
-      ...(gpuExperimental && { gpu: { experimental: true } }),
-      ...(backend !== undefined && { backend }),
-      ...(wisdom !== undefined && { wisdom: wisdom && resolve(this.host.cwd, wisdom) }),
+      ...runtimeOptionsOf(this.#options, this.host.cwd),
       onEvent: (event) => this.#hear(event),
       ...extra,
     });

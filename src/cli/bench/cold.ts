@@ -4,7 +4,7 @@
  */
 import { fork } from 'node:child_process';
 import { libraryModule } from '../package.ts';
-import { type SelfCommand, selfCommand } from './remote.ts';
+import { type SelfCommand, selfCommand } from './child.ts';
 import { type Summary, summarize } from './stats.ts';
 
 /** The hidden first argument with which the command starts itself for one cold run. */

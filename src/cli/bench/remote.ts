@@ -6,8 +6,8 @@
  * Ctrl-C. The child times itself, so no message is part of a time; the samples are
  * still taken in turn, one process at work and the others asleep.
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import type { Shape } from '../shapes/index.ts';
+import { Child, type SelfCommand, selfCommand } from './child.ts';
 import type {
   Absent,
   Contestant,
@@ -33,93 +33,10 @@ export type PeerRequest =
   | { readonly op: 'release' }
   | { readonly op: 'close' };
 
-/** `Unsupported` and `Absent` travel as values; a throw travels as `error`. */
-export type PeerReply = { readonly id: number } & ({ readonly value: unknown } | { readonly error: string });
-
-/** How this program is started again; the tests name another one. */
-export interface SelfCommand {
-  readonly entry: string;
-  readonly execArgv: readonly string[];
-}
-
-export function selfCommand(): SelfCommand {
-  return { entry: process.argv[1] ?? '', execArgv: process.execArgv };
-}
-
-interface Pending {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** What a crashed child printed last is the only explanation there is; this much of it is kept. */
-const STDERR_KEPT = 2000;
-const CLOSE_PATIENCE_MS = 2000;
-
-class PeerProcess {
-  readonly #child: ChildProcess;
-  readonly #pending = new Map<number, Pending>();
-  #next = 0;
-  #stderr = '';
-  #gone: Error | undefined;
-
-  constructor({ entry, execArgv }: SelfCommand) {
-    // Libraries print greetings and warnings; stdout belongs to our tables and JSON.
-    this.#child = fork(entry, [PEER_ARGUMENT], {
-      execArgv: [...execArgv],
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    });
-    this.#child.stderr?.on('data', (chunk: Buffer) => {
-      this.#stderr = (this.#stderr + chunk.toString()).slice(-STDERR_KEPT);
-    });
-    this.#child.on('message', (reply: PeerReply) => this.#settle(reply));
-    this.#child.on('error', (error) => this.#fail(error));
-    this.#child.on('exit', (code, signal) => {
-      const last = this.#stderr.trim().split('\n').at(-1) ?? '';
-      this.#fail(
-        new Error(`its process ended (${signal ?? `exit ${code}`})${last === '' ? '' : `: ${last}`}`),
-      );
-    });
-  }
-
-  request(message: PeerRequest): Promise<unknown> {
-    if (this.#gone) return Promise.reject(this.#gone);
-    const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      this.#child.send({ id, ...message }, (error) => error && this.#fail(error));
-    });
-  }
-
-  kill(): void {
-    this.#child.kill('SIGKILL');
-  }
-
-  async close(): Promise<void> {
-    if (this.#gone) return;
-    const patience = setTimeout(() => this.kill(), CLOSE_PATIENCE_MS);
-    await this.request({ op: 'close' }).catch(() => undefined);
-    clearTimeout(patience);
-    this.kill();
-  }
-
-  #settle(reply: PeerReply): void {
-    const pending = this.#pending.get(reply.id);
-    this.#pending.delete(reply.id);
-    if ('error' in reply) pending?.reject(new Error(reply.error));
-    else pending?.resolve(reply.value);
-  }
-
-  #fail(error: Error): void {
-    this.#gone ??= error;
-    for (const { reject } of this.#pending.values()) reject(this.#gone);
-    this.#pending.clear();
-  }
-}
-
 class RemoteEntry implements Entry {
-  readonly #process: PeerProcess;
+  readonly #process: Child<PeerRequest>;
 
-  constructor(process: PeerProcess) {
+  constructor(process: Child<PeerRequest>) {
     this.#process = process;
   }
 
@@ -159,12 +76,12 @@ export async function startPeer(
   options: PeerOptions,
   { self = selfCommand(), signal }: { readonly self?: SelfCommand; readonly signal?: AbortSignal } = {},
 ): Promise<Contestant | Absent> {
-  const child = new PeerProcess(self);
+  const child = new Child<PeerRequest>(PEER_ARGUMENT, self);
   const kill = () => child.kill();
   signal?.addEventListener('abort', kill, { once: true });
   const close = async () => {
     signal?.removeEventListener('abort', kill);
-    await child.close();
+    await child.close({ op: 'close' });
   };
   const loaded = await loadPeer(child, peer, options, signal);
   if ('absent' in loaded) {
@@ -179,7 +96,7 @@ export async function startPeer(
 }
 
 async function loadPeer(
-  child: PeerProcess,
+  child: Child<PeerRequest>,
   peer: string,
   options: PeerOptions,
   signal: AbortSignal | undefined,

@@ -23,11 +23,13 @@ import { libraryModule, packageFacts } from '../package.ts';
 import { addRuntimeOptions, addVerbose, type CommonOptions, parseCount, type Session } from '../session.ts';
 import { printShape, SHAPE_LISTS, type Shape } from '../shapes/index.ts';
 import { suggestion } from '../suggest.ts';
+import { benchModels } from './bench-models.ts';
 import { chooseEffort, type Define, EFFORTS } from './types.ts';
 
 interface BenchOptions extends CommonOptions {
   readonly suite?: string;
   readonly shapes?: string;
+  readonly models?: string;
   readonly peers?: boolean;
   readonly only?: string;
   readonly resident?: boolean;
@@ -53,6 +55,10 @@ export const defineBench: Define = (program, run) => {
     .option(
       '--peers',
       "beside onnxruntime-web, tfjs (wasm), jax-js, plain JavaScript and onnxruntime-node, where installed; with --backend webgpu beside onnxruntime-node's WebGPU provider, tfjs (webgpu), jax-js (webgpu) and gpu.js",
+    )
+    .option(
+      '--models <files>',
+      'with --suite models: .onnx files separated by commas, model.onnx@input=1x3x224x224 where extents are open; packaged: those of installed packages',
     )
     .option('--only <ids>', 'of the peers only these, separated by commas')
     .option(
@@ -82,17 +88,22 @@ export function shapeOptions(command: Command): Command {
 
 function suiteHelp(): string {
   const lists = SHAPE_LISTS.map(({ name, about }) => `  ${name.padEnd(18)}${about}`);
-  return ['', 'Suites:', ...lists, `  ${'cold'.padEnd(18)}import to first result, in fresh processes`].join(
-    '\n',
-  );
+  const others = [
+    `  ${'models'.padEnd(18)}whole ONNX models: PP-OCRv4 and BlazeFace where their packages are installed, and --models`,
+    `  ${'cold'.padEnd(18)}import to first result, in fresh processes`,
+  ];
+  return ['', 'Suites:', ...lists, ...others].join('\n');
 }
 
 async function bench(session: Session, options: BenchOptions): Promise<ExitCode> {
+  const effort = chooseEffort(options.effort, EFFORTS);
+  if (options.suite === 'models') return benchModels(session, options);
+  if (options.models !== undefined)
+    throw new UsageError('--models is for whole models', 'Add --suite models.');
   const coldOnly = options.suite === 'cold';
   const selection: ShapeSelection = coldOnly
     ? { name: 'cold', shapes: [] }
-    : selectShapes(options, session.host.cwd, 'quick', ['cold']);
-  const effort = chooseEffort(options.effort, EFFORTS);
+    : selectShapes(options, session.host.cwd, 'quick', ['cold', 'models']);
   if (options.resident && options.backend !== 'webgpu')
     throw new UsageError('--resident is for a GPU', 'Add --backend webgpu.');
   const peerIds = choosePeers(options);
