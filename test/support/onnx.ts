@@ -16,10 +16,11 @@ export function edge(name: string, dims: readonly number[], type: Edge['type'] =
 export function modelOf(
   nodes: readonly Field[],
   inputs: readonly Edge[],
-  output: Edge,
+  output: Edge | readonly Edge[],
   constants: readonly Field[] = [],
+  opset?: number,
 ): Uint8Array {
-  return model({ name: 'test', nodes, constants, inputs, output });
+  return model({ name: 'test', nodes, constants, inputs, output, ...(opset ? { opset } : {}) });
 }
 
 export type { Field, Values };

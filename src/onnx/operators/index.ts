@@ -3,10 +3,13 @@ import { CONTROL } from './control.ts';
 import { EINSUM } from './einsum.ts';
 import { ELEMENTWISE } from './elementwise.ts';
 import { INTEGERS } from './integers.ts';
+import { LOSSES } from './losses.ts';
 import { MATRIX } from './matrix.ts';
 import { PLACES } from './places.ts';
 import { RECURRENT } from './recurrent.ts';
 import { REDUCTION } from './reduction.ts';
+import { SAMPLING } from './sampling.ts';
+import { SIGNAL } from './signal.ts';
 import { SPATIAL } from './spatial.ts';
 import { TENSOR } from './tensor.ts';
 import type { Operators } from './types.ts';
@@ -22,4 +25,7 @@ export const OPERATORS: Operators = {
   ...RECURRENT,
   ...INTEGERS,
   ...EINSUM,
+  ...SAMPLING,
+  ...SIGNAL,
+  ...LOSSES,
 };

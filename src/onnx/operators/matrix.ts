@@ -97,7 +97,38 @@ function gemm(context: Context, a: Value, b: Value, c?: Value): Value {
     : Value.ofTensor(context.rt.unarySync(activation, sum.tensor!) as DenseTensor, a.type);
 }
 
+/** The determinant of each matrix: eliminated row by row, the largest element first. On the host. */
+function determinant(context: Context, x: Value): Value {
+  const n = x.shape.at(-1)!;
+  const numbers = context.numbers(x);
+  const out = Float64Array.from({ length: n === 0 ? 1 : x.size / (n * n) }, (_, at) => {
+    const a = Float64Array.from(numbers.subarray(at * n * n, (at + 1) * n * n));
+    let product = 1;
+    for (let k = 0; k < n; k++) {
+      let pivot = k;
+      for (let row = k + 1; row < n; row++)
+        if (Math.abs(a[row * n + k]!) > Math.abs(a[pivot * n + k]!)) pivot = row;
+      if (pivot !== k) {
+        const old = a.slice(k * n, (k + 1) * n);
+        a.copyWithin(k * n, pivot * n, (pivot + 1) * n);
+        a.set(old, pivot * n);
+        product = -product;
+      }
+      const value = a[k * n + k]!;
+      product *= value;
+      if (value === 0) break;
+      for (let row = k + 1; row < n; row++) {
+        const factor = a[row * n + k]! / value;
+        for (let column = k; column < n; column++) a[row * n + column]! -= factor * a[k * n + column]!;
+      }
+    }
+    return product;
+  });
+  return context.made(x.type, x.shape.slice(0, -2), out, [x]);
+}
+
 export const MATRIX: Operators = {
+  Det: operator(11, 1, determinant),
   MatMul: operator(1, 2, matmul),
   Gemm: operator(7, 2, gemm),
 };

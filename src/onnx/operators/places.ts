@@ -21,6 +21,51 @@ function nonZero(context: Context, x: Value): Value {
   return context.made('int64', [x.rank, found.length], out, [x]);
 }
 
+/** Different values, or different slices along an axis: sorted, or in the order in which they come first. */
+function unique(context: Context, x: Value): readonly Value[] {
+  const numbers = context.numbers(x);
+  const hasAxis = context.node.attributes.has('axis');
+  const axis = hasAxis ? context.axis(context.int('axis', 0), x.rank) : 0;
+  const extents = hasAxis ? x.shape : [x.size];
+  const extent = extents[axis]!;
+  const inner = sizeOf(extents.slice(axis + 1));
+  const outer = sizeOf(extents.slice(0, axis));
+  const slices = Array.from({ length: extent }, (_, i) =>
+    Array.from({ length: outer * inner }, (__, j) => {
+      return numbers[(Math.floor(j / inner) * extent + i) * inner + (j % inner)]!;
+    }),
+  );
+  const groups = new Map<string, number[]>();
+  for (const [i, slice] of slices.entries()) {
+    const key = slice.join();
+    const known = groups.get(key);
+    if (known) known.push(i);
+    else groups.set(key, [i]);
+  }
+  const found = [...groups.values()];
+  const less = (a: readonly number[], b: readonly number[]) => {
+    const at = a.findIndex((value, i) => value !== b[i]);
+    return at < 0 ? 0 : a[at]! - b[at]!;
+  };
+  if (context.int('sorted', 1) === 1) found.sort((a, b) => less(slices[a[0]!]!, slices[b[0]!]!));
+  const shape = extents.map((one, at) => (at === axis ? found.length : one));
+  const values = arrayFor(x.type, sizeOf(shape));
+  const inverse = new Float64Array(extent);
+  for (const [at, members] of found.entries()) {
+    for (const member of members) inverse[member] = at;
+    for (const [j, value] of slices[members[0]!]!.entries())
+      values[(Math.floor(j / inner) * found.length + at) * inner + (j % inner)] = value;
+  }
+  const list = (data: readonly number[] | Float64Array) =>
+    context.made('int64', [data.length], Float64Array.from(data), [x]);
+  return [
+    context.made(x.type, shape, values, [x]),
+    list(found.map(([first]) => first!)),
+    list(inverse),
+    list(found.map(({ length }) => length)),
+  ];
+}
+
 function oneHot(context: Context, indices: Value, depth: Value, values: Value): Value {
   const size = context.numbers(depth)[0]!;
   const [off, on] = context.ints(values) as [number, number];
@@ -272,6 +317,7 @@ export const PLACES: Operators = {
   Hardmax: operator(1, 1, hardmax),
   ReverseSequence: operator(10, 2, reverseSequence),
   NonMaxSuppression: operator(10, 2, nonMaxSuppression),
+  Unique: operator(11, 1, unique),
   MeanVarianceNormalization: operator(9, 1, meanVariance),
   QuantizeLinear: operator(10, 2, quantise),
   DequantizeLinear: operator(10, 2, dequantise),

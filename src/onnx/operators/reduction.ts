@@ -3,7 +3,7 @@ import { sizeOf } from '../../core/shape.ts';
 import type { ReduceKind } from '../../problem/lines.ts';
 import type { Context } from '../context.ts';
 import type { Value } from '../value.ts';
-import { binary, onHost } from './elementwise.ts';
+import { binary, onHost, unary } from './elementwise.ts';
 import { type Operators, operator } from './types.ts';
 
 /** Numbers of the host, by the same names. */
@@ -78,7 +78,26 @@ function softmax(log: boolean) {
   });
 }
 
-function layerNorm(context: Context, x: Value, scale: Value, bias?: Value): Value {
+/** The mean of each group of lines, and one over its deviation. */
+function statistics(context: Context, x: Value, axis: number): readonly [Value, Value] {
+  const { rt } = context;
+  const axes = x.shape.map((_, at) => at).slice(axis);
+  const meanOf = (value: Value) =>
+    context.result(rt.reduceSync('mean', context.tensor(value), { axes, keepDims: true }), x.type);
+  const mean = meanOf(x);
+  const off = binary(context, 'sub', x, mean);
+  const variance = meanOf(binary(context, 'mul', off, off));
+  const epsilon = context.made('float32', [], Float32Array.of(context.float('epsilon', 1e-5)), []);
+  const deviation = unary(context, 'sqrt', binary(context, 'add', variance, epsilon));
+  return [mean, unary(context, 'reciprocal', deviation)];
+}
+
+function layerNorm(
+  context: Context,
+  x: Value,
+  scale: Value,
+  bias?: Value,
+): Value | readonly (Value | undefined)[] {
   const axis = context.axis(context.int('axis', -1), x.rank);
   const options = {
     axis,
@@ -86,7 +105,31 @@ function layerNorm(context: Context, x: Value, scale: Value, bias?: Value): Valu
     scale: context.tensor(scale),
     ...(bias ? { bias: context.tensor(bias) } : {}),
   };
-  return context.result(context.rt.layerNormSync(context.tensor(x), options), x.type);
+  const y = context.result(context.rt.layerNormSync(context.tensor(x), options), x.type);
+  const [, mean = '', inverse = ''] = context.node.outputs;
+  return mean || inverse ? [y, ...statistics(context, x, axis)] : y;
+}
+
+/** x / (bias + alpha / size * the sum of squares of `size` channels around it) ^ beta (Krizhevsky et al., 2012). */
+function localNorm(context: Context, x: Value): Value {
+  const size = context.int('size', 1);
+  const [n, c] = x.shape as [number, number];
+  const squares = binary(context, 'mul', x, x);
+  const planes = context.reshaped(squares, [n, 1, c, x.size / (n * c)]);
+  const before = Math.floor((size - 1) / 2);
+  const padding = [before, 0, size - 1 - before, 0] as const;
+  const means = context.result(
+    context.rt.averagePool2dSync(context.tensor(planes), [size, 1], { padding, countPadding: true }),
+  );
+  const number = (value: number) => context.made('float32', [], Float32Array.of(value), []);
+  const scaled = binary(context, 'mul', means, number(context.float('alpha', 1e-4)));
+  const power = binary(
+    context,
+    'pow',
+    binary(context, 'add', scaled, number(context.float('bias', 1))),
+    number(context.float('beta', 0.75)),
+  );
+  return binary(context, 'div', x, context.reshaped(power, x.shape));
 }
 
 function rmsNorm(context: Context, x: Value, scale: Value): Value {
@@ -256,6 +299,7 @@ export const REDUCTION: Operators = {
   GroupNormalization: operator(18, 3, groupNorm),
   BatchNormalization: operator(7, 5, batchNorm),
   LpNormalization: operator(1, 1, lpNorm),
+  LRN: operator(1, 1, localNorm),
   ArgMax: argument(true),
   ArgMin: argument(false),
   TopK: operator(1, 1, topK),

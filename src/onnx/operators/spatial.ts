@@ -166,9 +166,38 @@ function outputPadding(
   return [sides[0]![0]!, sides[1]![0]!, sides[0]![1]!, sides[1]![1]!];
 }
 
+/** Largest values and their places in the whole array; on the host. */
+function largestAt(context: Context, x: Value): readonly Value[] {
+  const image = asImage(context, x);
+  const [n, c, height, width] = image.shape as [number, number, number, number];
+  const [kH, kW] = pair(context.intList('kernel_shape'), 1);
+  const { stride, dilation, padding } = geometryOf(context, x.rank);
+  const ceil = context.int('ceil_mode', 0) === 1;
+  const w = windowOf({ height, width }, { kH, kW }, { stride, dilation, padding, ceil });
+  const byColumn = context.int('storage_order', 0) === 1;
+  const numbers = context.numbers(x);
+  const count = n * c * w.outH * w.outW;
+  const [values, places] = [new Float64Array(count).fill(Number.NEGATIVE_INFINITY), new Float64Array(count)];
+  for (let i = 0; i < count; i++) {
+    const plane = Math.floor(i / (w.outH * w.outW));
+    const [oy, ox] = [Math.floor(i / w.outW) % w.outH, i % w.outW];
+    for (let tap = 0; tap < kH * kW; tap++) {
+      const y = oy * w.strideH - w.padTop + Math.floor(tap / kW) * w.dilationH;
+      const column = ox * w.strideW - w.padLeft + (tap % kW) * w.dilationW;
+      if (y < 0 || y >= height || column < 0 || column >= width) continue;
+      const value = numbers[(plane * height + y) * width + column]!;
+      if (value <= values[i]!) continue;
+      values[i] = value;
+      places[i] = plane * height * width + (byColumn ? column * height + y : y * width + column);
+    }
+  }
+  const shape = x.rank === 3 ? [n, c, w.outW] : [n, c, w.outH, w.outW];
+  return [context.made(x.type, shape, values, [x]), context.made('int64', shape, places, [x])];
+}
+
 function pool(kind: 'max' | 'average') {
-  return operator(1, 1, (context: Context, x: Value): Value => {
-    if (context.node.outputs[1]) throw context.refuse('places of largest values are asked for');
+  return operator(1, 1, (context: Context, x: Value): Value | readonly Value[] => {
+    if (context.node.outputs[1]) return largestAt(context, x);
     const image = asImage(context, x);
     const size = pair(context.intList('kernel_shape'), 1);
     const options = {

@@ -371,7 +371,8 @@ export const TENSOR: Operators = {
   Constant: operator(1, 0, constant),
   ConstantOfShape: operator(9, 1, constantOfShape),
   Identity: operator(1, 1, same),
-  Dropout: operator(1, 1, dropout),
+  // until then it was trained unless it was told otherwise
+  Dropout: operator(7, 1, dropout),
   Reshape: operator(1, 1, reshape),
   Squeeze: operator(1, 1, squeeze),
   Unsqueeze: operator(1, 1, unsqueeze),

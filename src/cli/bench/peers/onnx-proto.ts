@@ -6,7 +6,7 @@
 export type Field = Uint8Array;
 
 /** TensorProto.DataType of the element types that models here use. */
-const DATA_TYPES = { float32: 1, uint8: 2, int8: 3, int32: 6 } as const;
+const DATA_TYPES = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7 } as const;
 
 export type ElementType = keyof typeof DATA_TYPES;
 
@@ -80,19 +80,25 @@ function valueInfo(field: number, { name, type, dims }: Edge): Field {
 export function node(
   op: string,
   inputs: readonly string[],
-  output: string,
+  output: string | readonly string[],
   attributes: readonly Field[] = [],
 ): Field {
-  return message(1, ...inputs.map((name) => text(1, name)), text(2, output), text(4, op), ...attributes);
+  const outputs = typeof output === 'string' ? [output] : output;
+  const ends = [...inputs.map((name) => text(1, name)), ...outputs.map((name) => text(2, name))];
+  return message(1, ...ends, text(4, op), ...attributes);
 }
 
-/** AttributeProto: name = 1, f = 2, i = 3, ints = 8, type = 20 (FLOAT = 1, INT = 2, INTS = 7). */
+/** AttributeProto: name = 1, f = 2, i = 3, s = 4, ints = 8, type = 20 (FLOAT = 1, INT = 2, STRING = 3, INTS = 7). */
 export function floatAttribute(name: string, value: number): Field {
   return message(5, text(1, name), float(2, value), integer(20, 1));
 }
 
 export function intAttribute(name: string, value: number): Field {
   return message(5, text(1, name), integer(3, value), integer(20, 2));
+}
+
+export function stringAttribute(name: string, value: string): Field {
+  return message(5, text(1, name), text(4, value), integer(20, 3));
 }
 
 export function intsAttribute(name: string, values: readonly number[]): Field {
@@ -111,19 +117,20 @@ export interface Graph {
   readonly nodes: readonly Field[];
   readonly constants: readonly Field[];
   readonly inputs: readonly Edge[];
-  readonly output: Edge;
+  readonly output: Edge | readonly Edge[];
+  readonly opset?: number;
 }
 
 /** ModelProto: ir_version = 1, graph = 7, opset_import = 8. GraphProto: node = 1, name = 2, input = 11, output = 12. */
-export function model({ name, nodes, constants, inputs, output }: Graph): Uint8Array {
+export function model({ name, nodes, constants, inputs, output, opset = OPSET }: Graph): Uint8Array {
+  const outputs = 'name' in output ? [output] : output;
   const graph = message(
     7,
     ...nodes,
     text(2, name),
     ...constants,
     ...inputs.map((edge) => valueInfo(11, edge)),
-    valueInfo(12, output),
+    ...outputs.map((edge) => valueInfo(12, edge)),
   );
-  const opset = message(8, text(1, ''), integer(2, OPSET));
-  return concat([integer(1, IR_VERSION), graph, opset]);
+  return concat([integer(1, IR_VERSION), graph, message(8, text(1, ''), integer(2, opset))]);
 }

@@ -1,0 +1,318 @@
+/** Operators that few networks have, at random beside onnxruntime-node; the standard's own cases say what is usual. */
+import test from 'tape';
+import {
+  floatAttribute,
+  intAttribute,
+  intsAttribute,
+  node,
+  stringAttribute,
+} from '../../src/cli/bench/peers/onnx-proto.ts';
+import { InferenceSession } from '../../src/onnx/session.ts';
+import { Tensor } from '../../src/onnx/tensor.ts';
+import { codeOf } from '../support/faulty.ts';
+import { edge, type Field, loadOrt, modelOf, ORT_OPTIONS } from '../support/onnx.ts';
+import { makeRuntime } from '../support/runtime.ts';
+import { Random, seeded } from '../support/seed.ts';
+
+interface Case {
+  readonly op: string;
+  readonly opset: number;
+  readonly attributes: readonly Field[];
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  /** One for each output that is wanted. */
+  readonly outputs: readonly ('float32' | 'int64')[];
+}
+
+function floats(random: Random, ...dims: number[]): Tensor {
+  return new Tensor('float32', random.floats(dims.reduce((x, y) => x * y, 1)), dims);
+}
+
+function integers(values: readonly number[], dims: readonly number[] = [values.length]): Tensor {
+  return new Tensor('int64', BigInt64Array.from(values, BigInt), dims);
+}
+
+const side = (random: Random) => random.int(1, 7);
+
+const CASES: Readonly<Record<string, (random: Random) => Case>> = {
+  GridSample: (random) => {
+    const [n, c, h, w, outH, outW] = [1, 2, side(random), side(random), side(random), side(random)];
+    const grid = floats(random, n, outH, outW, 2);
+    return {
+      op: 'GridSample',
+      opset: 16,
+      attributes: [
+        stringAttribute('mode', random.pick(['bilinear', 'nearest', 'bicubic'])),
+        stringAttribute('padding_mode', random.pick(['zeros', 'border', 'reflection'])),
+        intAttribute('align_corners', random.int(0, 1)),
+      ],
+      inputs: {
+        x: floats(random, n, c, h, w),
+        // beyond the borders, too
+        grid: new Tensor(
+          'float32',
+          (grid.data as Float32Array).map((value) => 1.4 * value),
+          grid.dims,
+        ),
+      },
+      outputs: ['float32'],
+    };
+  },
+  RoiAlign: (random) => {
+    const count = random.int(1, 3);
+    const corners = Array.from({ length: count }, () => {
+      const [x, y] = [random.int(0, 8), random.int(0, 8)];
+      return [x, y, x + random.int(1, 7), y + random.int(1, 7)];
+    });
+    return {
+      op: 'RoiAlign',
+      opset: 16,
+      attributes: [
+        intAttribute('output_height', random.int(1, 4)),
+        intAttribute('output_width', random.int(1, 4)),
+        intAttribute('sampling_ratio', random.int(0, 2)),
+        floatAttribute('spatial_scale', random.pick([1, 0.5])),
+        stringAttribute('coordinate_transformation_mode', random.pick(['half_pixel', 'output_half_pixel'])),
+      ],
+      inputs: {
+        x: floats(random, 2, 3, 12, 11),
+        rois: new Tensor('float32', Float32Array.from(corners.flat()), [count, 4]),
+        images: integers(corners.map(() => random.int(0, 1))),
+      },
+      outputs: ['float32'],
+    };
+  },
+  LRN: (random) => ({
+    op: 'LRN',
+    opset: 13,
+    attributes: [
+      intAttribute('size', random.pick([1, 3, 5])),
+      floatAttribute('alpha', 0.3),
+      floatAttribute('bias', 2),
+    ],
+    inputs: { x: floats(random, 2, side(random), side(random), side(random)) },
+    outputs: ['float32'],
+  }),
+  Det: (random) => {
+    const n = random.int(1, 6);
+    return {
+      op: 'Det',
+      opset: 11,
+      attributes: [],
+      inputs: { x: floats(random, 2, 2, n, n) },
+      outputs: ['float32'],
+    };
+  },
+  LayerNormalization: (random) => {
+    const shape = [2, side(random), side(random)];
+    const axis = random.int(1, 2);
+    const lines = shape.slice(axis);
+    return {
+      op: 'LayerNormalization',
+      opset: 17,
+      attributes: [intAttribute('axis', axis), floatAttribute('epsilon', 1e-3)],
+      inputs: {
+        x: floats(random, ...shape),
+        scale: floats(random, ...lines),
+        bias: floats(random, ...lines),
+      },
+      outputs: ['float32', 'float32', 'float32'],
+    };
+  },
+  'MaxPool with places': (random) => ({
+    op: 'MaxPool',
+    opset: 12,
+    attributes: [
+      intsAttribute('kernel_shape', [2, 3]),
+      intsAttribute('strides', [random.int(1, 3), 2]),
+      intsAttribute('pads', [random.int(0, 1), 1, 0, 2]),
+      intAttribute('storage_order', random.int(0, 1)),
+      intAttribute('ceil_mode', random.int(0, 1)),
+    ],
+    inputs: { x: floats(random, 2, 3, random.int(3, 8), random.int(4, 9)) },
+    outputs: ['float32', 'int64'],
+  }),
+  MaxUnpool: (random) => {
+    const places = [0, 3, 5, 6].map((at) => at + 16 * random.int(0, 2));
+    return {
+      op: 'MaxUnpool',
+      opset: 11,
+      attributes: [intsAttribute('kernel_shape', [2, 2]), intsAttribute('strides', [2, 2])],
+      inputs: {
+        x: floats(random, 1, 3, 2, 2),
+        places: integers(
+          [...places, ...places.map((p) => (p + 16) % 48), ...places.map((p) => (p + 32) % 48)],
+          [1, 3, 2, 2],
+        ),
+      },
+      outputs: ['float32'],
+    };
+  },
+  Unique: (random) => {
+    const hasAxis = random.chance(0.5);
+    const data = Float32Array.from({ length: 24 }, () => random.int(0, 2));
+    return {
+      op: 'Unique',
+      opset: 11,
+      attributes: [
+        intAttribute('sorted', random.int(0, 1)),
+        ...(hasAxis ? [intAttribute('axis', random.int(0, 2))] : []),
+      ],
+      inputs: { x: new Tensor('float32', data, [4, 3, 2]) },
+      outputs: ['float32', 'int64', 'int64', 'int64'],
+    };
+  },
+  DFT: (random) => ({
+    op: 'DFT',
+    opset: 17,
+    attributes: [intAttribute('axis', 1), intAttribute('onesided', random.int(0, 1))],
+    inputs: { x: floats(random, 2, random.int(2, 24), 1) },
+    outputs: ['float32'],
+  }),
+  STFT: (random) => {
+    const frame = random.int(2, 12);
+    return {
+      op: 'STFT',
+      opset: 17,
+      attributes: [intAttribute('onesided', random.int(0, 1))],
+      inputs: {
+        x: floats(random, 1, 40, 1),
+        step: integers([random.int(1, 5)], []),
+        window: floats(random, frame),
+        length: integers([frame], []),
+      },
+      outputs: ['float32'],
+    };
+  },
+  SoftmaxCrossEntropyLoss: (random) => {
+    const [n, classes, places] = [2, 4, side(random)];
+    const target = Array.from({ length: n * places }, () => random.int(0, classes - 1));
+    return {
+      op: 'SoftmaxCrossEntropyLoss',
+      opset: 13,
+      attributes: [
+        stringAttribute('reduction', random.pick(['mean', 'sum', 'none'])),
+        ...(random.chance(0.5) ? [intAttribute('ignore_index', 1)] : []),
+      ],
+      inputs: {
+        x: floats(random, n, classes, places),
+        target: integers(target, [n, places]),
+        ...(random.chance(0.5)
+          ? {
+              weight: new Tensor(
+                'float32',
+                random.floats(classes).map((v) => Math.abs(v) + 0.1),
+                [classes],
+              ),
+            }
+          : {}),
+      },
+      outputs: ['float32', 'float32'],
+    };
+  },
+};
+
+function modelFor({ op, opset, attributes, inputs, outputs }: Case): Uint8Array {
+  const names = outputs.map((_, i) => `out${i}`);
+  return modelOf(
+    [node(op, Object.keys(inputs), names, attributes)],
+    Object.entries(inputs).map(([name, { type, dims }]) => edge(name, dims, type as 'float32')),
+    names.map((name, i) => edge(name, [], outputs[i] as 'float32')),
+    [],
+    opset,
+  );
+}
+
+interface Result {
+  readonly dims: readonly number[];
+  readonly data: ArrayLike<number | bigint>;
+}
+
+function fault(got: Result, wanted: Result): string | undefined {
+  if (got.dims.join() !== wanted.dims.join()) return `[${got.dims}], not [${wanted.dims}]`;
+  for (let i = 0; i < wanted.data.length; i++) {
+    const [is, should] = [Number(got.data[i]!), Number(wanted.data[i]!)];
+    if (Number.isNaN(is) && Number.isNaN(should)) continue;
+    if (!(Math.abs(is - should) <= 2e-4 * Math.abs(should) + 1e-4))
+      return `element ${i} is ${is}, not ${should}`;
+  }
+  return undefined;
+}
+
+/** Shapes of results are not said: both find them out. */
+for (const [name, make] of Object.entries(CASES)) {
+  test(seeded(`${name}: as onnxruntime-node`), async (t) => {
+    const ort = loadOrt();
+    if (typeof ort === 'string') return t.skip(ort);
+    const random = new Random(931);
+    const runtime = await makeRuntime({ threads: 1 });
+    const faults: string[] = [];
+    for (let turn = 0; turn < 24; turn++) {
+      const one = make(random);
+      const bytes = modelFor(one);
+      const theirs = await ort.InferenceSession.create(bytes as never, ORT_OPTIONS);
+      const feeds = Object.fromEntries(
+        Object.entries(one.inputs).map(([key, { type, data, dims }]) => [
+          key,
+          new ort.Tensor(type, data, dims),
+        ]),
+      );
+      const wanted = (await theirs.run(feeds)) as unknown as Record<string, Result>;
+      const ours = await InferenceSession.create(bytes, { runtime });
+      const got = (await ours.run(one.inputs)) as unknown as Record<string, Result>;
+      for (const key of Object.keys(wanted)) {
+        const wrong = fault(got[key]!, wanted[key]!);
+        if (wrong) faults.push(`turn ${turn}, ${key}: ${wrong}`);
+      }
+      await ours.release();
+      await theirs.release();
+    }
+    t.deepEqual(faults.slice(0, 3), [], `${faults.length} faults`);
+    t.equal(runtime.memory().tensors, 0, 'nothing is kept');
+    await runtime.close();
+  });
+}
+
+test('operators: what their inputs cannot mean', async (t) => {
+  const runtime = await makeRuntime({ threads: 1 });
+  const random = new Random(932);
+  const run = async (one: Case) => {
+    const session = await InferenceSession.create(modelFor(one), { runtime });
+    try {
+      await session.run(one.inputs);
+    } finally {
+      await session.release();
+    }
+  };
+  const loss = {
+    op: 'NegativeLogLikelihoodLoss',
+    opset: 13,
+    attributes: [],
+    inputs: { x: floats(random, 2, 3), target: integers([0, 7]) },
+    outputs: ['float32'],
+  } as const;
+  t.equal(await codeOf(run(loss)), 'E_MODEL', 'a class that there is not');
+  const frames = CASES.STFT!(random);
+  t.equal(
+    await codeOf(run({ ...frames, inputs: { ...frames.inputs, step: integers([0], []) } })),
+    'E_MODEL',
+    'frames that do not move on',
+  );
+  const grid = {
+    ...CASES.GridSample!(random),
+    inputs: { x: floats(random, 1, 1, 2, 2, 2), grid: floats(random, 1, 2, 2, 2, 3) },
+  };
+  t.equal(await codeOf(run(grid)), 'E_MODEL', 'volumes');
+  const unpool = CASES.MaxUnpool!(random);
+  t.equal(
+    await codeOf(
+      run({
+        ...unpool,
+        inputs: { ...unpool.inputs, places: integers(new Array(12).fill(48), [1, 3, 2, 2]) },
+      }),
+    ),
+    'E_MODEL',
+    'places beyond the result',
+  );
+  t.equal(runtime.memory().tensors, 0);
+  await runtime.close();
+});
