@@ -6,6 +6,7 @@ import {
   intAttribute,
   intsAttribute,
   node,
+  stringAttribute,
 } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { inspectModel } from '../../src/onnx/inspect.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
@@ -28,6 +29,10 @@ const scalar = (name: string, value: number) => initializer(edge(name, []), Floa
 
 function constant(random: Random, name: string, dims: readonly number[]): Field {
   return initializer(edge(name, dims), random.floats(dims.reduce((x, y) => x * y, 1)));
+}
+
+function integers(name: string, values: readonly number[]): Field {
+  return initializer(edge(name, [values.length], 'int64'), BigInt64Array.from(values, BigInt));
 }
 
 function positive(random: Random, name: string, count: number): Field {
@@ -153,6 +158,56 @@ function cases(random: Random): Case[] {
       nodes: [node('MatMul', ['x', 'm'], 'p'), node('Add', ['p', 'b'], 's'), node('LeakyRelu', ['s'], 'y')],
       constants: [constant(random, 'm', [5, 4]), constant(random, 'b', [4])],
       runs: { 'MatMul + leakyRelu': 1 },
+    },
+    {
+      name: 'zeros before a convolution are its padding',
+      nodes: [
+        node('Pad', ['x', 'around', 'zero'], 'p'),
+        node('Conv', ['p', 'w', 'b'], 'y', [intsAttribute('pads', [1, 0, 0, 1])]),
+      ],
+      constants: [...conv, integers('around', [0, 0, 1, 2, 0, 0, 3, 0]), scalar('zero', 0)],
+      runs: { Conv: 1 },
+    },
+    {
+      name: 'other padding is not',
+      nodes: [
+        node('Pad', ['x', 'around', 'one'], 'p'),
+        node('Conv', ['p', 'w', 'b'], 'c'),
+        node('Pad', ['c', 'channels'], 'q'),
+        node('Conv', ['q', 'v'], 'd'),
+        node('Pad', ['d', 'around'], 'e', [stringAttribute('mode', 'edge')]),
+        node('Conv', ['e', 'w', 'b'], 'y'),
+      ],
+      constants: [
+        ...[...conv, constant(random, 'v', [6, 8, 1, 1]), scalar('one', 1)],
+        ...[integers('around', [0, 0, 1, 2, 0, 0, 3, 0]), integers('channels', [0, 0, 0, 0, 0, 2, 0, 0])],
+      ],
+      runs: { Pad: 3, Conv: 3 },
+    },
+    {
+      name: 'transposes that undo one another, with functions between them',
+      nodes: [
+        node('Transpose', ['x'], 'a', [intsAttribute('perm', [0, 2, 3, 1])]),
+        node('LeakyRelu', ['a'], 'b1'),
+        node('Sigmoid', ['b1'], 'c'),
+        node('Transpose', ['c'], 'd', [intsAttribute('perm', [0, 3, 1, 2])]),
+        node('Transpose', ['d'], 'e', [intsAttribute('perm', [1, 0, 3, 2])]),
+        node('Tanh', ['e'], 'f'),
+        node('Transpose', ['f'], 'g', [intsAttribute('perm', [1, 0, 3, 2])]),
+        node('Neg', ['g'], 'y'),
+      ],
+      constants: [],
+      runs: { LeakyRelu: 1, Sigmoid: 1, Tanh: 1, Neg: 1 },
+    },
+    {
+      name: 'transposes behind one another are one',
+      nodes: [
+        node('Transpose', ['x'], 'a', [intsAttribute('perm', [0, 2, 3, 1])]),
+        node('Transpose', ['a'], 'b1', [intsAttribute('perm', [3, 0, 1, 2])]),
+        node('Transpose', ['b1'], 'y', [intsAttribute('perm', [1, 2, 0, 3])]),
+      ],
+      constants: [],
+      runs: { Transpose: 1 },
     },
     {
       name: 'nothing that is wanted elsewhere is taken away',

@@ -3,6 +3,7 @@ import type { Graph } from '../model/types.ts';
 import { Editor } from './editor.ts';
 import { foldAfter, foldBefore, swapShift } from './fold.ts';
 import { joinActivation, joinBias, joinResidual } from './join.ts';
+import { joinPad, joinTransposes } from './moves.ts';
 import { findGelu, findHardSwish, findLayerNorm, findSilu, findSqueeze } from './patterns.ts';
 import { dropIdentity, hoistConstants } from './tidy.ts';
 
@@ -11,10 +12,10 @@ export type Pass = (editor: Editor, node: Editor['nodes'][number]) => boolean;
 
 /** Composite functions come before what joins them to products. */
 const ROUNDS: readonly (readonly Pass[])[] = [
-  [dropIdentity],
+  [dropIdentity, joinTransposes],
   [findHardSwish, findSilu, findGelu, findLayerNorm, findSqueeze],
   [foldAfter],
-  [foldBefore, swapShift],
+  [foldBefore, swapShift, joinPad],
   [foldAfter],
   [joinBias, joinResidual],
   [joinActivation],

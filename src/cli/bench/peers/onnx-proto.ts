@@ -10,7 +10,7 @@ const DATA_TYPES = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7 } as cons
 
 export type ElementType = keyof typeof DATA_TYPES;
 
-export type Values = Float32Array | Uint8Array | Int8Array | Int32Array;
+export type Values = Float32Array | Uint8Array | Int8Array | Int32Array | BigInt64Array;
 
 const utf8 = new TextEncoder();
 /** ModelProto.ir_version 8 and opset 17: old enough for any runtime that is still in use. */
