@@ -5,10 +5,14 @@ import { externalFrom, noExternal } from './external.ts';
 import { readModel } from './model/read.ts';
 import type { Model } from './model/types.ts';
 
+/** Bytes of one reading. */
+const MOST_AT_ONCE = 2 ** 30;
+
 /** From a file, a URL or bytes; constants in other files are found beside a file. */
 export async function loadModel(source: string | URL | Uint8Array | ArrayBuffer): Promise<Model> {
   const { bytes, folder } = await bytesOf(source);
-  return readModel(bytes, folder === undefined ? noExternal : externalFrom(folder));
+  const isOwn = !(source instanceof Uint8Array || source instanceof ArrayBuffer);
+  return readModel(bytes, folder === undefined ? noExternal : externalFrom(folder), isOwn);
 }
 
 async function bytesOf(
@@ -39,9 +43,20 @@ async function bytesOf(
   }
 }
 
+/** Into one piece of memory of its own, where numbers can stay: reading a whole file at once gathers it twice. */
 async function readFrom(path: string): Promise<{ readonly bytes: Uint8Array; readonly folder: string }> {
-  const bytes = new Uint8Array(await node('node:fs/promises').readFile(path));
-  return { bytes, folder: node('node:path').dirname(path) };
+  const file = await node('node:fs/promises').open(path);
+  try {
+    const bytes = new Uint8Array((await file.stat()).size);
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesRead } = await file.read(bytes, at, Math.min(MOST_AT_ONCE, bytes.length - at), at);
+      if (bytesRead === 0) throw new Error('the file became shorter while it was read');
+      at += bytesRead;
+    }
+    return { bytes, folder: node('node:path').dirname(path) };
+  } finally {
+    await file.close();
+  }
 }
 
 async function fetched(

@@ -31,7 +31,10 @@ function tensorIn(path: string): ConstantArray {
     length.push(rest > 127 ? (rest % 128) | 128 : rest);
     if (rest <= 127) break;
   }
-  return readTensor(new BinaryReader(Uint8Array.from([...length, ...bytes])), noExternal).array;
+  return readTensor(new BinaryReader(Uint8Array.from([...length, ...bytes])), {
+    external: noExternal,
+    ownsBytes: false,
+  }).array;
 }
 
 function fault(got: Tensor | undefined, wanted: ConstantArray): string | undefined {

@@ -1,6 +1,6 @@
 /** ModelProto and what is in it, from the bytes of a file. */
 import type { BinaryReader } from '@bufbuild/protobuf/wire';
-import { elementType, type ReadExternal, readEntry, readTensor } from './tensor-proto.ts';
+import { type Around, elementType, type ReadExternal, readEntry, readTensor } from './tensor-proto.ts';
 import type {
   Attribute,
   ConstantArray,
@@ -45,7 +45,7 @@ function text(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-function attributeFields(external: ReadExternal): Fields<AttributeFields> {
+function attributeFields(around: Around): Fields<AttributeFields> {
   return {
     1: (a, reader) => {
       a.name = reader.string();
@@ -65,7 +65,7 @@ function attributeFields(external: ReadExternal): Fields<AttributeFields> {
     5: (a, reader) => {
       const end = reader.pos;
       try {
-        a.t = readTensor(reader, external).array;
+        a.t = readTensor(reader, around).array;
       } catch (error) {
         // named where the node is refused, with everything else that is
         a.refused = error instanceof Error ? error.message : String(error);
@@ -75,7 +75,7 @@ function attributeFields(external: ReadExternal): Fields<AttributeFields> {
       a.type ||= 4;
     },
     6: (a, reader) => {
-      a.g = readGraph(reader, external);
+      a.g = readGraph(reader, around);
       a.type ||= 5;
     },
     7: (a, reader, wire) => {
@@ -132,8 +132,8 @@ interface NodeFields {
   attributes: Map<string, Attribute>;
 }
 
-function nodeFields(external: ReadExternal): Fields<NodeFields> {
-  const fields = attributeFields(external);
+function nodeFields(around: Around): Fields<NodeFields> {
+  const fields = attributeFields(around);
   return {
     1: (node, reader) => {
       node.inputs.push(reader.string());
@@ -233,8 +233,8 @@ interface GraphFields {
   outputs: ValueInfo[];
 }
 
-function graphFields(external: ReadExternal): Fields<GraphFields> {
-  const fields = nodeFields(external);
+function graphFields(around: Around): Fields<GraphFields> {
+  const fields = nodeFields(around);
   return {
     1: (graph, reader) => {
       const node: NodeFields = {
@@ -251,7 +251,7 @@ function graphFields(external: ReadExternal): Fields<GraphFields> {
       graph.name = reader.string();
     },
     5: (graph, reader) => {
-      const { name, array } = readTensor(reader, external);
+      const { name, array } = readTensor(reader, around);
       graph.constants.set(name, array);
     },
     11: (graph, reader) => {
@@ -266,9 +266,9 @@ function graphFields(external: ReadExternal): Fields<GraphFields> {
   };
 }
 
-function readGraph(reader: BinaryReader, external: ReadExternal): Graph {
+function readGraph(reader: BinaryReader, around: Around): Graph {
   const graph: GraphFields = { name: '', nodes: [], constants: new Map(), inputs: [], outputs: [] };
-  message(reader, graph, graphFields(external));
+  message(reader, graph, graphFields(around));
   // older models list constants among their inputs as well
   return { ...graph, inputs: graph.inputs.filter(({ name }) => !graph.constants.has(name)) };
 }
@@ -292,7 +292,8 @@ const OPSET: Fields<{ domain: string; version: number }> = {
 };
 
 /** @throws `E_MODEL` for what is no model, or one of types that are not run. */
-export function readModel(bytes: Uint8Array, external: ReadExternal): Model {
+export function readModel(bytes: Uint8Array, external: ReadExternal, ownsBytes = false): Model {
+  const around = { external, ownsBytes };
   const model: ModelFields = {
     ...{ irVersion: 0, producer: '', graph: undefined, opsets: new Map<string, number>() },
     ...{ metadata: {}, functions: 0 },
@@ -305,7 +306,7 @@ export function readModel(bytes: Uint8Array, external: ReadExternal): Model {
       into.producer = reader.string();
     },
     7: (into, reader) => {
-      into.graph = readGraph(reader, external);
+      into.graph = readGraph(reader, around);
     },
     8: (into, reader) => {
       const { domain, version } = message(reader, { domain: '', version: 0 }, OPSET);

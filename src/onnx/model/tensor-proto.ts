@@ -57,6 +57,9 @@ export const TYPE_BYTES: Readonly<Record<ElementType, number>> = {
 /** Elements of one array at most: what one memory could hold. */
 const MAX_ELEMENTS = 2 ** 30;
 
+/** Where the widest numbers may begin. */
+const ALIGN = 8;
+
 /** Half floats (IEEE 754 binary16) to floats. */
 export function halfToFloat(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
@@ -72,23 +75,38 @@ function read64(view: DataView, at: number, signed: boolean): number {
   return high * 2 ** 32 + view.getUint32(at, true);
 }
 
-/** Elements from little-endian bytes. */
-export function fromBytes(type: ElementType, bytes: Uint8Array, count: number): Numbers {
-  // a copy begins at a multiple of eight, and does not keep the file alive
-  const own = bytes.slice(0, count * TYPE_BYTES[type]);
-  const view = new DataView(own.buffer);
+/** Bytes before a tensor's own that have been read already: a field's tag, and its length. */
+function spareBefore(length: number): number {
+  return 1 + Math.ceil(Math.max(1, Math.floor(Math.log2(Math.max(1, length))) + 1) / 7);
+}
+
+/** The same bytes where numbers may begin: as they lie, moved back a little over what has been read already, or a copy. */
+function placed(bytes: Uint8Array, mayMove: boolean): Uint8Array {
+  const off = bytes.byteOffset % ALIGN;
+  if (!mayMove || off > spareBefore(bytes.length)) return bytes.slice();
+  const whole = new Uint8Array(bytes.buffer);
+  const start = bytes.byteOffset - off;
+  if (off > 0) whole.copyWithin(start, bytes.byteOffset, bytes.byteOffset + bytes.length);
+  return whole.subarray(start, start + bytes.length);
+}
+
+/** Elements from little-endian bytes, which are used as they are where they are nobody else's. */
+export function fromBytes(type: ElementType, bytes: Uint8Array, count: number, isOwn = false): Numbers {
+  const own = placed(bytes.subarray(0, count * TYPE_BYTES[type]), isOwn);
+  const { buffer, byteOffset } = own;
+  const view = new DataView(buffer, byteOffset);
   const each = (of: (at: number) => number) => Float64Array.from({ length: count }, (_, i) => of(i));
   switch (type) {
     case 'float32':
-      return new Float32Array(own.buffer);
+      return new Float32Array(buffer, byteOffset, count);
     case 'float64':
-      return new Float64Array(own.buffer);
+      return new Float64Array(buffer, byteOffset, count);
     case 'float16':
       return Float32Array.from({ length: count }, (_, i) => halfToFloat(view.getUint16(2 * i, true)));
     case 'int32':
-      return new Int32Array(own.buffer);
+      return new Int32Array(buffer, byteOffset, count);
     case 'int8':
-      return new Int8Array(own.buffer);
+      return new Int8Array(buffer, byteOffset, count);
     case 'uint8':
     case 'bool':
       return own;
@@ -133,6 +151,13 @@ export interface ExternalPlace {
 }
 
 export type ReadExternal = (place: ExternalPlace, name: string) => Uint8Array;
+
+/** What is around the bytes that are read. */
+export interface Around {
+  readonly external: ReadExternal;
+  /** Whether the bytes are nobody else's, so that numbers may stay in them. */
+  readonly ownsBytes: boolean;
+}
 
 interface TensorFields {
   name: string;
@@ -218,7 +243,7 @@ function placeOf(external: ReadonlyMap<string, string>, name: string): ExternalP
 /** @throws `E_MODEL` where dimensions and data disagree. */
 export function readTensor(
   reader: BinaryReader,
-  external: ReadExternal,
+  { external, ownsBytes }: Around,
 ): { name: string; array: ConstantArray } {
   const empty: TensorFields = {
     ...{ name: '', dims: [], type: 0, raw: undefined, numbers: [], strings: 0 },
@@ -236,7 +261,10 @@ export function readTensor(
     const needed = count * TYPE_BYTES[type];
     if (bytes.length < needed || (!rest.isExternal && bytes.length !== needed))
       throw corrupt(`tensor ${name} has ${bytes.length} bytes, its shape needs ${needed}`, { name, shape });
-    return { name, array: { type, shape, data: fromBytes(type, bytes, count) } };
+    return {
+      name,
+      array: { type, shape, data: fromBytes(type, bytes, count, rest.isExternal || ownsBytes) },
+    };
   }
   if (numbers.length !== count)
     throw corrupt(`tensor ${name} has ${numbers.length} elements, its shape needs ${count}`, { name, shape });
