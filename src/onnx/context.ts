@@ -3,7 +3,7 @@ import { TesseraeError } from '../core/errors.ts';
 import { type Shape, sizeOf } from '../core/shape.ts';
 import type { Core } from '../ops/core.ts';
 import { DenseTensor } from '../ops/tensor.ts';
-import type { PrepackedConv, Runtime } from '../ops/types.ts';
+import type { Prepacked, PrepackedConv, Runtime } from '../ops/types.ts';
 import { arrayFor } from './model/tensor-proto.ts';
 import type { Attribute, ElementType, Graph, GraphNode, Numbers } from './model/types.ts';
 import { Value } from './value.ts';
@@ -11,8 +11,10 @@ import { Value } from './value.ts';
 /** What lives as long as a session: constants in memory, by the value they are of. */
 export class Kept {
   readonly #owned: { dispose(): void }[] = [];
-  readonly weights = new Map<Numbers, PrepackedConv>();
-  readonly prepared = new Map<Numbers, unknown>();
+  readonly weights = new Map<object, PrepackedConv>();
+  /** Matrices packed as they are, and transposed. */
+  readonly prepared = new Map<object, Prepacked>();
+  readonly turned = new Map<object, Prepacked>();
 
   own<T extends { dispose(): void }>(thing: T): T {
     this.#owned.push(thing);
@@ -23,7 +25,13 @@ export class Kept {
     for (const thing of this.#owned.splice(0)) thing.dispose();
     this.weights.clear();
     this.prepared.clear();
+    this.turned.clear();
   }
+}
+
+/** A function of its own, so that what it closes over is nothing else. */
+function copying(tensor: DenseTensor): () => Float32Array {
+  return () => Float32Array.from(tensor.data);
 }
 
 /** Runs a graph with values for its inputs; results are the caller's. */
@@ -102,8 +110,10 @@ export class Context {
       return tensor;
     };
     if (value.isConstant) {
-      value.tensor = (value.isLasting ? this.kept : this.planned).own(this.outside(make));
+      const tensor = (value.isLasting ? this.kept : this.planned).own(this.outside(make));
+      value.tensor = tensor;
       value.isKept = true;
+      value.letGo(copying(tensor));
     } else {
       this.core.tape?.spoil(`${this.node.op} reads numbers that differ from run to run`);
       value.tensor = make();
@@ -113,10 +123,10 @@ export class Context {
 
   /** The value's numbers, for what must know them before it can go on: extents, places, conditions. */
   numbers(value: Value): Numbers {
-    if (value.numbers) {
+    if (value.hasNumbers) {
       if (!value.isConstant)
         this.core.tape?.spoil(`${this.node.op} goes by numbers that differ from run to run`);
-      return value.numbers;
+      return value.numbers!;
     }
     if (!value.isConstant) this.core.tape?.spoil(`${this.node.op} goes by numbers that are computed`);
     const from = value.tensor!.data;
@@ -204,14 +214,13 @@ export class Context {
   reshaped(value: Value, shape: Shape): Value {
     if (sizeOf(shape) !== value.size)
       throw this.refuse(`[${value.shape}] does not have the elements of [${shape}]`);
-    if (!value.tensor)
-      return this.#keep(Value.ofNumbers(value.type, shape, value.numbers!, value.isConstant));
+    if (!value.tensor) return this.#keep(value.withShape(shape));
     const tensor = value.isKept
       ? this.planned.own(value.tensor.reshaped(shape))
       : value.tensor.reshaped(shape);
     const result = this.#keep(Value.ofTensor(tensor, value.type, value.isConstant));
     result.isKept = value.isKept;
-    result.numbers = value.numbers;
+    if (!value.isKept) result.numbers = value.numbers;
     return result;
   }
 

@@ -3,14 +3,20 @@ import { type Shape, sizeOf } from '../core/shape.ts';
 import type { DenseTensor } from '../ops/tensor.ts';
 import type { ElementType, Numbers } from './model/types.ts';
 
+/** Elements from which on it matters where a constant is. */
+const LARGE = 16 * 1024;
+
 export class Value {
   readonly type: ElementType;
   readonly shape: Shape;
   /** Whether it is the same in every run on inputs of these shapes. */
   readonly isConstant: boolean;
+  /** What constants that were made of it are known by, also where its shape is another. */
+  readonly key: object;
   /** At least one of the two is there. */
-  numbers: Numbers | undefined;
   tensor: DenseTensor | undefined;
+  #numbers: Numbers | undefined;
+  #recall: (() => Numbers) | undefined;
   /** Whether the tensor outlives the run. */
   isKept = false;
   /** Whether it is one of the model's own constants, which all runs share. */
@@ -22,16 +28,45 @@ export class Value {
     isConstant: boolean,
     numbers: Numbers | undefined,
     tensor: DenseTensor | undefined,
+    key: object = {},
   ) {
     this.type = type;
     this.shape = shape;
     this.isConstant = isConstant;
-    this.numbers = numbers;
+    this.#numbers = numbers;
+    this.key = key;
     this.tensor = tensor;
   }
 
   static ofNumbers(type: ElementType, shape: Shape, numbers: Numbers, isConstant: boolean): Value {
     return new Value(type, shape, isConstant, numbers, undefined);
+  }
+
+  /** The same numbers with other extents. */
+  withShape(shape: Shape): Value {
+    const other = new Value(this.type, shape, this.isConstant, this.#numbers, undefined, this.key);
+    other.#recall = this.#recall;
+    return other;
+  }
+
+  /** Where they were let go, a copy: whoever only asks whether they are there looks at `hasNumbers`. */
+  get numbers(): Numbers | undefined {
+    return this.#numbers ?? this.#recall?.();
+  }
+
+  set numbers(numbers: Numbers | undefined) {
+    this.#numbers = numbers;
+  }
+
+  get hasNumbers(): boolean {
+    return this.#numbers !== undefined || this.#recall !== undefined;
+  }
+
+  /** Large constants that lie in the runtime's memory now need not lie outside of it as well. */
+  letGo(recall: () => Float32Array): void {
+    if (!this.isLasting || this.size < LARGE || !(this.#numbers instanceof Float32Array)) return;
+    this.#recall = recall;
+    this.#numbers = undefined;
   }
 
   /** Floats in the runtime's memory, whatever type they stand for. */

@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'tape';
-import { initializer, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
+import { initializer, intAttribute, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
 import { codeOf, failure } from '../support/faulty.ts';
 import { edge, modelOf } from '../support/onnx.ts';
 import { makeRuntime } from '../support/runtime.ts';
+import { Random } from '../support/seed.ts';
 
 const WEIGHTS = edge('w', [3, 2]);
 
@@ -168,4 +169,42 @@ test('a model whose shapes follow from the values of its inputs: asked anew at e
   await session.release();
   t.equal(runtime.memory().tensors, 0, 'nothing is kept');
   await runtime.close();
+});
+
+test('constants that are let go come back: as they are, transposed, by places, and for other shapes', async (t) => {
+  const side = 144;
+  const random = new Random(941);
+  const w = random.floats(side * side);
+  const nodes = [
+    node('MatMul', ['x', 'w'], 'p'),
+    node('Gemm', ['p', 'w'], 'q', [intAttribute('transB', 1)]),
+    node('Gather', ['w', 'place'], 'g'),
+    node('Add', ['q', 'g'], 'z'),
+  ];
+  const constants = [
+    initializer(edge('w', [side, side]), w),
+    initializer(edge('place', [1], 'int64'), BigInt64Array.of(3n)),
+  ];
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-session-'));
+  const file = join(folder, 'model.onnx');
+  writeFileSync(file, modelOf(nodes, [edge('x', [0, side])], edge('z', [0, side]), constants));
+  const session = await InferenceSession.create(file, { threads: 1, wisdom: false });
+  rmSync(folder, { recursive: true });
+  const product = (a: ArrayLike<number>, rows: number, at: (k: number, n: number) => number) =>
+    Array.from({ length: rows * side }, (_, i) => {
+      let sum = 0;
+      for (let k = 0; k < side; k++) sum += a[Math.floor(i / side) * side + k]! * at(k, i % side);
+      return sum;
+    });
+  for (const rows of [1, 5, 30]) {
+    const x = random.floats(rows * side);
+    const p = product(x, rows, (k, n) => w[k * side + n]!);
+    const wanted = product(p, rows, (k, n) => w[n * side + k]!).map((v, i) => v + w[3 * side + (i % side)]!);
+    for (const turn of ['recorded', 'replayed']) {
+      const { z } = await session.run({ x: new Tensor('float32', x, [rows, side]) });
+      const worst = wanted.reduce((most, v, i) => Math.max(most, Math.abs(v - Number(z!.data[i]))), 0);
+      t.ok(worst < 1e-3, `${rows} rows, ${turn}: off by ${worst.toExponential(1)}`);
+    }
+  }
+  await session.release();
 });

@@ -15,6 +15,8 @@ export interface Schedule {
   readonly constants: ReadonlyMap<string, Value>;
 }
 
+const NO_CONSTANTS: Graph['constants'] = new Map();
+
 export function schedule(graph: Graph, nodes: readonly GraphNode[]): Schedule {
   const lastReader = new Map<string, number>();
   nodes.forEach((node, index) => {
@@ -33,7 +35,8 @@ export function schedule(graph: Graph, nodes: readonly GraphNode[]): Schedule {
       return [name, value] as const;
     }),
   );
-  return { graph, nodes, last, constants };
+  // values have them from here on, and may let them go
+  return { graph: { ...graph, constants: NO_CONSTANTS }, nodes, last, constants };
 }
 
 function runNode(

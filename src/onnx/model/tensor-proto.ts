@@ -59,6 +59,7 @@ const MAX_ELEMENTS = 2 ** 30;
 
 /** Where the widest numbers may begin. */
 const ALIGN = 8;
+const SMALL = 64 * 1024;
 
 /** Half floats (IEEE 754 binary16) to floats. */
 export function halfToFloat(bits: number): number {
@@ -83,7 +84,8 @@ function spareBefore(length: number): number {
 /** The same bytes where numbers may begin: as they lie, moved back a little over what has been read already, or a copy. */
 function placed(bytes: Uint8Array, mayMove: boolean): Uint8Array {
   const off = bytes.byteOffset % ALIGN;
-  if (!mayMove || off > spareBefore(bytes.length)) return bytes.slice();
+  // small ones would keep the whole file, which large ones leave
+  if (!mayMove || bytes.length < SMALL || off > spareBefore(bytes.length)) return bytes.slice();
   const whole = new Uint8Array(bytes.buffer);
   const start = bytes.byteOffset - off;
   if (off > 0) whole.copyWithin(start, bytes.byteOffset, bytes.byteOffset + bytes.length);

@@ -1,7 +1,8 @@
 /** Products of matrices. */
 import { sizeOf } from '../../core/shape.ts';
 import { biasKind } from '../../ops/operands.ts';
-import type { DenseTensor } from '../../ops/tensor.ts';
+import { matrixOf } from '../../ops/panels.ts';
+import type { DenseTensor, Panels } from '../../ops/tensor.ts';
 import type { MatmulOptions, Prepacked } from '../../ops/types.ts';
 import type { Context } from '../context.ts';
 import { Value } from '../value.ts';
@@ -10,14 +11,21 @@ import { fusedActivation } from './fused.ts';
 import { floats } from './spatial.ts';
 import { type Operators, operator } from './types.ts';
 
+/** A function of its own, so that what it closes over is nothing else. */
+function unpacking(panels: Panels, isTransposed: boolean): () => Float32Array {
+  return () => matrixOf(panels, isTransposed);
+}
+
 /** A constant right operand is packed once, for as many rows as the first product has. */
 function rightOf(context: Context, b: Value, m: number, transposeB: boolean): DenseTensor | Prepacked {
-  if (!b.isConstant || !b.numbers || b.rank !== 2) return context.tensor(b);
-  const known = context.kept.prepared.get(b.numbers) as Prepacked | undefined;
+  if (!b.isConstant || !b.hasNumbers || b.rank !== 2) return context.tensor(b);
+  const prepared = transposeB ? context.kept.turned : context.kept.prepared;
+  const known = prepared.get(b.key);
   if (known) return known;
-  const array = { data: floats(b.numbers), shape: b.shape };
+  const array = { data: floats(b.numbers!), shape: b.shape };
   const made = context.outside(() => context.kept.own(context.rt.prepack(array, { transposeB, m })));
-  context.kept.prepared.set(b.numbers, made);
+  prepared.set(b.key, made);
+  b.letGo(unpacking(made as Panels, transposeB));
   return made;
 }
 

@@ -1,5 +1,6 @@
 /** Operators on images: convolutions, pooling, resizing. */
 import { showShape } from '../../core/shape.ts';
+import type { ConvWeights } from '../../ops/conv-weights.ts';
 import type { DenseTensor } from '../../ops/tensor.ts';
 import type { ConvOptions, PrepackedConv, Tensor } from '../../ops/types.ts';
 import { type Padding, windowOf } from '../../problem/window.ts';
@@ -43,15 +44,21 @@ export function geometryOf(context: Context, rank: number) {
   };
 }
 
+/** A function of its own, so that what it closes over is nothing else. */
+function copying(weights: ConvWeights): () => Float32Array {
+  return () => Float32Array.from(weights.values());
+}
+
 /** Weights that are constant are kept in whatever form their convolutions want. */
 function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
-  if (!w.isConstant || !w.numbers) return context.tensor(w);
-  const known = context.kept.weights.get(w.numbers);
+  if (!w.isConstant || !w.hasNumbers) return context.tensor(w);
+  const known = context.kept.weights.get(w.key);
   if (known) return known;
   const shape = w.rank === 3 ? [w.shape[0]!, w.shape[1]!, 1, w.shape[2]!] : w.shape;
-  const array = { data: floats(w.numbers), shape };
+  const array = { data: floats(w.numbers!), shape };
   const made = context.outside(() => context.kept.own(context.rt.prepack(array, { op: 'conv' })));
-  context.kept.weights.set(w.numbers, made);
+  context.kept.weights.set(w.key, made);
+  w.letGo(copying(made as ConvWeights));
   return made;
 }
 

@@ -12,9 +12,9 @@ import { isArrayProblem, keyOf, type Problem } from '../../problem/problem.ts';
 import type { AsyncControl, LinkedCalls } from '../../schedule/execute.ts';
 import type { Operands } from '../../schedule/operands.ts';
 import type { Core } from '../core.ts';
+import { unpackedB } from '../panels.ts';
 import type { Tape, TapeStep } from '../tape.ts';
 import { trusted } from './check.ts';
-import { unpackedB } from './panels.ts';
 import type { GpuPlace } from './place.ts';
 
 const OPERANDS = ['a', 'b', 'c', 'bias', 'slope', 'c0'] as const;
