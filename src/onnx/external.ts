@@ -3,6 +3,7 @@ import { TesseraeError } from '../core/errors.ts';
 import { node } from '../core/node.ts';
 import type { ExternalPlace, ReadExternal } from './model/tensor-proto.ts';
 import { corrupt } from './model/wire.ts';
+import { PartFile } from './part-file.ts';
 
 export const noExternal: ReadExternal = (place, name) => {
   throw new TesseraeError(
@@ -21,7 +22,7 @@ function isInside(folder: string, path: string): boolean {
 
 /** @throws `E_MODEL` for paths that lead out of the folder, and for files that are too short. */
 export function externalFrom(folder: string): ReadExternal {
-  const { closeSync, openSync, readSync, realpathSync, statSync } = node('node:fs');
+  const { realpathSync, statSync } = node('node:fs');
   const { resolve } = node('node:path');
   return ({ location, offset, length }: ExternalPlace, name) => {
     const path = resolve(folder, location);
@@ -51,13 +52,14 @@ export function externalFrom(folder: string): ReadExternal {
         length: count,
         size,
       });
-    const bytes = new Uint8Array(count);
-    const file = openSync(real, 'r');
-    try {
-      readSync(file, bytes, 0, count, offset);
-    } finally {
-      closeSync(file);
-    }
-    return bytes;
+    const read = () => {
+      const file = new PartFile(real);
+      try {
+        return file.read(offset, count);
+      } finally {
+        file.close();
+      }
+    };
+    return { length: count, read };
   };
 }

@@ -4,7 +4,7 @@ import { type Gap, gapsOf, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
 import { hoistConstants } from './graph/tidy.ts';
 import { loadModel } from './load.ts';
-import type { Graph, ValueInfo } from './model/types.ts';
+import type { Graph, Model, ValueInfo } from './model/types.ts';
 import { ACTIVATION } from './operators/fused.ts';
 
 export interface ModelReport {
@@ -42,7 +42,15 @@ function countsOf(graph: Graph): Record<string, number> {
  * @throws `E_MODEL` for what is no model.
  */
 export async function inspectModel(source: string | URL | Uint8Array | ArrayBuffer): Promise<ModelReport> {
-  const model = await loadModel(source);
+  const { model, release } = await loadModel(source);
+  try {
+    return reportOf(model);
+  } finally {
+    release();
+  }
+}
+
+function reportOf(model: Model): ModelReport {
   const { graph, producer, metadata } = model;
   const gaps = gapsOf(model);
   const plain = hoistConstants({ ...graph, nodes: inOrder(graph) });

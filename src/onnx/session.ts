@@ -13,8 +13,8 @@ import { Kept } from './context.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
 import { type Schedule, schedule } from './graph/run.ts';
-import { loadModel } from './load.ts';
-import type { Model, ValueInfo } from './model/types.ts';
+import { type Loaded, loadModel } from './load.ts';
+import type { ValueInfo } from './model/types.ts';
 import { Plan } from './plan.ts';
 import { readTensorIn, Tensor, type TensorIn } from './tensor.ts';
 
@@ -71,10 +71,12 @@ export class InferenceSession {
   readonly #opset: number;
   readonly #kept = new Kept();
   readonly #plans = new Map<string, Plan>();
+  readonly #unload: () => void;
   #turn: Promise<unknown> = Promise.resolve();
   #released = false;
 
-  private constructor(model: Model, runtime: Runtime, owned: boolean, optimised: Schedule) {
+  private constructor({ model, release }: Loaded, runtime: Runtime, owned: boolean, optimised: Schedule) {
+    this.#unload = release;
     this.#runtime = runtime;
     this.#owned = owned;
     this.#core = coreOf(runtime);
@@ -96,16 +98,19 @@ export class InferenceSession {
     options: SessionOptions = {},
   ): Promise<InferenceSession> {
     const { runtime: given, graphOptimizationLevel = 'all', ...runtimeOptions } = options;
-    const model = await loadModel(source);
-    checkModel(model);
-    const ordered = inOrder(model.graph);
-    const plain = { ...model.graph, nodes: ordered };
-    const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain);
-    const runtime = given ?? (await createRuntime(runtimeOptions));
+    const loaded = await loadModel(source);
+    let runtime: Runtime | undefined;
     try {
-      return new InferenceSession(model, runtime, given === undefined, schedule(graph, graph.nodes));
+      const { model } = loaded;
+      checkModel(model);
+      const ordered = inOrder(model.graph);
+      const plain = { ...model.graph, nodes: ordered };
+      const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain);
+      runtime = given ?? (await createRuntime(runtimeOptions));
+      return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, graph.nodes));
     } catch (error) {
-      if (!given) await runtime.close();
+      loaded.release();
+      if (!given) await runtime?.close();
       throw error;
     }
   }
@@ -209,6 +214,7 @@ export class InferenceSession {
     for (const plan of this.#plans.values()) plan.dispose();
     this.#plans.clear();
     this.#kept.dispose();
+    this.#unload();
     if (this.#owned) await this.#runtime.close();
   }
 

@@ -1,7 +1,8 @@
 /** What flows between operators: an array of numbers, on the host where it says shapes and places, or in the runtime's memory. */
 import { type Shape, sizeOf } from '../core/shape.ts';
 import type { DenseTensor } from '../ops/tensor.ts';
-import type { ElementType, Numbers } from './model/types.ts';
+import { LaterArray } from './model/later.ts';
+import type { ConstantArray, ElementType, Numbers } from './model/types.ts';
 
 /** Elements from which on it matters where a constant is. */
 const LARGE = 16 * 1024;
@@ -42,6 +43,15 @@ export class Value {
     return new Value(type, shape, isConstant, numbers, undefined);
   }
 
+  /** A constant of the model's, whose numbers may be read when they are wanted. */
+  static ofLasting(array: ConstantArray): Value {
+    const isLater = array instanceof LaterArray;
+    const value = new Value(array.type, array.shape, true, isLater ? undefined : array.data, undefined);
+    if (isLater) value.#recall = () => array.data;
+    value.isLasting = true;
+    return value;
+  }
+
   /** The same numbers with other extents. */
   withShape(shape: Shape): Value {
     const other = new Value(this.type, shape, this.isConstant, this.#numbers, undefined, this.key);
@@ -49,7 +59,7 @@ export class Value {
     return other;
   }
 
-  /** Where they were let go, a copy: whoever only asks whether they are there looks at `hasNumbers`. */
+  /** Where they are not kept, a copy: whoever only asks whether they are there looks at `hasNumbers`. */
   get numbers(): Numbers | undefined {
     return this.#numbers ?? this.#recall?.();
   }
@@ -64,7 +74,7 @@ export class Value {
 
   /** Large constants that lie in the runtime's memory now need not lie outside of it as well. */
   letGo(recall: () => Float32Array): void {
-    if (!this.isLasting || this.size < LARGE || !(this.#numbers instanceof Float32Array)) return;
+    if (!this.isLasting || this.size < LARGE || this.type !== 'float32') return;
     this.#recall = recall;
     this.#numbers = undefined;
   }

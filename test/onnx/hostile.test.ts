@@ -96,7 +96,11 @@ test('constants in other files: found beside the model, and nowhere else', async
     offset,
     length,
   });
-  t.deepEqual([...new Float32Array(read(place('w.bin', 4, 8), 'w').buffer)], [2, 3], 'a part of a file');
+  t.deepEqual(
+    [...new Float32Array(read(place('w.bin', 4, 8), 'w').read().buffer)],
+    [2, 3],
+    'a part of a file',
+  );
   for (const location of ['../secret.bin', join(folder, 'secret.bin'), 'link.bin', '', '.', 'none.bin'])
     t.equal(
       await codeOf(() => read(place(location), 'w')),

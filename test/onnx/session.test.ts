@@ -208,3 +208,34 @@ test('constants that are let go come back: as they are, transposed, by places, a
   }
   await session.release();
 });
+
+test('a file that changes under a session before its weights were read', async (t) => {
+  const side = 144;
+  const w = new Random(942).floats(side * side);
+  const bytes = modelOf([node('MatMul', ['x', 'w'], 'z')], [edge('x', [1, side])], edge('z', [1, side]), [
+    initializer(edge('w', [side, side]), w),
+  ]);
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-session-'));
+  const file = join(folder, 'model.onnx');
+  writeFileSync(file, bytes);
+  const runtime = await makeRuntime();
+  const x = new Tensor('float32', new Float32Array(side).fill(1), [1, side]);
+  const [early, late] = [
+    await InferenceSession.create(file, { runtime }),
+    await InferenceSession.create(file, { runtime }),
+  ];
+  const before = await early.run({ x });
+  writeFileSync(file, bytes.subarray(0, 100));
+  t.equal(await codeOf(late.run({ x })), 'E_MODEL', 'says so');
+  t.deepEqual((await early.run({ x })).z!.data, before.z!.data, 'one that has run does not mind');
+  t.equal(
+    await codeOf(InferenceSession.create(file, { runtime })),
+    'E_MODEL',
+    'and what is left is no model',
+  );
+  await early.release();
+  await late.release();
+  t.equal(runtime.memory().tensors, 0);
+  await runtime.close();
+  rmSync(folder, { recursive: true });
+});

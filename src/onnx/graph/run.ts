@@ -29,11 +29,7 @@ export function schedule(graph: Graph, nodes: readonly GraphNode[]): Schedule {
     ),
   );
   const constants = new Map(
-    [...graph.constants].map(([name, { type, shape, data }]) => {
-      const value = Value.ofNumbers(type, shape, data, true);
-      value.isLasting = true;
-      return [name, value] as const;
-    }),
+    [...graph.constants].map(([name, array]) => [name, Value.ofLasting(array)] as const),
   );
   // values have them from here on, and may let them go
   return { graph: { ...graph, constants: NO_CONSTANTS }, nodes, last, constants };

@@ -292,8 +292,12 @@ const OPSET: Fields<{ domain: string; version: number }> = {
 };
 
 /** @throws `E_MODEL` for what is no model, or one of types that are not run. */
-export function readModel(bytes: Uint8Array, external: ReadExternal, ownsBytes = false): Model {
-  const around = { external, ownsBytes };
+export function readModel(
+  bytes: Uint8Array,
+  external: ReadExternal,
+  more: Pick<Around, 'again'> & { readonly ownsBytes?: boolean } = {},
+): Model {
+  const around = { external, ownsBytes: false, ...more };
   const model: ModelFields = {
     ...{ irVersion: 0, producer: '', graph: undefined, opsets: new Map<string, number>() },
     ...{ metadata: {}, functions: 0 },

@@ -1,6 +1,7 @@
 /** TensorProto: its fields, and the array that they describe. */
 import type { BinaryReader } from '@bufbuild/protobuf/wire';
 import { sizeOf } from '../../core/shape.ts';
+import { LaterArray } from './later.ts';
 import type { ConstantArray, ElementType, Numbers } from './types.ts';
 import { corrupt, type Fields, message, repeatedFloat, repeatedInt, unsupported } from './wire.ts';
 
@@ -152,13 +153,22 @@ export interface ExternalPlace {
   readonly length: number | undefined;
 }
 
-export type ReadExternal = (place: ExternalPlace, name: string) => Uint8Array;
+/** Bytes that are there, and are read when they are wanted. */
+export interface Readable {
+  readonly length: number;
+  read(): Uint8Array;
+}
+
+/** @throws `E_MODEL` for what is not there. */
+export type ReadExternal = (place: ExternalPlace, name: string) => Readable;
 
 /** What is around the bytes that are read. */
 export interface Around {
   readonly external: ReadExternal;
   /** Whether the bytes are nobody else's, so that numbers may stay in them. */
   readonly ownsBytes: boolean;
+  /** Reads bytes of the same file again, so that large constants need not stay in memory. */
+  readonly again?: ((offset: number, length: number) => Uint8Array) | undefined;
 }
 
 interface TensorFields {
@@ -242,10 +252,27 @@ function placeOf(external: ReadonlyMap<string, string>, name: string): ExternalP
   };
 }
 
+/** Small ones are taken from what is there: it will not stay. */
+function readable(raw: Uint8Array, again: Around['again']): Readable {
+  const { byteOffset, length } = raw;
+  if (!again) return { length, read: () => raw };
+  return length < SMALL ? { length, read: () => raw.slice() } : laterPart(again, byteOffset, length);
+}
+
+/** A function of its own, so that the file's bytes are not closed over. */
+function laterPart(again: NonNullable<Around['again']>, offset: number, length: number): Readable {
+  return { length, read: () => again(offset, length) };
+}
+
+/** The same. */
+function laterArray(type: ElementType, shape: readonly number[], bytes: Readable): LaterArray {
+  return new LaterArray(type, shape, () => fromBytes(type, bytes.read(), sizeOf(shape), true));
+}
+
 /** @throws `E_MODEL` where dimensions and data disagree. */
 export function readTensor(
   reader: BinaryReader,
-  { external, ownsBytes }: Around,
+  { external, ownsBytes, again }: Around,
 ): { name: string; array: ConstantArray } {
   const empty: TensorFields = {
     ...{ name: '', dims: [], type: 0, raw: undefined, numbers: [], strings: 0 },
@@ -258,15 +285,14 @@ export function readTensor(
   const count = sizeOf(shape);
   if (count > MAX_ELEMENTS)
     throw corrupt(`tensor ${name} has ${count} elements`, { name, shape, most: MAX_ELEMENTS });
-  const bytes = rest.isExternal ? external(placeOf(rest.external, name), name) : raw;
+  const bytes = rest.isExternal ? external(placeOf(rest.external, name), name) : raw && readable(raw, again);
   if (bytes) {
     const needed = count * TYPE_BYTES[type];
     if (bytes.length < needed || (!rest.isExternal && bytes.length !== needed))
       throw corrupt(`tensor ${name} has ${bytes.length} bytes, its shape needs ${needed}`, { name, shape });
-    return {
-      name,
-      array: { type, shape, data: fromBytes(type, bytes, count, rest.isExternal || ownsBytes) },
-    };
+    const isRead = rest.isExternal || again !== undefined;
+    if (isRead && needed >= SMALL) return { name, array: laterArray(type, shape, bytes) };
+    return { name, array: { type, shape, data: fromBytes(type, bytes.read(), count, isRead || ownsBytes) } };
   }
   if (numbers.length !== count)
     throw corrupt(`tensor ${name} has ${numbers.length} elements, its shape needs ${count}`, { name, shape });

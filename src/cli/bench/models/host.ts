@@ -1,8 +1,8 @@
 /** The other side of a race of models: one engine in a process of its own, one model at a time. */
-import { fillRandom } from '../../../core/random.ts';
 import type { RuntimeOptions } from '../../../index.ts';
 import { InferenceSession, Tensor } from '../../../onnx/index.ts';
 import { answerAll } from '../child.ts';
+import { randomSource } from '../operands.ts';
 import { cannotLoad, findPackage, importPackage } from '../peers/resolve.ts';
 import type { Absent } from '../types.ts';
 
@@ -163,8 +163,9 @@ class Host {
     this.#session = session;
     this.#feeds = Object.fromEntries(
       Object.entries(request.inputs).map(([name, dims], index) => {
+        const next = randomSource(index + 1);
         const count = dims.reduce((x, y) => x * y, 1);
-        return [name, { data: fillRandom(new Float32Array(count), index + 1), dims }];
+        return [name, { data: new Float32Array(count).map(() => 2 * next() - 1), dims }];
       }),
     );
     const first = performance.now();

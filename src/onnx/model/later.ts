@@ -1,0 +1,18 @@
+/** Constants that are read when they are wanted, each time anew: whoever wants one keeps what it makes of it. */
+import type { ConstantArray, ElementType, Numbers } from './types.ts';
+
+export class LaterArray implements ConstantArray {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly #read: () => Numbers;
+
+  constructor(type: ElementType, shape: readonly number[], read: () => Numbers) {
+    this.type = type;
+    this.shape = shape;
+    this.#read = read;
+  }
+
+  get data(): Numbers {
+    return this.#read();
+  }
+}
