@@ -12,6 +12,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   regret: () => import('./regret.ts'),
   integers: () => import('./integers.ts'),
   cold: () => import('./cold.ts'),
+  memory: () => import('./memory.ts'),
   limits: () => import('./limits.ts'),
 };
 

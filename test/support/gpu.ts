@@ -1,8 +1,11 @@
 /** GPUs for tests: Dawn's null backend, which checks shaders and computes nothing, and a software adapter where one is installed. */
 import { existsSync } from 'node:fs';
 import { WebGpuBackend } from '../../src/backends/webgpu/backend.ts';
+import { lower } from '../../src/backends/webgpu/lower.ts';
 import { openGpu } from '../../src/backends/webgpu/open.ts';
 import type { Gpu } from '../../src/core/webgpu.ts';
+import type { GpuKernel } from '../../src/kernels/gpu.ts';
+import type { GpuTrial } from '../../src/ops/gpu/array-trial.ts';
 
 /** SwiftShader, as Debian's chromium brings it. */
 const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
@@ -47,4 +50,23 @@ async function find(): Promise<Gpu | string> {
 
 export async function openBackend(gpu: Gpu): Promise<WebGpuBackend> {
   return new WebGpuBackend(await openGpu({ gpu }), () => undefined);
+}
+
+/** Why a row's answer to a trial is wrong, or undefined. */
+export async function trialFault(
+  backend: WebGpuBackend,
+  trial: GpuTrial,
+  row: GpuKernel,
+): Promise<string | undefined> {
+  const launch = lower(trial.problem, row)!;
+  const pipeline = await backend.pipeline(launch);
+  const operands = Object.entries(trial.operands()).map(([name, list]) => [
+    name,
+    backend.buffers.upload(list),
+  ]);
+  const c = backend.buffers.upload(trial.result().fill(Number.NaN));
+  backend.record(launch, pipeline, { ...Object.fromEntries(operands), c }, trial.scalars);
+  await backend.download(c, trial.result);
+  const fault = trial.check();
+  return fault === undefined ? undefined : `${launch.key}: ${fault}`;
 }

@@ -12,7 +12,7 @@ import { BINARY_KINDS, MAP_KINDS, mapProblem, UNARY_KINDS } from '../../../src/p
 import { moveProblem } from '../../../src/problem/move.ts';
 import type { ArrayProblem } from '../../../src/problem/problem.ts';
 import { mapped, shapesThatFit, valuesFault } from '../../support/arrays.ts';
-import { nullGpu, openBackend, workingGpu } from '../../support/gpu.ts';
+import { nullGpu, openBackend, trialFault, workingGpu } from '../../support/gpu.ts';
 import { ONE_ROW } from '../../support/gpu-profile.ts';
 import { array } from '../../support/oracle.ts';
 import { madeUpMachine, makeRuntime } from '../../support/runtime.ts';
@@ -80,17 +80,8 @@ test('gpu arrays: lines gathered by halves and by subgroups', async (t) => {
       if (problem.op !== 'lines' || problem.inner > 1) continue;
       // more than a workgroup has threads, and no multiple
       const trial = arrayTrial({ ...problem, size: 1300 });
-      const launch = lower(trial.problem, row)!;
-      const pipeline = await backend.pipeline(launch);
-      const operands = Object.entries(trial.operands()).map(([name, list]) => [
-        name,
-        backend.buffers.upload(list),
-      ]);
-      const c = backend.buffers.upload(trial.result().fill(Number.NaN));
-      backend.record(launch, pipeline, { ...Object.fromEntries(operands), c }, trial.scalars);
-      await backend.download(c, trial.result);
-      const fault = trial.check();
-      if (fault !== undefined) faults.push(`${launch.key}: ${fault}`);
+      const fault = await trialFault(backend, trial, row);
+      if (fault !== undefined) faults.push(fault);
       count++;
     }
     t.deepEqual(faults, [], `${row.name}: ${count} kinds`);

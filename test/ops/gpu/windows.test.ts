@@ -9,7 +9,7 @@ import type { PoolProblem } from '../../../src/problem/pool.ts';
 import type { Problem } from '../../../src/problem/problem.ts';
 import type { TakeProblem } from '../../../src/problem/take.ts';
 import { windowOf } from '../../../src/problem/window.ts';
-import { nullGpu, openBackend, workingGpu } from '../../support/gpu.ts';
+import { nullGpu, openBackend, trialFault, workingGpu } from '../../support/gpu.ts';
 
 const IMAGE = { height: 9, width: 14 } as const;
 
@@ -95,17 +95,8 @@ test('gpu windows: beside float64', async (t) => {
   const trials: GpuTrial[] = [...[...pools(), ...folds()].map(windowTrial), arrayTrial(TAKE)];
   const faults: string[] = [];
   for (const trial of trials) {
-    const launch = lower(trial.problem, rowOf(trial.problem))!;
-    const pipeline = await backend.pipeline(launch);
-    const operands = Object.entries(trial.operands()).map(([name, list]) => [
-      name,
-      backend.buffers.upload(list),
-    ]);
-    const c = backend.buffers.upload(trial.result().fill(Number.NaN));
-    backend.record(launch, pipeline, { ...Object.fromEntries(operands), c }, trial.scalars);
-    await backend.download(c, trial.result);
-    const fault = trial.check();
-    if (fault !== undefined) faults.push(`${launch.key}: ${fault}`);
+    const fault = await trialFault(backend, trial, rowOf(trial.problem));
+    if (fault !== undefined) faults.push(fault);
   }
   t.deepEqual(faults, [], `${trials.length} of them`);
   await backend.close();
