@@ -61,7 +61,11 @@ export class Value {
 
   /** Where they are not kept, a copy: whoever only asks whether they are there looks at `hasNumbers`. */
   get numbers(): Numbers | undefined {
-    return this.#numbers ?? this.#recall?.();
+    if (this.#numbers) return this.#numbers;
+    const numbers = this.#recall?.();
+    // what is no float says shapes and places, and is asked for again and again
+    if (this.type !== 'float32') this.#numbers = numbers;
+    return numbers;
   }
 
   set numbers(numbers: Numbers | undefined) {

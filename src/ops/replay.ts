@@ -67,12 +67,13 @@ export class Replay {
     const { gpu } = this.#core;
     if (this.#isHere || this.#there || !gpu) return this.#there;
     const there = await GpuTape.make(this.#core, gpu, this.#tape, this.#given, this.#wanted);
-    if (there && (gpu.forced || (await this.#isFaster(gpu, there)))) this.#there = there;
-    else {
-      there?.release();
-      this.#isHere = true;
+    try {
+      if (there && (gpu.forced || (await this.#isFaster(gpu, there)))) this.#there = there;
+      else this.#isHere = true;
+      return this.#there;
+    } finally {
+      if (!this.#there) there?.release();
     }
-    return this.#there;
   }
 
   async #isFaster({ profile }: GpuPlace, there: GpuTape): Promise<boolean> {

@@ -1,6 +1,5 @@
 /** Processes of this program's own: one side asks, the other answers, one request after the other. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { UsageError } from '../errors.ts';
 
 /** How this program is started again; the tests name another one. */
 export interface SelfCommand {
@@ -26,6 +25,17 @@ interface Pending {
 /** What a crashed child printed last is the only explanation there is; this much of it is kept. */
 const STDERR_KEPT = 2000;
 const CLOSE_PATIENCE_MS = 2000;
+
+/** What went wrong on the other side. */
+export class ChildError extends Error {
+  /** What the user can do about it, where the fault is theirs. */
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
 
 /** A process of this program's own that answers requests in their order. */
 export class Child<Request extends object> {
@@ -82,10 +92,7 @@ export class Child<Request extends object> {
   #settle(reply: ChildReply): void {
     const pending = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
-    if ('error' in reply)
-      pending?.reject(
-        reply.hint === undefined ? new Error(reply.error) : new UsageError(reply.error, reply.hint),
-      );
+    if ('error' in reply) pending?.reject(new ChildError(reply.error, reply.hint));
     else pending?.resolve(reply.value);
   }
 

@@ -2,7 +2,8 @@
  * Decoding and pre-processing of frames in processes beside the network's, one frame each. (Threads would spare copying the pixels, a
  * millisecond or two; but the entry that starts them is also run from its TypeScript sources, which threads do not load on Node 20.)
  */
-import { answerAll, Child } from '../bench/child.ts';
+import { answerAll, Child, ChildError } from '../bench/child.ts';
+import { UsageError } from '../errors.ts';
 import { faceInput } from '../faces/find.ts';
 import { type Picture, readPicture } from '../images.ts';
 import { EYE_ARGUMENT } from './argument.ts';
@@ -47,7 +48,13 @@ export class Eye {
   readonly #child = new Child<RawFrame>(EYE_ARGUMENT);
 
   async look(frame: RawFrame): Promise<FaceFrame> {
-    return (await this.#child.request(frame)) as FaceFrame;
+    try {
+      return (await this.#child.request(frame)) as FaceFrame;
+    } catch (error) {
+      if (error instanceof ChildError && error.hint !== undefined)
+        throw new UsageError(error.message, error.hint);
+      throw error;
+    }
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import type { Address } from '../../backends/types.ts';
 import type { Blocks, WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import type { Launch, Scalars } from '../../backends/webgpu/launch.ts';
+import { hashText } from '../../core/hash.ts';
 import type { GpuPipeline } from '../../core/webgpu.ts';
 import { type Leg, legsOf, type Traveller } from '../../plan/travel.ts';
 import { isArrayProblem, keyOf, type Problem } from '../../problem/problem.ts';
@@ -59,7 +60,7 @@ export class GpuTape {
     this.#legs = legs;
     this.#dispatches = dispatches;
     this.#mirrors = parts.mirrors;
-    this.#name = `a recorded run of ${this.#steps.length} steps`;
+    this.#name = nameOf(parts.tape);
   }
 
   /**
@@ -88,19 +89,19 @@ export class GpuTape {
     const legs = legsOf(travellers, bases(given), bases(wanted), (base) => !tape.owns(base));
     const dispatches = new Map<number, Dispatch>();
     try {
-      for (const [index, one] of served) dispatches.set(index, await dispatchOf(parts, one));
-      for (const leg of legs)
-        for (const base of leg.kind === 'there' ? leg.up : leg.down) mirror(parts, base);
+      const pipelines = new Map<number, GpuPipeline>();
+      for (const [index, { launch }] of served) pipelines.set(index, await backend.pipeline(launch));
+      await backend.watched(`${nameOf(tape)}: memory`, () => {
+        for (const [index, one] of served)
+          dispatches.set(index, dispatchOf(parts, one, pipelines.get(index)!));
+        for (const leg of legs)
+          for (const base of leg.kind === 'there' ? leg.up : leg.down) mirror(parts, base);
+      });
       return new GpuTape(parts, legs, dispatches);
     } catch (error) {
       giveBack(backend, parts.mirrors);
       throw error;
     }
-  }
-
-  /** Steps that are computed on the GPU. */
-  get there(): number {
-    return this.#dispatches.size;
   }
 
   /** Runs all steps on what lies in the given tensors. @throws `E_GPU_LOST`, after which it is of no use any more. */
@@ -111,7 +112,7 @@ export class GpuTape {
     const send = () => {
       const legs = waiting;
       waiting = [];
-      return this.#backend.watched(this.#name, () => {
+      return this.#backend.watched(`${this.#name}, from step ${done - legs.length}`, () => {
         for (const leg of legs) this.#record(leg);
       });
     };
@@ -196,6 +197,12 @@ export class GpuTape {
   }
 }
 
+/** What the device is watched by: equal names are the same work. */
+function nameOf({ steps }: Tape): string {
+  const keys = steps.map(({ execution }) => execution.key).join('\n');
+  return `a recorded run of ${steps.length} steps (${hashText(keys)})`;
+}
+
 interface Parts {
   readonly core: Core;
   readonly backend: WebGpuBackend;
@@ -275,10 +282,9 @@ function mirror({ core, backend, tape, mirrors }: Parts, base: Address): GpuBloc
   return made;
 }
 
-async function dispatchOf(parts: Parts, served: Served): Promise<Dispatch> {
+function dispatchOf(parts: Parts, served: Served, pipeline: GpuPipeline): Dispatch {
   const { core, backend, mirrors } = parts;
   const { operands, execution } = served.step;
-  const pipeline = await backend.pipeline(served.launch);
   const blocks: Partial<Record<OperandName, GpuBlock>> = {};
   for (const name of OPERANDS) {
     if (!bindsTo(served, name)) continue;
