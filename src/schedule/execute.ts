@@ -150,13 +150,18 @@ export class Executor {
 
   /** The calls must not change any more. */
   link(calls: readonly PlannedCall[]): LinkedCalls {
-    const programs = calls.map(({ execution }) => this.#program(execution));
-    for (const program of programs) program.uses++;
+    const programs: Ready[] = [];
     const leave = () => {
       for (const program of programs) this.#leave(program);
     };
     try {
-      const parts = calls.map(({ operands }, index) => ({ ...programs[index]!, operands }));
+      const parts = calls.map(({ execution, operands }) => {
+        const program = this.#program(execution);
+        // at once: a later one may take the place of one that nobody uses
+        program.uses++;
+        programs.push(program);
+        return { prepared: program.prepared, operands };
+      });
       const { chain, release } = placeChain(this.#backend, parts, this.#mostThreads);
       const ms = calls.reduce(
         (sum, { execution }) => sum + (Number.isFinite(execution.ms) ? execution.ms : 0),

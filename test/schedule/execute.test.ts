@@ -220,6 +220,22 @@ test(seeded('executor: many calls as one job'), async (t) => {
   t.end();
 });
 
+test(seeded('executor: more programs are linked than are kept'), (t) => {
+  const { backend, executor } = setup();
+  const calls = Array.from({ length: 700 }, (_, i) => {
+    const p = matmulProblem({ m: 1 + (i % 30), n: 1 + Math.floor(i / 30), k: 3 });
+    return { execution: executionOf(p, 0), operands: OPERANDS };
+  });
+  const linked = executor.link(calls);
+  t.equal(backend.prepared.size, 700, 'all of them live');
+  executor.runLinked(linked, {});
+  t.equal(backend.calls.length, 700);
+  linked.release();
+  executor.clear();
+  t.equal(backend.prepared.size, 0, 'and end');
+  t.end();
+});
+
 test(seeded('executor: memory that runs out while linking is given back'), (t) => {
   const { backend, executor } = setup({ maximumMemory: 64 });
   const calls = [{ execution: executionOf(small, SHORT_MS), operands: OPERANDS }];
