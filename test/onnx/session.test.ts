@@ -1,5 +1,5 @@
 /** Sessions: what goes in and out, runs that overlap, end early, or do not fit; and memory that comes back. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -220,11 +220,15 @@ test('a file that changes under a session before its weights were read', async (
   writeFileSync(file, bytes);
   const runtime = await makeRuntime();
   const x = new Tensor('float32', new Float32Array(side).fill(1), [1, side]);
-  const [early, late] = [
-    await InferenceSession.create(file, { runtime }),
-    await InferenceSession.create(file, { runtime }),
-  ];
+  const make = () => InferenceSession.create(file, { runtime });
+  const [early, late, last] = [await make(), await make(), await make()];
   const before = await early.run({ x });
+  writeFileSync(
+    file,
+    bytes.map((byte, at) => (at % 4 === 0 ? byte ^ 1 : byte)),
+  );
+  utimesSync(file, 1, 1);
+  t.equal(await codeOf(last.run({ x })), 'E_MODEL', 'of the same size, too');
   writeFileSync(file, bytes.subarray(0, 100));
   t.equal(await codeOf(late.run({ x })), 'E_MODEL', 'says so');
   t.deepEqual((await early.run({ x })).z!.data, before.z!.data, 'one that has run does not mind');
@@ -233,8 +237,7 @@ test('a file that changes under a session before its weights were read', async (
     'E_MODEL',
     'and what is left is no model',
   );
-  await early.release();
-  await late.release();
+  for (const session of [early, late, last]) await session.release();
   t.equal(runtime.memory().tensors, 0);
   await runtime.close();
   rmSync(folder, { recursive: true });
