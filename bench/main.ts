@@ -13,6 +13,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   integers: () => import('./integers.ts'),
   cold: () => import('./cold.ts'),
   memory: () => import('./memory.ts'),
+  polite: () => import('./polite.ts'),
   limits: () => import('./limits.ts'),
 };
 

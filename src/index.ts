@@ -38,6 +38,8 @@ export type {
   AsyncOptions,
   AveragePoolOptions,
   BackendChoice,
+  BudgetOptions,
+  BudgetReport,
   Conv1dOptions,
   ConvOptions,
   ConvSpec,

@@ -39,6 +39,16 @@ export interface RawOperands {
   readonly space: Address;
 }
 
+/** Who waits for a call. A call overtakes those of a lower one at the next border between two tiles. */
+export const PRIORITIES = ['interactive', 'normal', 'background'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** How a call is run, besides on what. */
+export interface RunControl {
+  /** Default `normal`; of calls that block `interactive`, for a thread waits for them. */
+  readonly priority?: Priority | undefined;
+}
+
 /** A program made ready for calls: it may hold memory until released. */
 export interface Prepared {
   readonly program: Program;
@@ -89,9 +99,9 @@ export interface Backend {
   ownBytes(program: Program, threads: number): number;
   prepare(program: Program): Prepared;
   /** Runs on the calling thread, helped by up to `threads - 1` others, and returns when all is done. */
-  runSync(prepared: Prepared, call: Call, threads: number): void;
+  runSync(prepared: Prepared, call: Call, threads: number, control?: RunControl): void;
   /** Runs on other threads. */
-  run(prepared: Prepared, call: Call, threads: number): Job;
+  run(prepared: Prepared, call: Call, threads: number, control?: RunControl): Job;
   close(): Promise<void>;
 }
 
@@ -99,6 +109,6 @@ export interface Backend {
 export interface ChainBackend extends Backend {
   /** The programs must stay prepared as long as the chain lives. */
   link(calls: readonly Linked[]): Chain;
-  runChainSync(chain: Chain, threads: number): void;
-  runChain(chain: Chain, threads: number): Job;
+  runChainSync(chain: Chain, threads: number, control?: RunControl): void;
+  runChain(chain: Chain, threads: number, control?: RunControl): Job;
 }

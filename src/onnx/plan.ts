@@ -76,13 +76,13 @@ export class Plan {
 
   async run(
     inputs: ReadonlyMap<string, Tensor>,
-    { signal, onProgress }: AsyncOptions,
+    { signal, onProgress, priority }: AsyncOptions,
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Record<string, Tensor>> {
     for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
     const replay = this.#ready();
     const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
-    const pending = each ? replay.runEach(each) : replay.run({ signal, onProgress: report });
+    const pending = each ? replay.runEach(each) : replay.run({ signal, onProgress: report, priority });
     if (pending) await pending;
     return this.#results();
   }

@@ -1,7 +1,7 @@
 /** InferenceSession: a model that is loaded once and run on many inputs. */
 import { TesseraeError } from '../core/errors.ts';
 import { showShape } from '../core/shape.ts';
-import { checkAsync, checkOptions } from '../ops/arguments.ts';
+import { ASYNC_NAMES, checkAsync, checkOptions } from '../ops/arguments.ts';
 import type { Core } from '../ops/core.ts';
 import { coreOf, createRuntime } from '../ops/runtime.ts';
 import type { TapeStep } from '../ops/tape.ts';
@@ -49,7 +49,7 @@ export interface StepReport {
 
 /** Plans that are kept, one for each set of input shapes. */
 const MOST_PLANS = 8;
-const RUN_OPTIONS: ReadonlySet<string> = new Set(['signal', 'onProgress']);
+const RUN_OPTIONS: ReadonlySet<string> = new Set(ASYNC_NAMES);
 
 /**
  * A model ready to run. Made by `InferenceSession.create`; the shape of the API is onnxruntime-common's.

@@ -1,7 +1,12 @@
 /** Checks of what methods take besides operands: a misspelt option must not be an option silently left out. */
+import { PRIORITIES } from '../backends/types.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { show } from '../core/show.ts';
 import type { PlacedOptions, ProblemSpec } from './types.ts';
+
+/** Options of every call that returns a promise, and of those that a GPU may compute. */
+export const ASYNC_NAMES = ['signal', 'onProgress', 'priority'] as const;
+export const PLACED_NAMES = [...ASYNC_NAMES, 'result'] as const;
 
 export function badArgument(name: string, value: unknown, hint: string): TesseraeError {
   return new TesseraeError('E_ARGUMENT', `${name} is ${show(value)}`, { [name]: value }, hint);
@@ -19,13 +24,15 @@ export function checkOptions(options: object, known: ReadonlySet<string>): void 
   }
 }
 
-export function checkAsync({ signal, onProgress, result }: PlacedOptions): void {
+export function checkAsync({ signal, onProgress, priority, result }: PlacedOptions): void {
   if (signal !== undefined && (typeof signal !== 'object' || !(signal instanceof AbortSignal))) {
     throw badArgument('signal', signal, 'The signal of an AbortController.');
   }
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw badArgument('onProgress', onProgress, 'A function.');
   }
+  if (priority !== undefined && !PRIORITIES.includes(priority))
+    throw badArgument('priority', priority, `Use ${PRIORITIES.join(', ')}.`);
   if (result !== undefined && result !== 'wasm' && result !== 'gpu')
     throw badArgument('result', result, "Use 'wasm' or 'gpu'.");
 }

@@ -114,7 +114,7 @@ async function runGpuJs(
   request: Request,
   options: PlacedOptions,
 ): Promise<Tensor> {
-  const done = await runOnGpuJs(core, gpujs, request, options);
+  const done = await core.pacer.during(options, () => runOnGpuJs(core, gpujs, request, options));
   if (done) return done;
   const placed = new Placement(core, request);
   return finish(startSafely(core, request, placed, options), placed);
@@ -130,10 +130,11 @@ async function goThere(
   options: PlacedOptions,
 ): Promise<Tensor> {
   if (there) {
-    const done =
+    const done = await core.pacer.during(options, () =>
       there.plan.share === undefined
-        ? await runOnGpu(core, gpu, request, there, options)
-        : await runSplit(core, gpu, request, there.plan, options);
+        ? runOnGpu(core, gpu, request, there, options)
+        : runSplit(core, gpu, request, there.plan, options),
+    );
     if (done) return done;
   }
   await (fetched ?? fetchAll(request));
@@ -157,7 +158,7 @@ function start(
   core: Core,
   request: Request,
   placed: Placement,
-  { signal, onProgress }: PlacedOptions,
+  { signal, onProgress, priority }: PlacedOptions,
 ): void | Promise<void> {
   const { problem } = request;
   if (request.empty) return request.runEmpty(core, placed.at, placed.out);
@@ -166,7 +167,7 @@ function start(
     if (!planned) return request.runReference(core, placed.at, placed.out);
     const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
     const operands = request.operands(core, planned, placed.at, placed.out.block.address);
-    return core.executor.run(planned, operands, { signal, onProgress: report });
+    return core.executor.run(planned, operands, { signal, onProgress: report, priority });
   };
   return core.effort === 'estimate' || request.plan ? run() : core.tuneFirst(problem, signal).then(run);
 }

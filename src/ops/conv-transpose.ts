@@ -18,7 +18,7 @@ import type { Execution } from '../schedule/execute.ts';
 import { lowerTapFilters } from '../schedule/lower/fold.ts';
 import { NO_OPERANDS, type Operands } from '../schedule/operands.ts';
 import { stretchesOf } from '../schedule/tiles.ts';
-import { checkAsync, checkOptions } from './arguments.ts';
+import { ASYNC_NAMES, checkAsync, checkOptions } from './arguments.ts';
 import { fetchAll, holdAll, isAway } from './away.ts';
 import { untrusted } from './call.ts';
 import {
@@ -48,7 +48,7 @@ const SYNC_OPTIONS: ReadonlySet<string> = new Set<keyof ConvTransposeOptions>([
   'layout',
   'out',
 ]);
-const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, 'signal', 'onProgress']);
+const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, ...ASYNC_NAMES]);
 
 /** Columns that are held at once (64 MiB), or those of one image if that is more. */
 const COLUMN_ELEMENTS = 16 * 1024 * 1024;
@@ -295,7 +295,7 @@ async function runStages(
   placed: Placement,
   options: AsyncOptions,
 ): Promise<void> {
-  const { signal } = options;
+  const { signal, priority } = options;
   const report = progressOf(options, executionsOf(request));
   let index = 0;
   for (const { execution, operands } of stagesOf(core, request, placed.at, placed.out.block.address)) {
@@ -304,7 +304,7 @@ async function runStages(
       core.checkOpen('convolve');
     }
     const onProgress = report && ((done: number, total: number) => report(index, done, total));
-    const pending = core.executor.run(execution, operands, { signal, onProgress });
+    const pending = core.executor.run(execution, operands, { signal, onProgress, priority });
     if (pending) await pending;
     index++;
   }

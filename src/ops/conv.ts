@@ -19,7 +19,7 @@ import { resultElements } from '../problem/problem.ts';
 import { type Padding, type Pair, windowOf } from '../problem/window.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
-import { badArgument, checkOptions } from './arguments.ts';
+import { badArgument, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import { ConvWeights, readConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
@@ -48,9 +48,9 @@ const ONE_OPTIONS = [
   'out',
 ];
 const SYNC_1D: ReadonlySet<string> = new Set<string>(ONE_OPTIONS);
-const ASYNC_1D: ReadonlySet<string> = new Set([...ONE_OPTIONS, 'signal', 'onProgress', 'result']);
+const ASYNC_1D: ReadonlySet<string> = new Set([...ONE_OPTIONS, ...PLACED_NAMES]);
 const SYNC_2D: ReadonlySet<string> = new Set([...ONE_OPTIONS, 'layout']);
-const ASYNC_2D: ReadonlySet<string> = new Set([...SYNC_2D, 'signal', 'onProgress', 'result']);
+const ASYNC_2D: ReadonlySet<string> = new Set([...SYNC_2D, ...PLACED_NAMES]);
 
 /** What the geometry of a convolution is read from. */
 export interface ConvGeometry {

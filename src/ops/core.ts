@@ -18,6 +18,8 @@ import type { Wisdom } from '../plan/wisdom.ts';
 import type { Problem } from '../problem/problem.ts';
 import { type Execution, Executor } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import { Pacer } from '../schedule/pacer.ts';
+import { BudgetKeeper } from './budget.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
 import { Tape } from './tape.ts';
@@ -49,6 +51,8 @@ export class Core {
   readonly wisdom: Wisdom;
   readonly planner: Planner;
   readonly executor: Executor;
+  readonly pacer: Pacer;
+  readonly budget: BudgetKeeper;
   readonly threads: number;
   readonly exact: boolean;
   readonly effort: Effort;
@@ -92,12 +96,20 @@ export class Core {
       threads: this.threads,
       machine: () => this.#machine,
     });
-    this.executor = new Executor(
-      this.backend,
-      this.host.yieldToEvents,
-      () => systemClock.now(),
-      this.threads,
-    );
+    this.pacer = new Pacer(this.backend.team);
+    this.backend.whenWorkChanges(() => this.pacer.workChanged());
+    this.executor = new Executor(this.backend, {
+      yieldToEvents: this.host.yieldToEvents,
+      now: () => systemClock.now(),
+      mostThreads: this.threads,
+      isPaced: (priority) => this.pacer.isPaced(priority),
+    });
+    this.budget = new BudgetKeeper({
+      threads: this.threads,
+      host: this.host,
+      pacer: this.pacer,
+      team: this.backend.team,
+    });
     this.heap = this.#makeHeap();
     this.#leaks = new FinalizationRegistry(({ block, shape }) => {
       if (block.disposed || this.#closed) return;
@@ -260,6 +272,8 @@ export class Core {
     if (!this.#closing) {
       this.save();
       this.#closed = true;
+      this.budget.close();
+      this.pacer.close();
       const parts = [this.backend.close(), this.gpu?.close(), this.gpujs?.close(), this.wisdom.settle()];
       this.#closing = Promise.all(parts).then(() => undefined);
     }

@@ -7,7 +7,7 @@ import { readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
-import { checkFlag, checkNumber, checkOptions } from './arguments.ts';
+import { checkFlag, checkNumber, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
@@ -25,7 +25,7 @@ const SYNC_OPTIONS: ReadonlySet<string> = new Set<keyof MatmulOptions>([
   'beta',
   'out',
 ]);
-const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, 'signal', 'onProgress', 'result']);
+const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, ...PLACED_NAMES]);
 
 function rowsOf(shape: Shape, transpose: boolean): number {
   return shape[shape.length - (transpose ? 1 : 2)] ?? 1;

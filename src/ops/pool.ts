@@ -7,7 +7,7 @@ import { type PoolKind, type PoolProblem, poolFlops, poolKey } from '../problem/
 import { resultElements } from '../problem/problem.ts';
 import { type Pair, readPair, type Window, windowOf } from '../problem/window.ts';
 import { NO_OPERANDS, type Operands } from '../schedule/operands.ts';
-import { badArgument, checkFlag, checkOptions } from './arguments.ts';
+import { badArgument, checkFlag, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync } from './call.ts';
 import { checkRank, readLayout } from './conv.ts';
 import type { Core } from './core.ts';
@@ -26,14 +26,13 @@ import type {
 
 const WINDOW_OPTIONS = ['stride', 'padding', 'dilation', 'ceil', 'layout', 'out'];
 const GLOBAL_OPTIONS = ['layout', 'out'];
-const ASYNC = ['signal', 'onProgress', 'result'];
 const KNOWN = {
-  max: { sync: new Set(WINDOW_OPTIONS), async: new Set([...WINDOW_OPTIONS, ...ASYNC]) },
+  max: { sync: new Set(WINDOW_OPTIONS), async: new Set([...WINDOW_OPTIONS, ...PLACED_NAMES]) },
   average: {
     sync: new Set([...WINDOW_OPTIONS, 'countPadding']),
-    async: new Set([...WINDOW_OPTIONS, 'countPadding', ...ASYNC]),
+    async: new Set([...WINDOW_OPTIONS, 'countPadding', ...PLACED_NAMES]),
   },
-  global: { sync: new Set(GLOBAL_OPTIONS), async: new Set([...GLOBAL_OPTIONS, ...ASYNC]) },
+  global: { sync: new Set(GLOBAL_OPTIONS), async: new Set([...GLOBAL_OPTIONS, ...PLACED_NAMES]) },
 } as const;
 
 /** Elements of the result in one step: some tens of microseconds of work. */

@@ -50,7 +50,7 @@ export class Replay {
       try {
         const there = await this.#placed();
         if (!there) break;
-        return await there.run(control);
+        return await this.#core.pacer.during(control, () => there.run(control));
       } catch (error) {
         if (!isLoss(error)) throw error;
         this.#core.checkOpen('compute');

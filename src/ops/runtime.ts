@@ -7,7 +7,7 @@ import { checkShape } from '../core/shape.ts';
 import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import type { Pair } from '../problem/window.ts';
-import { badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
+import { ASYNC_NAMES, badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
 import { ArrayMethods } from './array/methods.ts';
 import { conv1d, conv1dSync, conv2d, conv2dSync } from './conv.ts';
 import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
@@ -35,6 +35,8 @@ import { tuneOne } from './tune-one.ts';
 import type {
   AsyncOptions,
   AveragePoolOptions,
+  BudgetOptions,
+  BudgetReport,
   Conv1dOptions,
   ConvOptions,
   ConvTransposeOptions,
@@ -62,7 +64,7 @@ import type {
 } from './types.ts';
 
 const MiB = 1024 * 1024;
-const ASYNC_OPTIONS: ReadonlySet<string> = new Set(['signal', 'onProgress']);
+const ASYNC_OPTIONS: ReadonlySet<string> = new Set(ASYNC_NAMES);
 const TUNE_OPTIONS: ReadonlySet<string> = new Set([...ASYNC_OPTIONS, 'effort', 'budgetMs']);
 
 /**
@@ -144,6 +146,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
       gpu: gpuReport(core),
       machine: core.machine,
       wisdom: { source: core.wisdom.source, entries: core.wisdom.size, signature: core.wisdom.signature },
+      budget: core.budget.report,
       closed: core.closed,
     };
   }
@@ -408,6 +411,23 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     onProgress?.({ phase: 'prepare', done: 2, total: 2 });
     core.setMachine(machine);
     return machine;
+  }
+
+  budget(options: BudgetOptions = {}): BudgetReport {
+    this.#core.checkOpen('set a budget');
+    return this.#core.budget.set(options);
+  }
+
+  async pause(): Promise<void> {
+    const { pacer } = this.#core;
+    this.#core.checkOpen('pause');
+    pacer.pause('asked');
+    await pacer.quiet();
+  }
+
+  resume(): void {
+    this.#core.checkOpen('resume');
+    this.#core.pacer.resume('asked');
   }
 
   memory(): MemoryReport {

@@ -1,4 +1,5 @@
 /** What every operation takes and gives: tensors, and the options of a call that waits. Part of the public contract in types.ts. */
+import type { Priority } from '../backends/types.ts';
 
 /** Element types and the arrays that hold them. */
 export interface TypedArrays {
@@ -74,6 +75,9 @@ export interface AsyncOptions {
   readonly signal?: AbortSignal;
   /** Called between tiles at most every 50 ms, with done rising to total. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Who waits for the call. It overtakes what is less urgent at the next border between two tiles; `'background'` never computes on the
+   *  calling thread. Calls on a GPU are not overtaken once they are sent. Default `'normal'`. */
+  readonly priority?: Priority;
 }
 
 /** Options of calls that a GPU may compute. */

@@ -3,24 +3,45 @@
  * Implementations live beside this file; everything here is plain data or an interface.
  */
 
-import type { AdapterReport, GpuRequest } from '../backends/webgpu/open.ts';
+import type { GpuRequest } from '../backends/webgpu/open.ts';
 import type { TesseraeError } from '../core/errors.ts';
 import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
-import type { GpuProfile } from '../plan/gpu.ts';
-import type { MachineProfile } from '../plan/machine.ts';
-import type { Candidate, Effort, Plan } from '../plan/plan.ts';
+import type { Effort, Plan } from '../plan/plan.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import type { ConvAlgorithm, Layout } from '../problem/conv.ts';
 import type { Activation } from '../problem/epilogue.ts';
 import type { PoolKind } from '../problem/pool.ts';
-import type { Problem } from '../problem/problem.ts';
 import type { Padding, Pair } from '../problem/window.ts';
 import type { ArrayRuntime } from './array/types.ts';
 import type { MapFunction } from './kernel/source.ts';
 import type { KernelOptions, UserKernel, WithKernel } from './kernel/types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
+import type {
+  BudgetOptions,
+  BudgetReport,
+  Explanation,
+  MachineReport,
+  MemoryReport,
+  Numerics,
+  Policy,
+  RuntimeInfo,
+  TuneReport,
+} from './report-types.ts';
 import type { AsyncOptions, PlacedOptions, Storage, Tensor, TensorLike } from './tensor-types.ts';
 
+export type {
+  BudgetOptions,
+  BudgetReport,
+  Explanation,
+  FeatureReport,
+  GpuReport,
+  MachineReport,
+  MemoryReport,
+  Numerics,
+  Policy,
+  RuntimeInfo,
+  TuneReport,
+} from './report-types.ts';
 export type {
   ArrayWithShape,
   AsyncOptions,
@@ -35,8 +56,6 @@ export type {
   TypedArrays,
 } from './tensor-types.ts';
 
-export type Numerics = 'fast' | 'exact';
-export type Policy = 'auto' | 'strict';
 export type EngineFlags = 'off' | 'allow';
 /** `'auto'`: each call where it is measured to be cheapest. */
 export type BackendChoice = 'auto' | 'wasm' | 'webgpu' | 'gpujs';
@@ -191,85 +210,6 @@ export interface TuneOptions extends AsyncOptions {
   readonly effort?: Exclude<Effort, 'estimate'>;
   /** For all problems together. Default 10 000. */
   readonly budgetMs?: number;
-}
-
-export interface TuneReport {
-  readonly key: string;
-  readonly plan: Plan;
-  readonly ms: number;
-  /** Milliseconds of the plan that the estimate alone would have used, in the same race. */
-  readonly estimateMs: number;
-  readonly measured: number;
-  readonly candidates: number;
-}
-
-export interface Explanation {
-  readonly key: string;
-  readonly problem: Problem;
-  readonly plan: Plan;
-  /** Where the plan comes from. */
-  readonly source: 'wisdom' | 'estimate';
-  readonly effort: Effort;
-  /** Best first; a measured time where there is one, an estimate else. */
-  readonly candidates: readonly Candidate[];
-  readonly quarantined: readonly { readonly kernel: string; readonly reason: string }[];
-}
-
-export interface FeatureReport {
-  readonly name: 'simd' | 'relaxed-simd' | 'revectorize' | 'shared-memory' | 'threads';
-  readonly on: boolean;
-  /** Why it is off, or what turned it on. */
-  readonly reason: string;
-}
-
-export interface RuntimeInfo {
-  readonly version: string;
-  readonly engine: {
-    readonly name: string;
-    readonly version: string;
-    readonly v8: string;
-    readonly arch: string;
-  };
-  readonly features: readonly FeatureReport[];
-  readonly threads: { readonly requested: number; readonly actual: number; readonly reason: string };
-  readonly numerics: Numerics;
-  readonly policy: Policy;
-  readonly backends: readonly {
-    readonly name: string;
-    readonly available: boolean;
-    readonly reason: string;
-  }[];
-  /** V8 flags that this library set, in order; empty unless `engineFlags: 'allow'`. */
-  readonly engineFlags: readonly string[];
-  /** The GPU's own name, whether it is a processor that stands in for one, and what a probe measured; undefined without one. */
-  readonly gpu: GpuReport | undefined;
-  /** What the short probe of the machine found (also kept in wisdom). */
-  readonly machine: MachineReport;
-  readonly wisdom: { readonly source: string; readonly entries: number; readonly signature: string };
-  readonly closed: boolean;
-}
-
-export interface GpuReport extends AdapterReport {
-  readonly profile: GpuProfile;
-  /** Bytes of blocks in use, and of those kept for further use. */
-  readonly memory: { readonly used: number; readonly kept: number };
-}
-
-/** What the short probe, or `measureMachine`, found. */
-export type MachineReport = MachineProfile;
-
-export interface MemoryReport {
-  /** Bytes of the WebAssembly memory now, its maximum, and what is handed out. */
-  readonly capacity: number;
-  readonly maximum: number;
-  readonly used: number;
-  readonly byOwner: {
-    readonly tensors: number;
-    readonly prepacked: number;
-    readonly scratch: number;
-    readonly runtime: number;
-  };
-  readonly tensors: number;
 }
 
 /**
@@ -437,6 +377,25 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
 
   /** The plans that were measured: to look at, to carry to a machine of the same kind, to forget. */
   readonly wisdom: WisdomAccess;
+
+  /**
+   * Says how much of the machine the runtime may take, at once and also for calls under way; returns what holds now. Threads and
+   * duty cycle bind the team: calls that block (`...Sync`) compute on their own thread all the time, with helpers as the budget allows.
+   * With a duty cycle below 1 calls compute in turns of about 10 ms, and rest between them as long as is due; interactive
+   * calls do not rest. On battery, where that can be known, everything stands aside.
+   * @throws `E_ARGUMENT`; nothing is changed then.
+   * @example
+   * rt.budget({ threads: 2, dutyCycle: 0.1, nice: 10, pauseOnBattery: true });
+   */
+  budget(options?: BudgetOptions): BudgetReport;
+
+  /**
+   * Lets all calls that return promises stand aside, after the tiles that are under way; resolves when no thread computes. They
+   * go on where they were with `resume`, and give the same bytes. Calls that block are not kept waiting; a GPU finishes what it was sent.
+   * While all calls stand aside, nothing of the runtime keeps the process alive.
+   */
+  pause(): Promise<void>;
+  resume(): void;
 
   /** Bytes of the memory, by owner. */
   memory(): MemoryReport;

@@ -3,7 +3,7 @@
  * watches abort and progress while it does.
  */
 
-import type { Address, Call, Chain, ChainBackend, Job, Prepared } from '../backends/types.ts';
+import type { Address, Call, Chain, ChainBackend, Job, Prepared, Priority } from '../backends/types.ts';
 import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
@@ -31,6 +31,18 @@ export interface Execution {
 export interface AsyncControl {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Default `normal`. */
+  readonly priority?: Priority | undefined;
+}
+
+/** What an executor is made from. */
+export interface ExecutorOptions {
+  readonly yieldToEvents: () => Promise<void>;
+  readonly now: () => number;
+  /** Threads that may ever take part: whoever is awake comes, not always those with the lowest numbers. Default 1. */
+  readonly mostThreads?: number;
+  /** Whether calls of this priority have to be the team's, which can let them wait. Default never. */
+  readonly isPaced?: (priority: Priority) => boolean;
 }
 
 /** A call that was planned, with where its values are. */
@@ -57,19 +69,20 @@ export class Executor {
   readonly #backend: ChainBackend;
   readonly #yieldToEvents: () => Promise<void>;
   readonly #now: () => number;
-  /** Threads that may ever take part: whoever is awake comes, not always those with the lowest numbers. */
   readonly #mostThreads: number;
+  readonly #isPaced: (priority: Priority) => boolean;
   readonly #programs = new Map<string, Ready>();
   /** The same by identity: planners hand out one object per problem, and a look-up by text would cost as much as a small product. */
   #recent = new WeakMap<Execution, Ready>();
   #busyUntil = 0;
   #busyMs = 0;
 
-  constructor(backend: ChainBackend, yieldToEvents: () => Promise<void>, now: () => number, mostThreads = 1) {
+  constructor(backend: ChainBackend, options: ExecutorOptions) {
     this.#backend = backend;
-    this.#mostThreads = mostThreads;
-    this.#yieldToEvents = yieldToEvents;
-    this.#now = now;
+    this.#mostThreads = options.mostThreads ?? 1;
+    this.#yieldToEvents = options.yieldToEvents;
+    this.#now = options.now;
+    this.#isPaced = options.isPaced ?? (() => false);
   }
 
   /** Lowers and encodes ahead of the first call. */
@@ -78,12 +91,13 @@ export class Executor {
   }
 
   /** Blocks until the result is there. */
-  runSync(execution: Execution, operands: Operands, threads = execution.plan.threads): void {
+  runSync(execution: Execution, operands: Operands, priority: Priority = 'interactive'): void {
     const program = this.#program(execution);
+    const { threads } = execution.plan;
     const call = this.#call(program.prepared, operands, threads);
     program.uses++;
     try {
-      this.#backend.runSync(program.prepared, call, threads);
+      this.#backend.runSync(program.prepared, call, threads, { priority });
     } finally {
       this.#release(call, operands);
       this.#leave(program);
@@ -93,12 +107,13 @@ export class Executor {
   /** Short calls run here and now, longer ones on the team. Returns nothing when the result is already there: a promise for
    *  it would cost a small product half of its speed. */
   run(execution: Execution, operands: Operands, control: AsyncControl): void | Promise<void> {
-    if (execution.ms > INLINE_MS) return this.#runOnTeam(execution, operands, control);
+    const { priority = 'normal' } = control;
+    if (!this.#isForHere(execution.ms, priority)) return this.#runOnTeam(execution, operands, control);
     const start = this.#now();
     // calls with a gap between them have let the event loop run already
     if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
     if (this.#busyMs > TURN_MS) return this.#runNextTurn(execution, operands, control);
-    this.runSync(execution, operands);
+    this.runSync(execution, operands, priority);
     this.#busyUntil = this.#now();
     this.#busyMs += this.#busyUntil - start;
     control.onProgress?.(1, 1);
@@ -108,9 +123,12 @@ export class Executor {
     this.#busyMs = 0;
     await this.#yieldToEvents();
     control.signal?.throwIfAborted();
-    this.runSync(execution, operands);
-    this.#busyUntil = this.#now();
-    control.onProgress?.(1, 1);
+    await this.run(execution, operands, control);
+  }
+
+  /** Short calls that nothing holds back; nobody is kept waiting by work in the background. */
+  #isForHere(ms: number, priority: Priority): boolean {
+    return ms <= INLINE_MS && priority !== 'background' && !this.#isPaced(priority);
   }
 
   async #runOnTeam(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
@@ -118,7 +136,8 @@ export class Executor {
     const call = this.#call(program.prepared, operands, execution.plan.threads);
     program.uses++;
     try {
-      const job = this.#backend.run(program.prepared, call, execution.plan.threads);
+      const { priority } = control;
+      const job = this.#backend.run(program.prepared, call, execution.plan.threads, { priority });
       await this.#await(job, control);
     } finally {
       this.#release(call, operands);
@@ -184,8 +203,9 @@ export class Executor {
   /** Like `run`, for all of the calls. */
   runLinked(linked: LinkedCalls, control: AsyncControl): void | Promise<void> {
     const start = this.#now();
-    if (linked.ms > INLINE_MS) {
-      const job = this.#backend.runChain(linked.chain, this.#mostThreads);
+    const { priority = 'normal' } = control;
+    if (!this.#isForHere(linked.ms, priority)) {
+      const job = this.#backend.runChain(linked.chain, this.#mostThreads, { priority });
       return this.#await(job, control).then(() => {
         linked.ms = this.#now() - start;
       });
@@ -198,7 +218,7 @@ export class Executor {
         return this.runLinked(linked, control);
       });
     }
-    this.#backend.runChainSync(linked.chain, this.#mostThreads);
+    this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority });
     this.#busyUntil = this.#now();
     linked.ms = this.#busyUntil - start;
     this.#busyMs += linked.ms;

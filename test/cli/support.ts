@@ -58,6 +58,7 @@ export const INFO: RuntimeInfo = {
   gpu: undefined,
   machine: MACHINE,
   wisdom: { source: 'memory', entries: 0, signature: 'fake' },
+  budget: { threads: 1, dutyCycle: 1, pauseOnBattery: false, nice: 0, paused: [], missing: [] },
   closed: false,
 };
 
@@ -231,6 +232,9 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     fromGpu: unused,
     gpuBuffer: unused,
     settle: unused,
+    budget: unused,
+    pause: unused,
+    resume: unused,
     gpuTime: unused,
     kernel: unused,
     get gpuDevice() {

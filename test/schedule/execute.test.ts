@@ -41,11 +41,10 @@ function executionOf(p: MatmulProblem, ms: number, plan = PLAN): Execution {
 function setup(options: { holdJobs?: boolean; maximumMemory?: number } = {}) {
   const backend = new NullBackend(options);
   const clock = { ms: 0, yields: 0 };
-  const executor = new Executor(
-    backend,
-    async () => void clock.yields++,
-    () => clock.ms,
-  );
+  const executor = new Executor(backend, {
+    yieldToEvents: async () => void clock.yields++,
+    now: () => clock.ms,
+  });
   return { backend, executor, clock };
 }
 

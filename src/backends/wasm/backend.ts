@@ -11,6 +11,7 @@ import type {
   MemoryUse,
   Owner,
   Prepared,
+  RunControl,
 } from '../types.ts';
 import { Arena } from './arena.ts';
 import {
@@ -22,6 +23,7 @@ import {
   privateBytes,
   programBytes,
 } from './encode.ts';
+import type { Task } from './flight.ts';
 import type { Host } from './host.ts';
 import { ARENA_ADDRESS, JOB_BYTES, LINK_BYTES } from './layout.ts';
 import {
@@ -74,6 +76,7 @@ export class WasmBackend implements ChainBackend {
   readonly #heldBlocks: Address[] = [];
   readonly #heldJobs: Address[] = [];
   #jobs = 0;
+  #onWork: () => void = () => undefined;
   /** Views of the whole memory. Kept, not made per call: asking a shared memory for its buffer costs a tenth of a
    *  microsecond, and a small product takes two. Only this thread grows the memory, so it knows when they are stale. */
   #floats!: Float32Array;
@@ -101,7 +104,13 @@ export class WasmBackend implements ChainBackend {
       timeoutMs: options.workerTimeoutMs,
       onEvent: options.onEvent,
       onCalm: () => this.#giveBack(),
+      onWork: () => this.#onWork(),
     });
+  }
+
+  /** Calls the listener when a job has begun, or the last one has ended. */
+  whenWorkChanges(listener: () => void): void {
+    this.#onWork = listener;
   }
 
   /** The same code over a memory of its own, for measurements that need much of it for a moment. */
@@ -149,17 +158,14 @@ export class WasmBackend implements ChainBackend {
     return { program, address, release: () => this.free(address) };
   }
 
-  runSync(prepared: Prepared, call: Call, threads: number): void {
+  runSync(prepared: Prepared, call: Call, threads: number, control: RunControl = {}): void {
     const job = this.#job(prepared as PreparedWasm, call);
-    try {
-      this.team.runHere(job, threads - 1, prepared.program.plan.kernel);
-    } finally {
-      this.#leaveJob(job);
-    }
+    this.#runHere(job, { threads: threads - 1, kernel: prepared.program.plan.kernel, ...control });
   }
 
-  run(prepared: Prepared, call: Call, threads: number): Job {
-    return this.#post(this.#job(prepared as PreparedWasm, call), threads, prepared.program.plan.kernel);
+  run(prepared: Prepared, call: Call, threads: number, control: RunControl = {}): Job {
+    const job = this.#job(prepared as PreparedWasm, call);
+    return this.#post(job, { threads, kernel: prepared.program.plan.kernel, ...control });
   }
 
   link(calls: readonly Linked[]): ChainWasm {
@@ -178,17 +184,16 @@ export class WasmBackend implements ChainBackend {
     return { steps, links, release: () => this.free(at) };
   }
 
-  runChainSync(chain: Chain, threads: number): void {
-    const job = this.#chainJob(chain as ChainWasm);
-    try {
-      this.team.runHere(job, threads - 1, CHAIN_NAME);
-    } finally {
-      this.#leaveJob(job);
-    }
+  runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {
+    this.#runHere(this.#chainJob(chain as ChainWasm), {
+      threads: threads - 1,
+      kernel: CHAIN_NAME,
+      ...control,
+    });
   }
 
-  runChain(chain: Chain, threads: number): Job {
-    return this.#post(this.#chainJob(chain as ChainWasm), threads, CHAIN_NAME);
+  runChain(chain: Chain, threads: number, control: RunControl = {}): Job {
+    return this.#post(this.#chainJob(chain as ChainWasm), { threads, kernel: CHAIN_NAME, ...control });
   }
 
   async close(): Promise<void> {
@@ -196,8 +201,16 @@ export class WasmBackend implements ChainBackend {
     hintGarbage();
   }
 
-  #post(address: Address, threads: number, kernel: string): Job {
-    const job = this.team.post(address, threads, kernel);
+  #runHere(address: Address, task: Task): void {
+    try {
+      this.team.runHere(address, task);
+    } finally {
+      this.#leaveJob(address);
+    }
+  }
+
+  #post(address: Address, task: Task): Job {
+    const job = this.team.post(address, task);
     const finished = job.finished.finally(() => this.#leaveJob(address));
     return { ...job, finished };
   }

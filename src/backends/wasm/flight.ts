@@ -1,18 +1,65 @@
 /** A job that the team was given, and the ways in which it can fail. */
 import { TesseraeError } from '../../core/errors.ts';
+import { PRIORITIES, type Priority } from '../types.ts';
 
-export interface Flight {
-  readonly id: number;
-  readonly address: number;
+/** What is wanted of the team for a job. */
+export interface Task {
+  /** Workers that take part, at most. */
   readonly threads: number;
   /** What it runs, for errors. */
   readonly kernel: string;
+  readonly priority?: Priority | undefined;
+}
+
+export interface Flight extends Task {
+  readonly id: number;
+  readonly address: number;
+  /** The smaller, the sooner. */
+  readonly rank: number;
   readonly settle: (error: unknown) => void;
+  /** The claim at which it goes on, while it stands aside. */
+  parkedAt: number | undefined;
   failure: unknown;
   failed: boolean;
   settled: boolean;
   lastDone: number;
   silentTicks: number;
+}
+
+export function rankOf(priority: Priority): number {
+  return PRIORITIES.indexOf(priority);
+}
+
+/** Jobs that wait for the team: the most urgent first, then in their order; one that was begun goes before others of its rank. */
+export class FlightQueue {
+  readonly #flights: Flight[] = [];
+
+  put(flight: Flight): void {
+    const begun = flight.parkedAt !== undefined;
+    const at = this.#flights.findIndex(({ rank }) => (begun ? rank >= flight.rank : rank > flight.rank));
+    this.#flights.splice(at < 0 ? this.#flights.length : at, 0, flight);
+  }
+
+  /** The first, if it is more urgent than `rank`. */
+  take(rank: number): Flight | undefined {
+    const [first] = this.#flights;
+    return first && first.rank < rank ? this.#flights.shift() : undefined;
+  }
+
+  /** Whether it was there. */
+  remove(flight: Flight): boolean {
+    const at = this.#flights.indexOf(flight);
+    if (at >= 0) this.#flights.splice(at, 1);
+    return at >= 0;
+  }
+
+  find(is: (flight: Flight) => boolean): Flight | undefined {
+    return this.#flights.find(is);
+  }
+
+  takeAll(): Flight[] {
+    return this.#flights.splice(0);
+  }
 }
 
 /** The first failure is the one that the caller gets. */

@@ -2,6 +2,7 @@
 import { node } from '../../core/node.ts';
 import { workerSource } from './gen/worker-source.ts';
 import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
+import { watchPower } from './power.ts';
 
 function engineReport(): EngineReport {
   const { availableParallelism, cpus } = node('node:os');
@@ -79,6 +80,11 @@ export const nodeHost = {
   mayWait: true,
   startWorker,
   setEngineFlags,
+  // elsewhere the call would be about the whole process
+  get noNice(): string | undefined {
+    return process.platform === 'linux' ? undefined : `${process.platform} knows no priority of a thread`;
+  },
+  watchPower,
   inflate: (bytes: Uint8Array): Uint8Array<ArrayBuffer> => node('node:zlib').inflateRawSync(bytes),
   yieldToEvents: () => new Promise<void>((resolve) => setImmediate(resolve)),
 } satisfies Host;

@@ -1,6 +1,7 @@
 /** Browsers as a host: Web Workers where the page is isolated, one thread elsewhere. Also what runs in a worker of a page. */
 import { workerSource } from './gen/worker-source.ts';
 import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
+import { watchPower } from './power.ts';
 
 /** What of a page or worker is asked for; TypeScript's library for workers has no `window`. */
 interface Place {
@@ -103,6 +104,8 @@ export function webHost(): Host {
     mayWait: here.window === undefined,
     startWorker,
     setEngineFlags: () => ({ set: [], reason: 'a browser takes no flags from a page' }),
+    noNice: 'a page has no say in the priority of its threads',
+    watchPower,
     inflate,
     yieldToEvents,
   };

@@ -5,6 +5,8 @@ export interface WorkerStart {
   readonly modules: Modules;
   readonly memory: WebAssembly.Memory;
   readonly index: number;
+  /** How far the thread gives way to others of the machine, from 0 to 19, where the system can do that. */
+  readonly nice: number;
 }
 
 /** Messages from a worker. `job` is the number of the job that they are about. */
@@ -43,6 +45,11 @@ export interface Host {
     readonly set: readonly string[];
     readonly reason: string;
   };
+  /** Undefined where threads can be made to give way to others, else why not. */
+  readonly noNice: string | undefined;
+  /** Calls the listener whenever the machine has begun or ceased to run on its battery, and soon after this call if it does now. Undefined
+   *  where that cannot be known; else what stops it. */
+  watchPower(listener: (onBattery: boolean) => void): (() => void) | undefined;
   /** Undoes raw DEFLATE (RFC 1951). */
   inflate(bytes: Uint8Array): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /** Resolves after the event loop has had its turn. */

@@ -20,4 +20,6 @@ export interface TeamOptions {
   readonly onEvent: (event: TeamEvent) => void;
   /** Called when `calm` has become true again. */
   readonly onCalm: () => void;
+  /** Called when a job has begun, or the last one has ended. */
+  readonly onWork: () => void;
 }

@@ -51,7 +51,10 @@ function work({ modules, memory, index }: WorkerStart, send: Send): void {
 
 if (inNode()) {
   const { parentPort, workerData } = node('node:worker_threads');
-  work(workerData as WorkerStart, (message) => parentPort?.postMessage(message));
+  const start = workerData as WorkerStart;
+  // on Linux a process number of 0 is the calling thread alone (setpriority(2), "C library/kernel differences")
+  if (start.nice > 0) node('node:os').setPriority(0, start.nice);
+  work(start, (message) => parentPort?.postMessage(message));
 } else {
   globalThis.onmessage = ({ data }: MessageEvent<WorkerStart>) =>
     work(data, (message) => globalThis.postMessage(message));

@@ -8,7 +8,7 @@ import {
   REDUCE_KINDS,
   type ReduceKind,
 } from '../../problem/lines.ts';
-import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
+import { badArgument, checkFlag, checkOptions, PLACED_NAMES } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import type { Core } from '../core.ts';
 import { type Operand, readOperand, readOut } from '../operands.ts';
@@ -18,21 +18,23 @@ import { transpose, transposeSync } from './move.ts';
 import { ArrayRequest } from './request.ts';
 import type { LayerNormOptions, ReduceOptions, SoftmaxOptions } from './types.ts';
 
-const ALWAYS = ['signal', 'onProgress', 'result'];
 const OPTIONS = {
   reduce: ['axes', 'keepDims', 'out'],
   softmax: ['axis', 'log', 'out'],
   layerNorm: ['axis', 'scale', 'bias', 'epsilon', 'rms', 'out'],
 } as const;
 const KNOWN = {
-  reduce: { sync: new Set<string>(OPTIONS.reduce), async: new Set<string>([...OPTIONS.reduce, ...ALWAYS]) },
+  reduce: {
+    sync: new Set<string>(OPTIONS.reduce),
+    async: new Set<string>([...OPTIONS.reduce, ...PLACED_NAMES]),
+  },
   softmax: {
     sync: new Set<string>(OPTIONS.softmax),
-    async: new Set<string>([...OPTIONS.softmax, ...ALWAYS]),
+    async: new Set<string>([...OPTIONS.softmax, ...PLACED_NAMES]),
   },
   layerNorm: {
     sync: new Set<string>(OPTIONS.layerNorm),
-    async: new Set<string>([...OPTIONS.layerNorm, ...ALWAYS]),
+    async: new Set<string>([...OPTIONS.layerNorm, ...PLACED_NAMES]),
   },
 } as const;
 

@@ -3,7 +3,7 @@ import { TesseraeError } from '../../core/errors.ts';
 import { broadcast, type Shape, showShape } from '../../core/shape.ts';
 import { readActivation } from '../../problem/epilogue.ts';
 import { BINARY_KINDS, type BinaryKind, mapProblem, UNARY_KINDS, type UnaryKind } from '../../problem/map.ts';
-import { badArgument, checkOptions } from '../arguments.ts';
+import { badArgument, checkOptions, PLACED_NAMES } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import type { Core } from '../core.ts';
 import { type Operand, readOperand, readOut } from '../operands.ts';
@@ -12,7 +12,7 @@ import { ArrayRequest, type ArrayScalars } from './request.ts';
 import type { ElementOptions, Unary } from './types.ts';
 
 export const SYNC: ReadonlySet<string> = new Set(['out']);
-export const ASYNC: ReadonlySet<string> = new Set(['out', 'signal', 'onProgress', 'result']);
+export const ASYNC: ReadonlySet<string> = new Set(['out', ...PLACED_NAMES]);
 
 export const NO_SCALARS: ArrayScalars = { p0: 0, p1: 0, epsilon: 0 };
 

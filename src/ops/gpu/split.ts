@@ -52,7 +52,10 @@ export async function runSplit(
       const planned = core.plan(problem);
       if (!planned) throw new Error('no kernel for the rest');
       const operands = from(request.operands(core, planned, placed.at, address), cut, first);
-      await core.executor.run(planned, operands, { signal: options.signal });
+      await core.executor.run(planned, operands, {
+        signal: options.signal,
+        priority: options.priority,
+      });
     };
     const operands = request.operands(core, undefined, placed.at, address);
     const [there, here] = await Promise.allSettled([

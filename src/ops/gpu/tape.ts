@@ -105,7 +105,7 @@ export class GpuTape {
   }
 
   /** Runs all steps on what lies in the given tensors. @throws `E_GPU_LOST`, after which it is of no use any more. */
-  async run({ signal, onProgress }: AsyncControl): Promise<void> {
+  async run({ signal, onProgress, priority }: AsyncControl): Promise<void> {
     const total = this.#steps.length;
     let done = 0;
     let waiting: Leg[] = [];
@@ -126,7 +126,7 @@ export class GpuTape {
       }
       if (waiting.length > 0) await send();
       await this.#bring(leg.down);
-      await this.#runHere(leg, signal);
+      await this.#runHere(leg, { signal, priority });
       done += leg.steps.length;
       onProgress?.(done, total);
     }
@@ -181,14 +181,14 @@ export class GpuTape {
     this.#core.checkOpen('compute');
   }
 
-  async #runHere(leg: Leg & { readonly kind: 'here' }, signal: AbortSignal | undefined): Promise<void> {
+  async #runHere(leg: Leg & { readonly kind: 'here' }, control: AsyncControl): Promise<void> {
     if (leg.steps.length === 0) return;
     let linked = this.#linked.get(leg);
     if (!linked) {
       linked = this.#core.executor.link(leg.steps.map((index) => this.#steps[index]!));
       this.#linked.set(leg, linked);
     }
-    const pending = this.#core.executor.runLinked(linked, { signal });
+    const pending = this.#core.executor.runLinked(linked, control);
     if (pending) await pending;
   }
 

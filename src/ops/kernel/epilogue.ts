@@ -38,11 +38,12 @@ async function applied<O>(
   compute: (options: O & PlacedOptions) => Promise<Tensor>,
 ): Promise<Tensor> {
   const sum = await compute(without(options) as O & PlacedOptions);
-  const { signal, result } = options;
+  const { signal, priority, result } = options;
   try {
     return await kernel.run([sum], {
       out: sum,
       ...(signal ? { signal } : {}),
+      ...(priority ? { priority } : {}),
       ...(result ? { result } : {}),
     });
   } catch (error) {

@@ -7,7 +7,7 @@ import { abortReason, TesseraeError } from '../../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../../core/shape.ts';
 import { show } from '../../core/show.ts';
 import { movingMs } from '../../plan/gpu.ts';
-import { badArgument, checkAsync, checkOptions } from '../arguments.ts';
+import { badArgument, checkAsync, checkOptions, PLACED_NAMES } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import type { GpuPlace } from '../gpu/place.ts';
 import { type GpuValues, valuesOn } from '../gpu/remote.ts';
@@ -23,7 +23,7 @@ import type { KernelOptions, KernelRunOptions, UserKernel } from './types.ts';
 
 const OPTIONS: ReadonlySet<string> = new Set(['name', 'constants']);
 const SYNC: ReadonlySet<string> = new Set(['out']);
-const ASYNC: ReadonlySet<string> = new Set(['out', 'signal', 'onProgress', 'result']);
+const ASYNC: ReadonlySet<string> = new Set(['out', ...PLACED_NAMES]);
 
 /** Nanoseconds an element until it has been measured. */
 const GUESS_NS = 3;
@@ -108,16 +108,7 @@ class Kernel implements UserKernel {
       ...(call.out ? [call.out.hold()] : []),
     ];
     try {
-      const { gpu, gpujs } = this.#core;
-      const there =
-        gpu && this.#goesThere(gpu, call, options) ? await this.#there(gpu, call, options) : undefined;
-      const drawn =
-        gpujs && this.#goesToGpuJs(gpujs, call) ? await this.#byGpuJs(gpujs, call, options) : undefined;
-      if (there ?? drawn) return (there ?? drawn)!;
-      await Promise.all(call.operands.map((operand) => operand.fetch()));
-      if (options.signal?.aborted) throw abortReason(options.signal);
-      const result = this.#here(call);
-      return options.result === 'gpu' ? result.to('gpu') : result;
+      return await this.#core.pacer.during(options, () => this.#run(call, options));
     } finally {
       for (const release of releases) release();
     }
@@ -130,6 +121,19 @@ class Kernel implements UserKernel {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  async #run(call: MapCall, options: PlacedOptions): Promise<Tensor> {
+    const { gpu, gpujs } = this.#core;
+    const there =
+      gpu && this.#goesThere(gpu, call, options) ? await this.#there(gpu, call, options) : undefined;
+    const drawn =
+      gpujs && this.#goesToGpuJs(gpujs, call) ? await this.#byGpuJs(gpujs, call, options) : undefined;
+    if (there ?? drawn) return (there ?? drawn)!;
+    await Promise.all(call.operands.map((operand) => operand.fetch()));
+    if (options.signal?.aborted) throw abortReason(options.signal);
+    const result = this.#here(call);
+    return options.result === 'gpu' ? result.to('gpu') : result;
   }
 
   #read(inputs: readonly TensorLike[], { out }: KernelRunOptions): MapCall {

@@ -4,7 +4,7 @@ import { TesseraeError } from '../../core/errors.ts';
 import { showShape } from '../../core/shape.ts';
 import { imageShape } from '../../problem/conv.ts';
 import { type IntegerOutput, mostOf, type QconvProblem } from '../../problem/quantized.ts';
-import { badArgument, checkOptions } from '../arguments.ts';
+import { ASYNC_NAMES, badArgument, checkOptions } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import { type ConvGeometry, convFromShapes } from '../conv.ts';
 import type { Core } from '../core.ts';
@@ -32,12 +32,11 @@ import type {
 } from './types.ts';
 
 const GEOMETRY = ['stride', 'padding', 'dilation', 'groups', 'layout', 'out'];
-const ASYNC = ['signal', 'onProgress'];
 const INTEGER = [...GEOMETRY, 'xZeroPoint', 'wZeroPoint'];
 const QLINEAR = [...GEOMETRY, 'x', 'w', 'y', 'bias'];
 const KNOWN = {
-  integer: { sync: new Set(INTEGER), async: new Set([...INTEGER, ...ASYNC]) },
-  qlinear: { sync: new Set(QLINEAR), async: new Set([...QLINEAR, ...ASYNC]) },
+  integer: { sync: new Set(INTEGER), async: new Set([...INTEGER, ...ASYNC_NAMES]) },
+  qlinear: { sync: new Set(QLINEAR), async: new Set([...QLINEAR, ...ASYNC_NAMES]) },
 } as const;
 
 type Bytes = ReturnType<typeof readBytes>;

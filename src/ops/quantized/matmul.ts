@@ -5,7 +5,7 @@ import { type Shape, showShape } from '../../core/shape.ts';
 import { readActivation } from '../../problem/epilogue.ts';
 import { matmulFromShapes } from '../../problem/matmul.ts';
 import type { IntegerOutput, IntegerType, QmatmulProblem } from '../../problem/quantized.ts';
-import { badArgument, checkFlag, checkOptions } from '../arguments.ts';
+import { ASYNC_NAMES, badArgument, checkFlag, checkOptions } from '../arguments.ts';
 import { call, callSync } from '../call.ts';
 import type { Core } from '../core.ts';
 import { readOperand, readOut, readSlope } from '../operands.ts';
@@ -26,10 +26,8 @@ import type {
   Values,
 } from './types.ts';
 
-const ASYNC = ['signal', 'onProgress'];
-
 function known(...names: string[]): { sync: ReadonlySet<string>; async: ReadonlySet<string> } {
-  return { sync: new Set(names), async: new Set([...names, ...ASYNC]) };
+  return { sync: new Set(names), async: new Set([...names, ...ASYNC_NAMES]) };
 }
 
 const INTEGER = known('aZeroPoint', 'bZeroPoint', 'transposeB', 'out');

@@ -1,0 +1,101 @@
+/** What a runtime tells of itself: plain data, a fresh snapshot at each question. Part of the public contract in types.ts. */
+import type { AdapterReport } from '../backends/webgpu/open.ts';
+import type { GpuProfile } from '../plan/gpu.ts';
+import type { MachineProfile } from '../plan/machine.ts';
+import type { Candidate, Effort, Plan } from '../plan/plan.ts';
+import type { Problem } from '../problem/problem.ts';
+import type { Budget, PauseReason } from '../schedule/pacer.ts';
+
+export type Numerics = 'fast' | 'exact';
+export type Policy = 'auto' | 'strict';
+
+export interface TuneReport {
+  readonly key: string;
+  readonly plan: Plan;
+  readonly ms: number;
+  /** Milliseconds of the plan that the estimate alone would have used, in the same race. */
+  readonly estimateMs: number;
+  readonly measured: number;
+  readonly candidates: number;
+}
+
+export interface Explanation {
+  readonly key: string;
+  readonly problem: Problem;
+  readonly plan: Plan;
+  /** Where the plan comes from. */
+  readonly source: 'wisdom' | 'estimate';
+  readonly effort: Effort;
+  /** Best first; a measured time where there is one, an estimate else. */
+  readonly candidates: readonly Candidate[];
+  readonly quarantined: readonly { readonly kernel: string; readonly reason: string }[];
+}
+
+export interface FeatureReport {
+  readonly name: 'simd' | 'relaxed-simd' | 'revectorize' | 'shared-memory' | 'threads';
+  readonly on: boolean;
+  /** Why it is off, or what turned it on. */
+  readonly reason: string;
+}
+
+export interface RuntimeInfo {
+  readonly version: string;
+  readonly engine: {
+    readonly name: string;
+    readonly version: string;
+    readonly v8: string;
+    readonly arch: string;
+  };
+  readonly features: readonly FeatureReport[];
+  readonly threads: { readonly requested: number; readonly actual: number; readonly reason: string };
+  readonly numerics: Numerics;
+  readonly policy: Policy;
+  readonly backends: readonly {
+    readonly name: string;
+    readonly available: boolean;
+    readonly reason: string;
+  }[];
+  /** V8 flags that this library set, in order; empty unless `engineFlags: 'allow'`. */
+  readonly engineFlags: readonly string[];
+  /** The GPU's own name, whether it is a processor that stands in for one, and what a probe measured; undefined without one. */
+  readonly gpu: GpuReport | undefined;
+  /** What the short probe of the machine found (also kept in wisdom). */
+  readonly machine: MachineReport;
+  readonly wisdom: { readonly source: string; readonly entries: number; readonly signature: string };
+  /** What the runtime may take of the machine now. */
+  readonly budget: BudgetReport;
+  readonly closed: boolean;
+}
+
+/** What `rt.budget` takes; what is left out stays as it is. */
+export type BudgetOptions = Partial<Budget>;
+
+export interface BudgetReport extends Budget {
+  /** Why calls stand aside now: `rt.pause()`, or the battery. Empty while nothing keeps them. */
+  readonly paused: readonly PauseReason[];
+  /** What was asked for and cannot be had here, and why. */
+  readonly missing: readonly string[];
+}
+
+export interface GpuReport extends AdapterReport {
+  readonly profile: GpuProfile;
+  /** Bytes of blocks in use, and of those kept for further use. */
+  readonly memory: { readonly used: number; readonly kept: number };
+}
+
+/** What the short probe, or `measureMachine`, found. */
+export type MachineReport = MachineProfile;
+
+export interface MemoryReport {
+  /** Bytes of the WebAssembly memory now, its maximum, and what is handed out. */
+  readonly capacity: number;
+  readonly maximum: number;
+  readonly used: number;
+  readonly byOwner: {
+    readonly tensors: number;
+    readonly prepacked: number;
+    readonly scratch: number;
+    readonly runtime: number;
+  };
+  readonly tensors: number;
+}
