@@ -16,7 +16,8 @@ import {
   OP_SEGMENT_TILE, OP_TAKE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_SLICE, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
-  TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY,
+  JOB_TRACE, TRACE_BYTES, TRACE_END, TRACE_START, TRACE_THREAD,
+  TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY, WORKER_BYTES, WORKERS_ADDRESS,
 } from '../gen/layout';
 import { depthwise, filtersByTap, pool } from '../conv/channelwise';
 import { fold, tapFilters } from '../conv/fold';
@@ -109,11 +110,25 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
   }
 }
 
+// @ts-ignore: decorator
+@external("env", "now")
+declare function now(): f64;
+
+/** The same, and says when it was done. The thread's number is written last, after all that the record has computed. */
+function executeTimed(job: usize, program: usize, record: usize, scratch: usize, entry: usize, worker: usize): void {
+  store<f64>(entry, now(), TRACE_START);
+  execute(job, program, record, scratch);
+  store<f64>(entry, now(), TRACE_END);
+  atomic.store<i32>(entry, <i32>((worker - WORKERS_ADDRESS) / WORKER_BYTES) + 1, TRACE_THREAD);
+}
+
 /** Executes a record of one of the calls that make up a job. */
-function follow(job: usize, link: usize, scratch: usize, patience: i32): void {
+function follow(job: usize, link: usize, scratch: usize, patience: i32, entry: usize, worker: usize): void {
   if (!waitFor(job, load<i32>(link, LINK_NEEDS), SPIN_IN_CHAIN, patience)) return;
   const call = load<usize>(link, LINK_JOB);
-  execute(call, load<usize>(call, JOB_PROGRAM), load<usize>(link, LINK_RECORD), scratch);
+  const program = load<usize>(call, JOB_PROGRAM), record = load<usize>(link, LINK_RECORD);
+  if (entry) executeTimed(call, program, record, scratch, entry, worker);
+  else execute(call, program, record, scratch);
 }
 
 /**
@@ -128,12 +143,16 @@ export function drain(job: usize, worker: usize, scratch: usize, patience: i32):
     const limit = atomic.load<i32>(job, JOB_LIMIT);
     const id = load<i32>(job, JOB_ID);
     const at = claim - CLOSED + limit;
-    const links = load<usize>(job, JOB_LINKS);
-    if (links) follow(job, links + at * LINK_BYTES, scratch, patience);
+    const links = load<usize>(job, JOB_LINKS), trace = load<usize>(job, JOB_TRACE);
+    const entry = trace ? trace + at * TRACE_BYTES : 0;
+    if (links) follow(job, links + at * LINK_BYTES, scratch, patience, entry, worker);
     else {
       const program = load<usize>(job, JOB_PROGRAM);
       const record = program + PROGRAM_BYTES + at * RECORD_BYTES;
-      if (waitFor(job, load<i32>(record, RECORD_NEEDS), SPIN, patience)) execute(job, program, record, scratch);
+      if (waitFor(job, load<i32>(record, RECORD_NEEDS), SPIN, patience)) {
+        if (entry) executeTimed(job, program, record, scratch, entry, worker);
+        else execute(job, program, record, scratch);
+      }
     }
     atomic.add<i32>(worker, 1, WORKER_BEAT);
     if (atomic.add<i32>(job, 1, JOB_DONE) + 1 == limit) finished = id;

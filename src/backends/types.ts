@@ -47,6 +47,25 @@ export type Priority = (typeof PRIORITIES)[number];
 export interface RunControl {
   /** Default `normal`; of calls that block `interactive`, for a thread waits for them. */
   readonly priority?: Priority | undefined;
+  /** Where the times of its steps go. */
+  readonly trace?: Trace | undefined;
+}
+
+/** When a step was done, and by whom. */
+export interface StepTime {
+  /** 0 is the thread that calls, others are workers. */
+  readonly thread: number;
+  /** Milliseconds by the clock that all threads share, `sharedNow`. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The times of a job's steps: made before the job, read while it runs or after it; holds memory until released. */
+export interface Trace {
+  readonly steps: number;
+  /** Undefined for a step that is not done. What a step has written can be read once it has a time. */
+  at(step: number): StepTime | undefined;
+  release(): void;
 }
 
 /** A program made ready for calls: it may hold memory until released. */
@@ -109,6 +128,7 @@ export interface Backend {
 export interface ChainBackend extends Backend {
   /** The programs must stay prepared as long as the chain lives. */
   link(calls: readonly Linked[]): Chain;
+  trace(steps: number): Trace;
   runChainSync(chain: Chain, threads: number, control?: RunControl): void;
   runChain(chain: Chain, threads: number, control?: RunControl): Job;
 }

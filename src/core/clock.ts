@@ -1,3 +1,5 @@
+import { inNode } from './node.ts';
+
 /** Time as a parameter: whatever measures takes a clock, so that tests can pass one that they move themselves. */
 export interface Clock {
   /** Milliseconds since some fixed moment. Expected to rise; whoever measures copes if it does not. */
@@ -17,6 +19,14 @@ export function stepOf({ now }: Clock): number {
     if (to > from) least = Math.min(least, to - from);
   }
   return Number.isFinite(least) ? least : 0;
+}
+
+/** Milliseconds by a clock that all threads of a process read alike. Two of them agree to some microseconds in browsers, where each thread has
+ *  an origin of its own, and exactly in Node. */
+export function sharedNow(): number {
+  if (!inNode()) return performance.timeOrigin + performance.now();
+  const [seconds, nanoseconds] = process.hrtime();
+  return 1e3 * seconds + 1e-6 * nanoseconds;
 }
 
 /** The platform's monotonic clock. */

@@ -1,6 +1,8 @@
 /** The way of every call: a checked request -> operands in memory -> plan -> execution -> result. */
 import { TesseraeError } from '../core/errors.ts';
 import type { GpuPlan } from '../plan/gpu.ts';
+import type { Plan } from '../plan/plan.ts';
+import { keyOf } from '../problem/problem.ts';
 import type { Execution } from '../schedule/execute.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import { fetchAll, holdAll, isAway } from './away.ts';
@@ -11,8 +13,9 @@ import { runSplit } from './gpu/split.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
 import { runOnGpuJs } from './gpujs/run.ts';
 import { Placement } from './placement.ts';
+import type { Timed } from './profile.ts';
 import type { Request } from './request.ts';
-import type { PlacedOptions, Tensor } from './types.ts';
+import type { BackendName, PlacedOptions, Tensor } from './types.ts';
 
 export function untrusted(core: Core): TesseraeError {
   return new TesseraeError(
@@ -27,6 +30,12 @@ function planOf(core: Core, request: Request): Execution | undefined {
   return request.plan ? request.plan(core) : core.plan(request.problem);
 }
 
+/** What a profile calls a request that the threads do not run. */
+function timedAs({ problem }: Request, backend: BackendName, plan?: Plan): () => Timed {
+  const kernel = plan ? `${plan.algorithm} ${plan.kernel}` : backend;
+  return () => ({ name: problem.op, problem: keyOf(problem), backend, kernel });
+}
+
 /** Computes before it returns. */
 export function callSync(core: Core, request: Request): Tensor {
   const placed = new Placement(core, request);
@@ -39,7 +48,9 @@ export function callSync(core: Core, request: Request): Tensor {
         core.runSync(planned, request.operands(core, planned, placed.at, placed.out.block.address));
       else {
         core.tape?.spoil('a kernel is not trusted');
-        request.runReference(core, placed.at, placed.out);
+        core.profiling.here(timedAs(request, 'reference'), () =>
+          request.runReference(core, placed.at, placed.out),
+        );
       }
       if (request.isFleeting) core.tape?.spoil('operands of integers are made anew at each call');
     }
@@ -114,7 +125,9 @@ async function runGpuJs(
   request: Request,
   options: PlacedOptions,
 ): Promise<Tensor> {
-  const done = await core.pacer.during(options, () => runOnGpuJs(core, gpujs, request, options));
+  const done = await core.elsewhere(timedAs(request, 'gpujs'), options, () =>
+    runOnGpuJs(core, gpujs, request, options),
+  );
   if (done) return done;
   const placed = new Placement(core, request);
   return finish(startSafely(core, request, placed, options), placed);
@@ -130,7 +143,7 @@ async function goThere(
   options: PlacedOptions,
 ): Promise<Tensor> {
   if (there) {
-    const done = await core.pacer.during(options, () =>
+    const done = await core.elsewhere(timedAs(request, 'webgpu', there.plan), options, () =>
       there.plan.share === undefined
         ? runOnGpu(core, gpu, request, there, options)
         : runSplit(core, gpu, request, there.plan, options),
@@ -164,7 +177,10 @@ function start(
   if (request.empty) return request.runEmpty(core, placed.at, placed.out);
   const run = (): void | Promise<void> => {
     const planned = planOf(core, request);
-    if (!planned) return request.runReference(core, placed.at, placed.out);
+    if (!planned)
+      return core.profiling.here(timedAs(request, 'reference'), () =>
+        request.runReference(core, placed.at, placed.out),
+      );
     const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
     const operands = request.operands(core, planned, placed.at, placed.out.block.address);
     return core.executor.run(planned, operands, { signal, onProgress: report, priority });

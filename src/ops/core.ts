@@ -22,10 +22,11 @@ import { Pacer } from '../schedule/pacer.ts';
 import { BudgetKeeper } from './budget.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
+import { type GpuClock, Profiling, type Timed } from './profile.ts';
 import { Tape } from './tape.ts';
 import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
-import type { Policy, RuntimeEvent } from './types.ts';
+import type { PlacedOptions, Policy, RuntimeEvent } from './types.ts';
 
 export interface CoreParts {
   readonly host: Host;
@@ -53,6 +54,7 @@ export class Core {
   readonly executor: Executor;
   readonly pacer: Pacer;
   readonly budget: BudgetKeeper;
+  readonly profiling: Profiling;
   readonly threads: number;
   readonly exact: boolean;
   readonly effort: Effort;
@@ -104,6 +106,7 @@ export class Core {
       mostThreads: this.threads,
       isPaced: (priority) => this.pacer.isPaced(priority),
     });
+    this.profiling = new Profiling(this.executor, parts.gpu && clockOf(parts.gpu));
     this.budget = new BudgetKeeper({
       threads: this.threads,
       host: this.host,
@@ -173,6 +176,11 @@ export class Core {
   /** The tape that is being recorded. */
   get tape(): Tape | undefined {
     return this.#tape;
+  }
+
+  /** Work that the threads do not do: it begins when the budget allows it. */
+  elsewhere<T>(timed: () => Timed, options: PlacedOptions, work: () => Promise<T>): Promise<T> {
+    return this.pacer.during(options, () => this.profiling.around(timed, work));
   }
 
   /** A tape that is recorded by `record` and lives until `forget`. */
@@ -328,4 +336,12 @@ export class Core {
       },
     };
   }
+}
+
+/** The backend is another one after a loss. */
+function clockOf(gpu: GpuPlace): GpuClock {
+  return {
+    stopwatch: (work) => gpu.backend.stopwatch(work),
+    settle: () => gpu.backend.settle(),
+  };
 }

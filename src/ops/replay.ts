@@ -50,7 +50,9 @@ export class Replay {
       try {
         const there = await this.#placed();
         if (!there) break;
-        return await this.#core.pacer.during(control, () => there.run(control));
+        return await this.#core.pacer.during(control, () =>
+          this.#core.profiling.isOn ? this.#profile(there, control) : there.run(control),
+        );
       } catch (error) {
         if (!isLoss(error)) throw error;
         this.#core.checkOpen('compute');
@@ -61,6 +63,17 @@ export class Replay {
     }
     this.#core.checkOpen('compute');
     await this.#tape.replay(this.#core.executor, control);
+  }
+
+  /** Step by step; what runs on the threads is observed there. */
+  #profile(there: GpuTape, { signal }: AsyncControl): Promise<void> {
+    return there.runEach(({ execution, label }, ms, backend) => {
+      signal?.throwIfAborted();
+      if (backend === 'wasm') return;
+      const { problem, key, plan } = execution;
+      const kernel = `${plan.algorithm} ${plan.kernel}`;
+      this.#core.profiling.add({ name: problem.op, problem: key, backend, kernel, label }, ms);
+    });
   }
 
   async #placed(): Promise<GpuTape | undefined> {

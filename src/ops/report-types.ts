@@ -67,6 +67,52 @@ export interface RuntimeInfo {
   readonly closed: boolean;
 }
 
+/** `host`: functions of the caller's, in JavaScript on the calling thread. */
+export type BackendName = 'wasm' | 'webgpu' | 'gpujs' | 'reference' | 'host';
+
+/** A stretch of time in which something was computed. */
+export interface Span {
+  /** A call's operation, or one of its steps: a tile, a stretch of packing. */
+  readonly kind: 'op' | 'step';
+  /** Number of the operation, also of the one that a step belongs to. */
+  readonly op: number;
+  /** `matmul`, `conv`...; of a step what it does, `tile`, `packB`... */
+  readonly name: string;
+  readonly backend: BackendName;
+  /** Of steps: 0 is the thread that called, others are workers. */
+  readonly thread?: number;
+  /** Milliseconds since the profile began. */
+  readonly startMs: number;
+  readonly ms: number;
+  /** Of operations the problem and the kernel, what it waited for its turn (ms), what node of a model it is, what it took by the GPU's own
+   *  clock (ms); of steps which rows, columns and slice of k. */
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+/** One event of Chrome's trace event format. */
+export interface TraceEvent {
+  readonly name: string;
+  readonly ph: 'X' | 'b' | 'e' | 'M';
+  readonly cat?: string;
+  readonly ts: number;
+  readonly dur?: number;
+  readonly pid: number;
+  readonly tid: number;
+  readonly id?: number;
+  readonly args: Readonly<Record<string, string | number>>;
+}
+
+/** What `rt.profile` found. */
+export interface Profile<T> {
+  /** What the profiled function resolved to. */
+  readonly result: T;
+  readonly ms: number;
+  /** In the order of their beginnings. */
+  readonly spans: readonly Span[];
+  /** A trace for chrome://tracing and ui.perfetto.dev: write it to a file with JSON.stringify. */
+  chromeTrace(): { readonly traceEvents: readonly TraceEvent[]; readonly displayTimeUnit: 'ms' };
+}
+
 /** What `rt.budget` takes; what is left out stays as it is. */
 export type BudgetOptions = Partial<Budget>;
 

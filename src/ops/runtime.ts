@@ -53,6 +53,7 @@ import type {
   PrepackedConv,
   PrepackOptions,
   ProblemSpec,
+  Profile,
   Runtime,
   RuntimeInfo,
   RuntimeOptions,
@@ -411,6 +412,12 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     onProgress?.({ phase: 'prepare', done: 2, total: 2 });
     core.setMachine(machine);
     return machine;
+  }
+
+  async profile<T>(work: () => T | Promise<T>): Promise<Profile<Awaited<T>>> {
+    this.#core.checkOpen('take a profile');
+    if (typeof work !== 'function') throw badArgument('work', work, 'A function that awaits what it begins.');
+    return this.#core.profiling.profile(work);
   }
 
   budget(options: BudgetOptions = {}): BudgetReport {

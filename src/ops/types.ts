@@ -24,12 +24,14 @@ import type {
   MemoryReport,
   Numerics,
   Policy,
+  Profile,
   RuntimeInfo,
   TuneReport,
 } from './report-types.ts';
 import type { AsyncOptions, PlacedOptions, Storage, Tensor, TensorLike } from './tensor-types.ts';
 
 export type {
+  BackendName,
   BudgetOptions,
   BudgetReport,
   Explanation,
@@ -39,7 +41,10 @@ export type {
   MemoryReport,
   Numerics,
   Policy,
+  Profile,
   RuntimeInfo,
+  Span,
+  TraceEvent,
   TuneReport,
 } from './report-types.ts';
 export type {
@@ -377,6 +382,16 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
 
   /** The plans that were measured: to look at, to carry to a machine of the same kind, to forget. */
   readonly wisdom: WisdomAccess;
+
+  /**
+   * Runs `work` and says what the runtime did meanwhile, for whomever: operations with their problems and kernels, and of those on the
+   * threads every step with its thread. Calls on a GPU are waited for, one after the other, while a profile is taken.
+   * @throws what `work` throws, and `E_ARGUMENT`, `E_CLOSED`.
+   * @example
+   * const { chromeTrace } = await rt.profile(() => session.run(feeds));
+   * writeFileSync('trace.json', JSON.stringify(chromeTrace())); // for ui.perfetto.dev
+   */
+  profile<T>(work: () => T | Promise<T>): Promise<Profile<Awaited<T>>>;
 
   /**
    * Says how much of the machine the runtime may take, at once and also for calls under way; returns what holds now. Threads and

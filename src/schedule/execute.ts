@@ -3,7 +3,18 @@
  * watches abort and progress while it does.
  */
 
-import type { Address, Call, Chain, ChainBackend, Job, Prepared, Priority } from '../backends/types.ts';
+import type {
+  Address,
+  Call,
+  Chain,
+  ChainBackend,
+  Job,
+  Prepared,
+  Priority,
+  RunControl,
+  Trace,
+} from '../backends/types.ts';
+import { sharedNow } from '../core/clock.ts';
 import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
@@ -33,7 +44,20 @@ export interface AsyncControl {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Default `normal`. */
   readonly priority?: Priority | undefined;
+  /** The call is the team's, and this is told before it begins where its steps' times will be. */
+  readonly onTrace?: ((trace: Trace, program: Program) => void) | undefined;
 }
+
+/** Calls that were run as one job, with the times of all their steps in a row. */
+export interface ObservedRun {
+  readonly calls: readonly { readonly planned: PlannedCall; readonly program: Program }[];
+  /** By `sharedNow`: when the run was asked for. */
+  readonly asked: number;
+  readonly trace: Trace;
+}
+
+/** Hears of each run when it has ended, well or not; steps that were not done have no times. */
+export type Observer = (run: ObservedRun) => void;
 
 /** What an executor is made from. */
 export interface ExecutorOptions {
@@ -49,11 +73,14 @@ export interface ExecutorOptions {
 export interface PlannedCall {
   readonly execution: Execution;
   readonly operands: Operands;
+  /** What it is for. */
+  readonly label?: string;
 }
 
 /** Calls made ready to be run again and again, in their order, as one job. */
 export interface LinkedCalls {
   readonly chain: Chain;
+  readonly calls: ObservedRun['calls'];
   /** Of the last run; before the first what the plans expect. */
   ms: number;
   release(): void;
@@ -65,6 +92,11 @@ interface Ready {
   evicted: boolean;
 }
 
+interface Watched {
+  readonly control: RunControl;
+  end(): void;
+}
+
 export class Executor {
   readonly #backend: ChainBackend;
   readonly #yieldToEvents: () => Promise<void>;
@@ -74,6 +106,7 @@ export class Executor {
   readonly #programs = new Map<string, Ready>();
   /** The same by identity: planners hand out one object per problem, and a look-up by text would cost as much as a small product. */
   #recent = new WeakMap<Execution, Ready>();
+  readonly #observers = new Set<Observer>();
   #busyUntil = 0;
   #busyMs = 0;
 
@@ -83,6 +116,12 @@ export class Executor {
     this.#yieldToEvents = options.yieldToEvents;
     this.#now = options.now;
     this.#isPaced = options.isPaced ?? (() => false);
+  }
+
+  /** Times every step of every run from now on; returns what ends that. */
+  observe(observer: Observer): () => void {
+    this.#observers.add(observer);
+    return () => this.#observers.delete(observer);
   }
 
   /** Lowers and encodes ahead of the first call. */
@@ -95,10 +134,14 @@ export class Executor {
     const program = this.#program(execution);
     const { threads } = execution.plan;
     const call = this.#call(program.prepared, operands, threads);
+    const calls = [{ planned: { execution, operands }, program: program.prepared.program }];
+    let watched: Watched | undefined;
     program.uses++;
     try {
-      this.#backend.runSync(program.prepared, call, threads, { priority });
+      watched = this.#watch(calls);
+      this.#backend.runSync(program.prepared, call, threads, { priority, ...watched?.control });
     } finally {
+      watched?.end();
       this.#release(call, operands);
       this.#leave(program);
     }
@@ -108,7 +151,8 @@ export class Executor {
    *  it would cost a small product half of its speed. */
   run(execution: Execution, operands: Operands, control: AsyncControl): void | Promise<void> {
     const { priority = 'normal' } = control;
-    if (!this.#isForHere(execution.ms, priority)) return this.#runOnTeam(execution, operands, control);
+    if (control.onTrace || !this.#isForHere(execution.ms, priority))
+      return this.#runOnTeam(execution, operands, control);
     const start = this.#now();
     // calls with a gap between them have let the event loop run already
     if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
@@ -134,12 +178,16 @@ export class Executor {
   async #runOnTeam(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
     const program = this.#program(execution);
     const call = this.#call(program.prepared, operands, execution.plan.threads);
+    const calls = [{ planned: { execution, operands }, program: program.prepared.program }];
+    let watched: Watched | undefined;
     program.uses++;
     try {
-      const { priority } = control;
-      const job = this.#backend.run(program.prepared, call, execution.plan.threads, { priority });
+      watched = this.#watch(calls, control.onTrace);
+      const how = { priority: control.priority, ...watched?.control };
+      const job = this.#backend.run(program.prepared, call, execution.plan.threads, how);
       await this.#await(job, control);
     } finally {
+      watched?.end();
       this.#release(call, operands);
       this.#leave(program);
     }
@@ -188,6 +236,7 @@ export class Executor {
       );
       return {
         chain,
+        calls: calls.map((planned, i) => ({ planned, program: programs[i]!.prepared.program })),
         ms,
         release: () => {
           release();
@@ -205,10 +254,12 @@ export class Executor {
     const start = this.#now();
     const { priority = 'normal' } = control;
     if (!this.#isForHere(linked.ms, priority)) {
-      const job = this.#backend.runChain(linked.chain, this.#mostThreads, { priority });
-      return this.#await(job, control).then(() => {
+      const watched = this.#watch(linked.calls);
+      const job = this.#backend.runChain(linked.chain, this.#mostThreads, { priority, ...watched?.control });
+      const running = this.#await(job, control).then(() => {
         linked.ms = this.#now() - start;
       });
+      return watched ? running.finally(watched.end) : running;
     }
     if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
     if (this.#busyMs > TURN_MS) {
@@ -218,11 +269,29 @@ export class Executor {
         return this.runLinked(linked, control);
       });
     }
-    this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority });
+    const watched = this.#watch(linked.calls);
+    try {
+      this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority, ...watched?.control });
+    } finally {
+      watched?.end();
+    }
     this.#busyUntil = this.#now();
     linked.ms = this.#busyUntil - start;
     this.#busyMs += linked.ms;
     control.onProgress?.(linked.chain.steps, linked.chain.steps);
+  }
+
+  /** A trace for a run, where anyone wants one. */
+  #watch(calls: ObservedRun['calls'], onTrace?: AsyncControl['onTrace']): Watched | undefined {
+    if (this.#observers.size === 0 && !onTrace) return undefined;
+    const asked = sharedNow();
+    const trace = this.#backend.trace(calls.reduce((sum, { program }) => sum + program.steps.length, 0));
+    onTrace?.(trace, calls[0]!.program);
+    const end = () => {
+      for (const observer of this.#observers) observer({ calls, asked, trace });
+      trace.release();
+    };
+    return { control: { trace }, end };
   }
 
   async #await(job: Job, { signal, onProgress }: AsyncControl): Promise<void> {

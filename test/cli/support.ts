@@ -233,6 +233,7 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     gpuBuffer: unused,
     settle: unused,
     budget: unused,
+    profile: unused,
     pause: unused,
     resume: unused,
     gpuTime: unused,

@@ -13,6 +13,7 @@ import type {
   MemoryUse,
   Owner,
   Prepared,
+  Trace,
 } from '../types.ts';
 
 /** Addresses rise and are never used twice, so that a stale one shows. */
@@ -114,6 +115,11 @@ export class NullBackend implements ChainBackend {
     const chain = { steps, calls, release: () => void this.chains.delete(chain) };
     this.chains.add(chain);
     return chain;
+  }
+
+  /** Nothing is done, so nothing takes time. */
+  trace(steps: number): Trace {
+    return { steps, at: () => undefined, release: () => undefined };
   }
 
   runChainSync(chain: Chain, threads: number): void {

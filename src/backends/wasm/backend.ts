@@ -12,6 +12,8 @@ import type {
   Owner,
   Prepared,
   RunControl,
+  StepTime,
+  Trace,
 } from '../types.ts';
 import { Arena } from './arena.ts';
 import {
@@ -19,13 +21,14 @@ import {
   encodeJob,
   encodeLinks,
   encodeProgram,
+  type JobState,
   type KernelIndex,
   privateBytes,
   programBytes,
 } from './encode.ts';
 import type { Task } from './flight.ts';
 import type { Host } from './host.ts';
-import { ARENA_ADDRESS, JOB_BYTES, LINK_BYTES } from './layout.ts';
+import { ARENA_ADDRESS, JOB_BYTES, LINK_BYTES, MAX_WORKERS, TRACE, TRACE_BYTES } from './layout.ts';
 import {
   instantiate,
   type KernelExports,
@@ -55,6 +58,10 @@ interface PreparedWasm extends Prepared {
 
 interface ChainWasm extends Chain {
   readonly links: Address;
+}
+
+interface TraceWasm extends Trace {
+  readonly address: Address;
 }
 
 /** What errors call a job that is no single kernel's. */
@@ -159,12 +166,12 @@ export class WasmBackend implements ChainBackend {
   }
 
   runSync(prepared: Prepared, call: Call, threads: number, control: RunControl = {}): void {
-    const job = this.#job(prepared as PreparedWasm, call);
+    const job = this.#job(prepared as PreparedWasm, call, control);
     this.#runHere(job, { threads: threads - 1, kernel: prepared.program.plan.kernel, ...control });
   }
 
   run(prepared: Prepared, call: Call, threads: number, control: RunControl = {}): Job {
-    const job = this.#job(prepared as PreparedWasm, call);
+    const job = this.#job(prepared as PreparedWasm, call, control);
     return this.#post(job, { threads, kernel: prepared.program.plan.kernel, ...control });
   }
 
@@ -175,7 +182,7 @@ export class WasmBackend implements ChainBackend {
     const linked = (calls as readonly (Linked & { prepared: PreparedWasm })[]).map(
       ({ prepared: { address: program, program: of }, call }, index) => {
         const job = at + index * JOB_BYTES;
-        encodeJob(this.#ints, job, 0, program, of.steps.length, call);
+        encodeJob(this.#ints, job, { id: 0, records: of.steps.length, trace: 0 }, program, call);
         return { job, program, steps: of.steps };
       },
     );
@@ -185,7 +192,7 @@ export class WasmBackend implements ChainBackend {
   }
 
   runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {
-    this.#runHere(this.#chainJob(chain as ChainWasm), {
+    this.#runHere(this.#chainJob(chain as ChainWasm, control), {
       threads: threads - 1,
       kernel: CHAIN_NAME,
       ...control,
@@ -193,12 +200,30 @@ export class WasmBackend implements ChainBackend {
   }
 
   runChain(chain: Chain, threads: number, control: RunControl = {}): Job {
-    return this.#post(this.#chainJob(chain as ChainWasm), { threads, kernel: CHAIN_NAME, ...control });
+    return this.#post(this.#chainJob(chain as ChainWasm, control), {
+      threads,
+      kernel: CHAIN_NAME,
+      ...control,
+    });
   }
 
   async close(): Promise<void> {
     await this.team.close();
     hintGarbage();
+  }
+
+  trace(steps: number): TraceWasm {
+    const address = this.allocate(steps * TRACE_BYTES, 'runtime');
+    this.#ints.fill(0, address >> 2, (address + steps * TRACE_BYTES) >> 2);
+    const at = (step: number): StepTime | undefined => {
+      const entry = address + step * TRACE_BYTES;
+      // written last: whoever sees it sees the rest, and what the step has computed
+      const thread = Atomics.load(this.#ints, (entry + TRACE.THREAD) >> 2);
+      if (thread === 0) return undefined;
+      const [start, end] = new Float64Array(this.#ints.buffer, entry, 2) as unknown as [number, number];
+      return { thread: thread === MAX_WORKERS ? 0 : thread, start, end };
+    };
+    return { steps, address, at, release: () => this.free(address) };
   }
 
   #runHere(address: Address, task: Task): void {
@@ -216,16 +241,20 @@ export class WasmBackend implements ChainBackend {
   }
 
   /** Job words that nobody uses, filled for this call. */
-  #job(prepared: PreparedWasm, call: Call): Address {
+  #job({ address: program, program: { steps } }: PreparedWasm, call: Call, control: RunControl): Address {
     const address = this.#jobWords();
-    encodeJob(this.#ints, address, this.#jobs, prepared.address, prepared.program.steps.length, call);
+    encodeJob(this.#ints, address, this.#state(steps.length, control), program, call);
     return address;
   }
 
-  #chainJob({ links, steps }: ChainWasm): Address {
+  #chainJob({ links, steps }: ChainWasm, control: RunControl): Address {
     const address = this.#jobWords();
-    encodeChain(this.#ints, address, this.#jobs, links, steps);
+    encodeChain(this.#ints, address, this.#state(steps, control), links);
     return address;
+  }
+
+  #state(records: number, { trace }: RunControl): JobState {
+    return { id: this.#jobs, records, trace: (trace as TraceWasm | undefined)?.address ?? 0 };
   }
 
   /** And a number that no other job of late has. */

@@ -118,7 +118,14 @@ function bitsOf(value: number): number {
   return intBits[0]!;
 }
 
-function encodeState(words: Int32Array, address: number, id: number, records: number): void {
+/** A job's own words: its number, how many records it has, and where their times go (0: nowhere). */
+export interface JobState {
+  readonly id: number;
+  readonly records: number;
+  readonly trace: number;
+}
+
+function encodeState(words: Int32Array, address: number, { id, records, trace }: JobState): void {
   const at = address >> 2;
   Atomics.store(words, at + (JOB.NEXT >> 2), CLOSED);
   words[at + (JOB.DONE >> 2)] = 0;
@@ -126,19 +133,19 @@ function encodeState(words: Int32Array, address: number, id: number, records: nu
   words[at + (JOB.ID >> 2)] = id;
   words[at + (JOB.STOP >> 2)] = 0;
   words[at + (JOB.WAITERS >> 2)] = 0;
+  words[at + (JOB.TRACE >> 2)] = trace;
 }
 
 /** Fills a job's words; it stays closed until the team opens it, so that a late thread cannot claim half-written records. */
 export function encodeJob(
   words: Int32Array,
   address: number,
-  id: number,
+  state: JobState,
   programAddress: number,
-  steps: number,
   call: Call,
 ): void {
   const at = address >> 2;
-  encodeState(words, address, id, steps);
+  encodeState(words, address, state);
   words[at + (JOB.LINKS >> 2)] = 0;
   words[at + (JOB.PROGRAM >> 2)] = programAddress;
   words[at + (JOB.A >> 2)] = call.a;
@@ -185,13 +192,7 @@ export function encodeLinks(words: Int32Array, address: number, calls: readonly 
 }
 
 /** Fills the words of a job that is several calls; it stays closed as one call's does. */
-export function encodeChain(
-  words: Int32Array,
-  address: number,
-  id: number,
-  links: number,
-  records: number,
-): void {
-  encodeState(words, address, id, records);
+export function encodeChain(words: Int32Array, address: number, state: JobState, links: number): void {
+  encodeState(words, address, state);
   words[(address + JOB.LINKS) >> 2] = links;
 }

@@ -41,6 +41,7 @@ export const JOB = offsets([
   'OUT',
   'QUANTIZED',
   'LINKS', // address of a table of links where the job is several calls in a row, else 0
+  'TRACE', // where the times of its records go, in their order, or 0
 ] as const);
 export const JOB_BYTES = 128;
 
@@ -51,6 +52,10 @@ export const LINK = offsets([
   'RECORD',
 ] as const);
 export const LINK_BYTES = 16;
+
+/** When a record was done. START and END are doubles: milliseconds of the clock that all threads share. */
+export const TRACE = { START: 0, END: 8, THREAD: 16 } as const;
+export const TRACE_BYTES = 32;
 
 /** Constants of a program: what is the same in every call of a problem. Records follow at PROGRAM_BYTES, the table of offsets
  *  behind them. */

@@ -2,6 +2,7 @@
  * The WebAssembly modules: one that every engine takes, and one with the kernels that need relaxed SIMD. Each is compiled once
  * and instantiated once per thread, over one memory; kernels of both are called through the first one's function table.
  */
+import { sharedNow } from '../../core/clock.ts';
 import { KERNELS } from '../../kernels/table.ts';
 
 export type ModuleName = 'simd' | 'relaxed';
@@ -144,7 +145,7 @@ export function hasRelaxedSimd(): boolean {
 
 /** Instantiates the modules and puts every kernel that they have into the function table, in the order of the kernel table. */
 export function instantiate([simd, relaxed]: Modules, memory: WebAssembly.Memory): Instances {
-  const imports = { env: { memory } };
+  const imports = { env: { memory, now: sharedNow } };
   const base = new WebAssembly.Instance(simd, imports).exports;
   const more = relaxed && new WebAssembly.Instance(relaxed, imports).exports;
   const exports = base as unknown as KernelExports;

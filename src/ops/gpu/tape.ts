@@ -139,14 +139,14 @@ export class GpuTape {
   }
 
   /** Runs them one by one, to find out what each takes. */
-  async runEach(each: (step: TapeStep, ms: number) => void): Promise<void> {
+  async runEach(each: (step: TapeStep, ms: number, backend: 'wasm' | 'webgpu') => void): Promise<void> {
     for (const leg of this.#legs) {
       if (leg.kind === 'there') {
         await this.#backend.settle();
         const start = performance.now();
         this.#record(leg);
         await this.#backend.settle();
-        each(this.#steps[leg.step]!, performance.now() - start);
+        each(this.#steps[leg.step]!, performance.now() - start, 'webgpu');
         continue;
       }
       await this.#bring(leg.down);
@@ -155,7 +155,7 @@ export class GpuTape {
         const start = performance.now();
         const pending = this.#core.executor.run(step.execution, step.operands, {});
         if (pending) await pending;
-        each(step, performance.now() - start);
+        each(step, performance.now() - start, 'wasm');
       }
     }
   }

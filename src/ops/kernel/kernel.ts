@@ -13,8 +13,9 @@ import type { GpuPlace } from '../gpu/place.ts';
 import { type GpuValues, valuesOn } from '../gpu/remote.ts';
 import type { GpuJsPlace } from '../gpujs/place.ts';
 import { type Operand, readOperand, readOut } from '../operands.ts';
+import type { Timed } from '../profile.ts';
 import { DenseTensor } from '../tensor.ts';
-import type { PlacedOptions, Tensor, TensorLike } from '../types.ts';
+import type { BackendName, PlacedOptions, Tensor, TensorLike } from '../types.ts';
 import { MapOnGpu } from './on-gpu.ts';
 import { MapOnGpuJs } from './on-gpujs.ts';
 import type { MapParts } from './parts.ts';
@@ -94,7 +95,8 @@ class Kernel implements UserKernel {
 
   runSync(inputs: readonly TensorLike[], options: KernelRunOptions = {}): Tensor {
     checkOptions(options, SYNC);
-    return this.#here(this.#read(inputs, options));
+    const call = this.#read(inputs, options);
+    return this.#core.profiling.here(this.#timed(call, 'host'), () => this.#here(call));
   }
 
   async run(inputs: readonly TensorLike[], options: KernelRunOptions & PlacedOptions = {}): Promise<Tensor> {
@@ -124,16 +126,24 @@ class Kernel implements UserKernel {
   }
 
   async #run(call: MapCall, options: PlacedOptions): Promise<Tensor> {
-    const { gpu, gpujs } = this.#core;
+    const { gpu, gpujs, profiling } = this.#core;
     const there =
-      gpu && this.#goesThere(gpu, call, options) ? await this.#there(gpu, call, options) : undefined;
+      gpu && this.#goesThere(gpu, call, options)
+        ? await profiling.around(this.#timed(call, 'webgpu'), () => this.#there(gpu, call, options))
+        : undefined;
     const drawn =
-      gpujs && this.#goesToGpuJs(gpujs, call) ? await this.#byGpuJs(gpujs, call, options) : undefined;
+      gpujs && this.#goesToGpuJs(gpujs, call)
+        ? await profiling.around(this.#timed(call, 'gpujs'), () => this.#byGpuJs(gpujs, call, options))
+        : undefined;
     if (there ?? drawn) return (there ?? drawn)!;
     await Promise.all(call.operands.map((operand) => operand.fetch()));
     if (options.signal?.aborted) throw abortReason(options.signal);
-    const result = this.#here(call);
+    const result = profiling.here(this.#timed(call, 'host'), () => this.#here(call));
     return options.result === 'gpu' ? result.to('gpu') : result;
+  }
+
+  #timed({ shape }: MapCall, backend: BackendName): () => Timed {
+    return () => ({ name: 'kernel', problem: showShape(shape), backend, kernel: this.name });
   }
 
   #read(inputs: readonly TensorLike[], { out }: KernelRunOptions): MapCall {
