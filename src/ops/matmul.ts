@@ -36,7 +36,12 @@ function columnsOf(shape: Shape, transpose: boolean): number {
 }
 
 /** Everything that can be wrong with a call is found here, before memory is taken. */
-function readRequest(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: MatmulOptions): Request {
+export function readMatmul(
+  core: Core,
+  a: TensorLike,
+  b: TensorLike | Prepacked,
+  options: MatmulOptions,
+): MatmulRequest {
   core.checkOpen('multiply');
   const transposeA = checkFlag(options.transposeA, 'transposeA');
   const transposeB = checkFlag(options.transposeB, 'transposeB');
@@ -184,7 +189,7 @@ export function matmulSync(
   options: MatmulOptions,
 ): Tensor {
   checkOptions(options, SYNC_OPTIONS);
-  return callSync(core, readRequest(core, a, b, options));
+  return callSync(core, readMatmul(core, a, b, options));
 }
 
 /** Starts at once; a call that is short enough is finished when this returns. */
@@ -194,5 +199,5 @@ export function matmul(
   b: TensorLike | Prepacked,
   options: MatmulOptions & PlacedOptions,
 ): Promise<Tensor> {
-  return call(core, options, ASYNC_OPTIONS, () => readRequest(core, a, b, options));
+  return call(core, options, ASYNC_OPTIONS, () => readMatmul(core, a, b, options));
 }

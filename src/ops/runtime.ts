@@ -9,6 +9,7 @@ import type { PoolKind } from '../problem/pool.ts';
 import type { Pair } from '../problem/window.ts';
 import { ASYNC_NAMES, badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
 import { ArrayMethods } from './array/methods.ts';
+import { matmulBands } from './bands.ts';
 import { conv1d, conv1dSync, conv2d, conv2dSync } from './conv.ts';
 import { convTranspose2d, convTranspose2dSync } from './conv-transpose.ts';
 import type { Core } from './core.ts';
@@ -35,6 +36,7 @@ import { tuneOne } from './tune-one.ts';
 import type {
   AsyncOptions,
   AveragePoolOptions,
+  BandOptions,
   BudgetOptions,
   BudgetReport,
   Conv1dOptions,
@@ -44,6 +46,7 @@ import type {
   Explanation,
   GlobalPoolOptions,
   MachineReport,
+  Matmul,
   MatmulOptions,
   MemoryReport,
   PlacedOptions,
@@ -104,6 +107,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   readonly #threads: { readonly requested: number; readonly actual: number };
 
   readonly #absent: Setup['absent'];
+  readonly matmul: Matmul;
 
   constructor({ core, settings, features, threads, absent }: Setup) {
     super(core);
@@ -113,6 +117,12 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     this.#features = features;
     this.#threads = threads;
     this.#absent = absent;
+    const multiply = (...[a, b, options = {}]: Parameters<Matmul>) =>
+      endingIn(options, (plain) => matmul(core, a, b, plain));
+    this.matmul = Object.assign(multiply, {
+      tiles: (a: TensorLike, b: TensorLike | Prepacked, options?: BandOptions) =>
+        matmulBands(core, a, b, options),
+    });
   }
 
   get info(): RuntimeInfo {
@@ -225,14 +235,6 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   get gpuDevice(): GpuDevice {
     this.#core.checkOpen('use the GPU');
     return this.#core.needGpu().backend.device;
-  }
-
-  matmul(
-    a: TensorLike,
-    b: TensorLike | Prepacked,
-    options: WithKernel<MatmulOptions> & PlacedOptions = {},
-  ): Promise<Tensor> {
-    return endingIn(options, (plain) => matmul(this.#core, a, b, plain));
   }
 
   matmulSync(a: TensorLike, b: TensorLike | Prepacked, options: WithKernel<MatmulOptions> = {}): Tensor {

@@ -15,6 +15,7 @@ import type { Padding, Pair } from '../problem/window.ts';
 import type { ArrayRuntime } from './array/types.ts';
 import type { MapFunction } from './kernel/source.ts';
 import type { KernelOptions, UserKernel, WithKernel } from './kernel/types.ts';
+import type { Matmul, MatmulOptions, Prepacked, PrepackOptions } from './matmul-types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
 import type {
   BudgetOptions,
@@ -30,6 +31,14 @@ import type {
 } from './report-types.ts';
 import type { AsyncOptions, PlacedOptions, Storage, Tensor, TensorLike } from './tensor-types.ts';
 
+export type {
+  Band,
+  BandOptions,
+  Matmul,
+  MatmulOptions,
+  Prepacked,
+  PrepackOptions,
+} from './matmul-types.ts';
 export type {
   BackendName,
   BudgetOptions,
@@ -108,41 +117,10 @@ export type RuntimeEvent =
   | { readonly type: 'leak'; readonly bytes: number; readonly shape: readonly number[] }
   | { readonly type: 'planned'; readonly key: string; readonly plan: Plan; readonly effort: Effort };
 
-export interface PrepackOptions {
-  readonly op?: 'matmul';
-  readonly transposeB?: boolean;
-  /** Usual number of rows of the left operand; default: few. */
-  readonly m?: number;
-}
-
 export interface PrepackConvOptions {
   readonly op: 'conv';
   /** What calls with these weights use, instead of what is planned. */
   readonly algorithm?: ConvAlgorithm;
-}
-
-/** A right operand packed once for many calls; made by `rt.prepack`. */
-export interface Prepacked {
-  /** Extents of the matrix as multiplied: [k, n]. */
-  readonly shape: readonly [number, number];
-  readonly bytes: number;
-  readonly disposed: boolean;
-  dispose(): void;
-  [Symbol.dispose](): void;
-}
-
-export interface MatmulOptions {
-  /** Multiply by the transpose of the last two dimensions of `a` / `b`. Default false. */
-  readonly transposeA?: boolean;
-  readonly transposeB?: boolean;
-  /** Shape [n]: added to every row; shape [m, 1]: added to every column. */
-  readonly bias?: TensorLike;
-  readonly activation?: Activation<TensorLike>;
-  /** out = activation(alpha * (a x b) + beta * out + bias). Defaults 1 and 0; with beta 0 `out` is never read. */
-  readonly alpha?: number;
-  readonly beta?: number;
-  /** Result tensor to write into; needed when beta is not 0. Must not overlap the operands. */
-  readonly out?: Tensor;
 }
 
 export interface ConvOptions {
@@ -289,11 +267,7 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
    * @example
    * const y = await rt.matmul(x, weights, { transposeB: true, bias, activation: 'relu', signal: AbortSignal.timeout(1000) });
    */
-  matmul(
-    a: TensorLike,
-    b: TensorLike | Prepacked,
-    options?: WithKernel<MatmulOptions> & PlacedOptions,
-  ): Promise<Tensor>;
+  readonly matmul: Matmul;
 
   /** The same, computed before it returns, on the calling thread with the team's help. The same bytes as `matmul` where the
    *  plan is the same. */
