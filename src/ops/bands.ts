@@ -110,7 +110,6 @@ async function* bandsOf(stream: Stream): AsyncGenerator<Band, void, void> {
       core.checkOpen('multiply');
       signal.throwIfAborted();
       if (!stream.panels && (member === 0 || b!.shape.length > 2)) {
-        await settled(begun);
         panels?.dispose();
         panels = packed(stream, member);
       }
@@ -125,7 +124,8 @@ async function* bandsOf(stream: Stream): AsyncGenerator<Band, void, void> {
     while (begun.length > 0) yield await next();
   } finally {
     stop.abort();
-    await settled(begun);
+    // memory is back when the loop has ended
+    await Promise.allSettled(begun);
     panels?.dispose();
     for (const release of holds) release?.();
   }
@@ -136,10 +136,6 @@ async function* bandsOf(stream: Stream): AsyncGenerator<Band, void, void> {
     options.onProgress?.({ phase: 'run', done, total: members * stream.m });
     return made;
   }
-}
-
-async function settled(begun: readonly Promise<unknown>[]): Promise<void> {
-  await Promise.allSettled(begun);
 }
 
 /** One matrix of the right operand. */

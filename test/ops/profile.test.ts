@@ -33,13 +33,14 @@ function timesFault(profile: Profile<unknown>): string | undefined {
     for (const step of steps)
       if (step.startMs < op.startMs - slack || step.startMs + step.ms > op.startMs + op.ms + slack)
         return `step ${step.name} is not within ${op.name}`;
-    for (const thread of new Set(steps.map((step) => step.thread))) {
-      const own = steps.filter((step) => step.thread === thread);
-      const overlap = own.find(
-        (step, i) => i > 0 && own[i - 1]!.startMs + own[i - 1]!.ms > step.startMs + slack,
-      );
-      if (overlap) return `thread ${thread} did two steps at once`;
-    }
+  }
+  const all = profile.spans.filter(({ kind }) => kind === 'step');
+  for (const thread of new Set(all.map((step) => step.thread))) {
+    const own = all.filter((step) => step.thread === thread);
+    const overlap = own.find(
+      (step, i) => i > 0 && own[i - 1]!.startMs + own[i - 1]!.ms > step.startMs + slack,
+    );
+    if (overlap) return `thread ${thread} did two steps at once`;
   }
   return undefined;
 }
