@@ -1,5 +1,5 @@
 /** Pictures and arrays in files, and the commands that take them. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +83,12 @@ test('tesserae inspect and run', async (t) => {
   t.ok(existsSync(join(at, 'y.npy')), 'and into a file');
   t.deepEqual([...readArray(join(at, 'y.npy')).data], [1, 0, 3, 0]);
   t.equal((await go('run', 'm.onnx', '--input', 'x.npy', '--explain')).code, 0, 'one input needs no name');
+  t.equal((await go('run', 'm.onnx', '--trace', 't.json')).code, 0, 'with a trace');
+  const { traceEvents } = JSON.parse(readFileSync(join(at, 't.json'), 'utf8'));
+  t.ok(
+    traceEvents.some(({ ph, name }: { ph: string; name: string }) => ph === 'b' && name === 'map'),
+    'of the operation',
+  );
   t.equal((await go('run', 'none.onnx')).code, 1, 'no model');
   t.equal((await go('run', 'm.onnx', '--size', '5')).code, 2, 'no size');
   t.equal((await go('run', 'm.onnx', '--input', 'm.onnx')).code, 2, 'no picture');

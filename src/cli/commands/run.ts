@@ -1,6 +1,8 @@
 /** `tesserae run`: an ONNX model on pictures and arrays from files. */
+import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Option } from 'commander';
+import type { Runtime } from '../../index.ts';
 import { InferenceSession, type Results, Tensor, type ValueInfo } from '../../onnx/index.ts';
 import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
@@ -30,6 +32,7 @@ interface RunOptions extends CommonOptions {
   readonly top: number;
   readonly repeat: number;
   readonly explain?: boolean;
+  readonly trace?: string;
 }
 
 function numbers(text: string): number[] {
@@ -57,7 +60,8 @@ export const defineRun: Define = (program, run) => {
     .option('--out <folder>', 'write every output there as .npy')
     .option('--top <n>', 'show so many of the largest values', parseCount, 5)
     .option('--repeat <n>', 'run so often, and show the median time', parseCount, 1)
-    .option('--explain', 'show what each step is and takes');
+    .option('--explain', 'show what each step is and takes')
+    .option('--trace <file>', 'write a trace of one more run, for ui.perfetto.dev');
   addVerbose(addJson(addRuntimeOptions(command)));
   command.action((model: string, options: RunOptions) =>
     run(options, (session) => runModel(session, model, options)),
@@ -78,6 +82,7 @@ async function runModel(session: Session, path: string, options: RunOptions): Pr
       }
       const ms = [...times].sort((a, b) => a - b)[times.length >> 1]!;
       const steps = options.explain ? await model.explain(feeds) : undefined;
+      if (options.trace) await writeTrace(session, runtime, options.trace, () => model.run(feeds));
       if (options.out) writeAll(resolve(session.host.cwd, options.out), results);
       const document = {
         tool: 'tesserae',
@@ -97,6 +102,16 @@ async function runModel(session: Session, path: string, options: RunOptions): Pr
       await model.release();
     }
   });
+}
+
+async function writeTrace(
+  { host }: Session,
+  runtime: Runtime,
+  file: string,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const { chromeTrace } = await runtime.profile(work);
+  writeFileSync(resolve(host.cwd, file), JSON.stringify(chromeTrace()));
 }
 
 function plain(results: Results): object {
