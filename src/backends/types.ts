@@ -108,7 +108,7 @@ export interface MemoryUse {
  * alignment of every allocation is 64 bytes, and 128 readable bytes follow it (kernels may read past an edge, never write).
  */
 export interface Backend {
-  readonly name: 'wasm' | 'reference' | 'null';
+  readonly name: 'wasm' | 'apart' | 'reference' | 'null';
   allocate(bytes: number, owner: Owner): Address;
   free(address: Address): void;
   /** A live view; invalid after the next allocation. */

@@ -4,6 +4,8 @@ import type { GpuPlan } from '../plan/gpu.ts';
 import type { Plan } from '../plan/plan.ts';
 import { keyOf } from '../problem/problem.ts';
 import type { Execution } from '../schedule/execute.ts';
+import type { ApartPlace } from './apart/place.ts';
+import { runApart } from './apart/run.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import { fetchAll, holdAll, isAway } from './away.ts';
 import type { Core } from './core.ts';
@@ -75,9 +77,10 @@ export function call(
     options.signal?.throwIfAborted();
     const request = read();
     if (options.result === 'gpu') core.needGpu();
-    const elsewhere = core.gpu
-      ? callElsewhere(core, core.gpu, request, options)
-      : core.gpujs && callGpuJs(core, core.gpujs, request, options);
+    const elsewhere =
+      (core.gpu && callElsewhere(core, core.gpu, request, options)) ??
+      (core.gpujs && callGpuJs(core, core.gpujs, request, options)) ??
+      (core.apart && callApart(core, core.apart, request, options));
     if (elsewhere) return elsewhere;
     placed = new Placement(core, request);
     const pending = start(core, request, placed, options);
@@ -116,6 +119,30 @@ function callGpuJs(
   if (!gpujs.claims(request, request.gpu?.(), hereMs)) return undefined;
   const release = holdAll(request);
   return runGpuJs(core, gpujs, request, options).finally(release);
+}
+
+/** Where threads have memories of their own: a call that is cut among them, or undefined. */
+function callApart(
+  core: Core,
+  apart: ApartPlace,
+  request: Request,
+  options: PlacedOptions,
+): Promise<Tensor> | undefined {
+  if (request.empty) return undefined;
+  const planned = planOf(core, request);
+  const cut = planned && apart.claim(request.problem, planned.ms, core.host.mayWait);
+  if (!cut) return undefined;
+  const release = holdAll(request);
+  const { ms, plan } = planned;
+  const work = () => runApart(core, apart, request, { cut, ms, options });
+  const done = core.profiling.around(timedAs(request, 'apart', plan), work);
+  return done
+    .then((tensor) => {
+      if (tensor) return tensor;
+      const placed = new Placement(core, request);
+      return finish(startSafely(core, request, placed, options), placed);
+    })
+    .finally(release);
 }
 
 /** In memory after all where gpu.js gives wrong answers. */

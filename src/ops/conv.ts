@@ -19,6 +19,7 @@ import { resultElements } from '../problem/problem.ts';
 import { type Padding, type Pair, windowOf } from '../problem/window.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import type { KeptOperand } from './apart/run.ts';
 import { badArgument, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import { ConvWeights, readConvWeights } from './conv-weights.ts';
@@ -222,6 +223,12 @@ class ConvRequest implements Request {
     return p.layout === 'nchw'
       ? { a: weights, b: x, packedA: form, ...rest }
       : { a: x, b: weights, packedB: form, ...rest };
+  }
+
+  kept(): KeptOperand | undefined {
+    const weights = this.inputs[1];
+    if (!(weights instanceof ConvWeights)) return undefined;
+    return { name: this.problem.layout === 'nchw' ? 'a' : 'b', keeper: weights.store };
   }
 
   gpu(): GpuForm {

@@ -19,6 +19,7 @@ import type { Problem } from '../problem/problem.ts';
 import { type Execution, Executor } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
 import { Pacer } from '../schedule/pacer.ts';
+import type { ApartPlace } from './apart/place.ts';
 import { BudgetKeeper } from './budget.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
@@ -41,6 +42,8 @@ export interface CoreParts {
   readonly gpu?: GpuPlace | undefined;
   /** The same, for pages without WebGPU. */
   readonly gpujs?: GpuJsPlace | undefined;
+  /** Where threads cannot share the memory. */
+  readonly apart?: ApartPlace | undefined;
 }
 
 /** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
@@ -61,6 +64,7 @@ export class Core {
   readonly heap: Heap;
   readonly gpu: GpuPlace | undefined;
   readonly gpujs: GpuJsPlace | undefined;
+  readonly apart: ApartPlace | undefined;
   readonly filter: KernelFilter;
   readonly onEvent: (event: RuntimeEvent) => void;
   readonly #policy: Policy;
@@ -89,6 +93,7 @@ export class Core {
     this.onEvent = parts.onEvent;
     this.gpu = parts.gpu;
     this.gpujs = parts.gpujs;
+    this.apart = parts.apart;
     this.#policy = parts.policy;
     this.#machine = machine;
     this.filter = { present: new Set(this.backend.kernels.keys()), quarantined: this.#quarantined };
@@ -108,10 +113,11 @@ export class Core {
     });
     this.profiling = new Profiling(this.executor, parts.gpu && clockOf(parts.gpu));
     this.budget = new BudgetKeeper({
-      threads: this.threads,
+      threads: parts.apart?.threads ?? this.threads,
       host: this.host,
       pacer: this.pacer,
       team: this.backend.team,
+      apart: parts.apart,
     });
     this.heap = this.#makeHeap();
     this.#leaks = new FinalizationRegistry(({ block, shape }) => {
@@ -282,7 +288,13 @@ export class Core {
       this.#closed = true;
       this.budget.close();
       this.pacer.close();
-      const parts = [this.backend.close(), this.gpu?.close(), this.gpujs?.close(), this.wisdom.settle()];
+      const parts = [
+        this.backend.close(),
+        this.gpu?.close(),
+        this.gpujs?.close(),
+        this.apart?.close(),
+        this.wisdom.settle(),
+      ];
       this.#closing = Promise.all(parts).then(() => undefined);
     }
     return this.#closing;

@@ -1,7 +1,8 @@
 /** What a runtime says of itself: asked for, got, and why. */
 import { version } from '../backends/wasm/gen/version.ts';
 import type { EngineReport } from '../backends/wasm/host.ts';
-import type { FeatureReport } from './types.ts';
+import type { Core } from './core.ts';
+import type { FeatureReport, RuntimeInfo } from './types.ts';
 
 export { version };
 
@@ -48,6 +49,29 @@ function revectorizeReport({ flagsSet, flagsAsked, flagsReason, engine }: Featur
         ? "needs V8 13 on x86-64 and engineFlags: 'allow'"
         : 'a V8 flag, which no page can set',
   };
+}
+
+/** How many threads there are, and how they come by what they work on. */
+export function threadReport(
+  { host, apart, threads }: Core,
+  requested: number,
+  isDefault: boolean,
+): RuntimeInfo['threads'] {
+  const why = host.noThreads;
+  if (!apart) {
+    const asked = isDefault ? 'one for each available core' : 'as asked';
+    return { requested, actual: threads, memory: 'shared', reason: why ?? asked };
+  }
+  const { failed } = apart;
+  if (failed === undefined)
+    return {
+      requested,
+      actual: requested,
+      memory: 'private',
+      reason: `each has a memory of its own: ${why}`,
+    };
+  const reason = `${why}; of those with memories of their own none came up: ${failed}`;
+  return { requested, actual: 1, memory: 'private', reason };
 }
 
 export function featureReports(facts: FeatureFacts): FeatureReport[] {

@@ -7,6 +7,7 @@ import { readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import type { KeptOperand } from './apart/run.ts';
 import { checkFlag, checkNumber, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import type { Core } from './core.ts';
@@ -138,6 +139,11 @@ class MatmulRequest implements Request {
     const { alpha, beta, p0, p1 } = this.#scalars;
     const packedB = panels === 0 ? undefined : panels;
     return { a, b, c: result, bias, slope, packedB, alpha, beta, p0, p1 };
+  }
+
+  kept(): KeptOperand | undefined {
+    const panels = this.inputs[4];
+    return panels && { name: 'packedB', keeper: panels.block };
   }
 
   gpu(): GpuForm | undefined {

@@ -4,6 +4,7 @@ import type { GpuRequest } from '../backends/webgpu/open.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { show } from '../core/show.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
+import { checkFlag } from './arguments.ts';
 import type { RuntimeOptions } from './types.ts';
 
 const MiB = 1024 * 1024;
@@ -15,7 +16,7 @@ export type Settings = Required<Omit<RuntimeOptions, 'threads' | 'wisdom' | 'mem
   readonly gpu: GpuRequest | undefined;
   readonly threads: number | undefined;
   readonly wisdom: string | WisdomStore | false | undefined;
-  readonly memory: { readonly initial: number; readonly maximum: number };
+  readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean };
 };
 
 function bad(name: string, value: unknown, hint: string): TesseraeError {
@@ -146,6 +147,6 @@ export function readOptions(options: RuntimeOptions): Settings {
       'milliseconds',
     ),
     onEvent: onEvent ?? (() => undefined),
-    memory: { initial, maximum },
+    memory: { initial, maximum, shared: checkFlag(memory?.shared ?? true, 'memory.shared') },
   };
 }

@@ -47,7 +47,13 @@ export interface RuntimeInfo {
     readonly arch: string;
   };
   readonly features: readonly FeatureReport[];
-  readonly threads: { readonly requested: number; readonly actual: number; readonly reason: string };
+  readonly threads: {
+    readonly requested: number;
+    readonly actual: number;
+    /** `shared`: one memory for all. `private`: each has its own, and values are sent. */
+    readonly memory: 'shared' | 'private';
+    readonly reason: string;
+  };
   readonly numerics: Numerics;
   readonly policy: Policy;
   readonly backends: readonly {
@@ -67,8 +73,8 @@ export interface RuntimeInfo {
   readonly closed: boolean;
 }
 
-/** `host`: functions of the caller's, in JavaScript on the calling thread. */
-export type BackendName = 'wasm' | 'webgpu' | 'gpujs' | 'reference' | 'host';
+/** `apart`: threads that each have a memory of their own. `host`: functions of the caller's, in JavaScript on the calling thread. */
+export type BackendName = 'wasm' | 'apart' | 'webgpu' | 'gpujs' | 'reference' | 'host';
 
 /** A stretch of time in which something was computed. */
 export interface Span {

@@ -3,6 +3,7 @@ import type { Shape } from '../core/shape.ts';
 import type { Problem } from '../problem/problem.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import type { KeptOperand } from './apart/run.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
 import type { DenseTensor, Held } from './tensor.ts';
@@ -18,6 +19,8 @@ export interface Request {
   readonly out: DenseTensor | undefined;
   /** What a product on the GPU takes; not there, or undefined, where the GPU cannot do this. */
   gpu?(): GpuForm | undefined;
+  /** An operand that goes once to threads with a memory of their own, if there is one. */
+  kept?(): KeptOperand | undefined;
   /** Whether an extent is 0, which no kernel takes. */
   readonly empty: boolean;
   /** Whether operands are made for the call and gone after it, so that it cannot be run again on them. */

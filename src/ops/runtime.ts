@@ -17,7 +17,7 @@ import { explained } from './explained.ts';
 import { fromGpu, gpuBufferOf } from './gpu/from-gpu.ts';
 import { gpujsReason, gpuReason, gpuReport } from './gpu/info.ts';
 import { prepareOnGpu } from './gpu/tune.ts';
-import { type FeatureFacts, featureReports, hasWideVectors, version } from './info.ts';
+import { type FeatureFacts, featureReports, hasWideVectors, threadReport, version } from './info.ts';
 import { endingIn, endingInSync } from './kernel/epilogue.ts';
 import { makeKernel } from './kernel/kernel.ts';
 import type { MapFunction } from './kernel/source.ts';
@@ -104,18 +104,18 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   readonly #core: Core;
   readonly #settings: Settings;
   readonly #features: FeatureFacts;
-  readonly #threads: { readonly requested: number; readonly actual: number };
+  readonly #requested: number;
 
   readonly #absent: Setup['absent'];
   readonly matmul: Matmul;
 
-  constructor({ core, settings, features, threads, absent }: Setup) {
+  constructor({ core, settings, features, requested, absent }: Setup) {
     super(core);
     cores.set(this, core);
     this.#core = core;
     this.#settings = settings;
     this.#features = features;
-    this.#threads = threads;
+    this.#requested = requested;
     this.#absent = absent;
     const multiply = (...[a, b, options = {}]: Parameters<Matmul>) =>
       endingIn(options, (plain) => matmul(core, a, b, plain));
@@ -128,15 +128,11 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   get info(): RuntimeInfo {
     const core = this.#core;
     const { name, version: engineVersion, v8, arch } = core.host.engine;
-    const { requested, actual } = this.#threads;
-    const reason =
-      core.host.noThreads ??
-      (this.#settings.threads === undefined ? 'one for each available core' : 'as asked');
     return {
       version,
       engine: { name, version: engineVersion, v8, arch },
       features: featureReports(this.#features),
-      threads: { requested, actual, reason },
+      threads: threadReport(core, this.#requested, this.#settings.threads === undefined),
       numerics: this.#settings.numerics,
       policy: this.#settings.policy,
       backends: [
@@ -369,7 +365,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     const specs = checkProblems(problems).map((spec) => readSpec(core, spec));
     const started = systemClock.now();
     const reports: TuneReport[] = [];
-    if (this.#threads.actual > 1 && specs.length > 0) await core.backend.team.whenReady(this.#threads.actual);
+    if (core.threads > 1 && specs.length > 0) await core.backend.team.whenReady(core.threads);
     for (const [index, problem] of specs.entries()) {
       signal?.throwIfAborted();
       // what earlier problems left of the budget is shared by the later ones

@@ -7,6 +7,7 @@ import { nodeHost } from '../backends/wasm/host-node.ts';
 import { webHost } from '../backends/wasm/host-web.ts';
 import { hasRelaxedSimd } from '../backends/wasm/module.ts';
 import { probeMachine } from '../backends/wasm/probe.ts';
+import type { TeamEvent } from '../backends/wasm/team-options.ts';
 import { systemClock } from '../core/clock.ts';
 import { TesseraeError } from '../core/errors.ts';
 import { inNode } from '../core/node.ts';
@@ -19,6 +20,7 @@ import { memoryStore } from '../plan/stores/memory.ts';
 import { defaultWisdomPath, nodeFileStore } from '../plan/stores/node-file.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import { WISDOM_SCHEMA, Wisdom } from '../plan/wisdom.ts';
+import { ApartPlace, type ApartProfile } from './apart/place.ts';
 import { Core } from './core.ts';
 import { type FeatureFacts, hasWideVectors } from './info.ts';
 import { readOptions, type Settings } from './options.ts';
@@ -31,6 +33,7 @@ const MiB = 1024 * 1024;
 
 /** Parts that tests replace; users have no way to pass them. */
 export interface Internals extends PlaceInternals {
+  readonly apartProfile?: ApartProfile;
   readonly host?: Host;
   readonly bytes?: readonly Uint8Array<ArrayBuffer>[];
   /** Skips the probe. */
@@ -41,34 +44,46 @@ export interface Setup {
   readonly core: Core;
   readonly settings: Settings;
   readonly features: FeatureFacts;
-  readonly threads: { readonly requested: number; readonly actual: number };
+  /** Threads. */
+  readonly requested: number;
   /** Why there is no other place than memory. */
   readonly absent: Places['absent'];
 }
 
 export async function setUp(options: RuntimeOptions, internals: Internals): Promise<Setup> {
   const settings = readOptions(options);
-  const host = internals.host ?? (inNode() ? nodeHost : webHost());
+  const host = sharing(internals.host ?? (inNode() ? nodeHost : webHost()), settings);
   const features = readFeatures(host, settings);
   const { engine } = host;
   const requested = settings.threads ?? engine.cores;
   const threads = host.noThreads === undefined ? requested : 1;
   checkStrict(settings, features, threads, requested);
-  if (threads < requested)
-    settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
+  const modules = await loadModules(host, internals.bytes);
+  const onLost = ({ worker, reason }: TeamEvent) => settings.onEvent({ type: 'worker-lost', worker, reason });
   const backend = new WasmBackend({
     host,
-    modules: await loadModules(host, internals.bytes),
+    modules,
     initialMemory: settings.memory.initial,
     maximumMemory: settings.memory.maximum,
     workerTimeoutMs: settings.workerTimeoutMs,
-    onEvent: (event) => settings.onEvent({ type: 'worker-lost', worker: event.worker, reason: event.reason }),
+    onEvent: onLost,
   });
+  const isApart = threads < requested && host.noWorkers === undefined;
+  const apart = isApart
+    ? new ApartPlace({
+        ...{ host, modules, kernels: backend.kernels, threads: requested, onEvent: onLost },
+        ...{ maximumMemory: settings.memory.maximum, timeoutMs: settings.workerTimeoutMs },
+        profile: internals.apartProfile,
+      })
+    : undefined;
+  if (threads < requested && !apart)
+    settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
   const wisdom = await openWisdom(settings, backend, engine, features.flagsSet, threads);
   const places = await openPlaces(settings, internals, wisdom);
   const parts = {
     gpu: places.gpu,
     gpujs: places.gpujs,
+    apart,
     host,
     backend,
     wisdom,
@@ -81,7 +96,14 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
   const known = internals.machine ?? knownMachine(wisdom, backend, parts.exact);
   const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact, features)));
   if (!known) core.setMachine(core.machine);
-  return { core, settings, features, threads: { requested, actual: threads }, absent: places.absent };
+  return { core, settings, features, requested, absent: places.absent };
+}
+
+/** The host, as one whose threads share nothing where that is wanted. */
+function sharing(host: Host, { memory }: Settings): Host {
+  if (memory.shared || host.noThreads !== undefined) return host;
+  const noNice = 'threads that share no memory keep theirs';
+  return { ...host, noThreads: 'memory.shared is false', noNice };
 }
 
 function readFeatures(host: Host, settings: Settings): FeatureFacts {

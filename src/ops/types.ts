@@ -87,8 +87,9 @@ export interface RuntimeOptions {
   /** Where measured plans are kept: a file path, or in a page the name of a database (IndexedDB), a store, or `false` for this runtime's
    *  memory only. Default: a file in the user's cache folder, in a page the database `tesserae`. */
   readonly wisdom?: string | WisdomStore | false;
-  /** Bytes: `initial` size of the shared memory and its `maximum` (at most 4 GiB). Defaults 16 MiB and 4 GiB. */
-  readonly memory?: { readonly initial?: number; readonly maximum?: number };
+  /** Bytes: `initial` size of the memory and its `maximum` (at most 4 GiB). Defaults 16 MiB and 4 GiB. With `shared: false`, and in pages that
+   *  are not cross-origin isolated, threads do not share it: each has its own, as large at most, and is sent what it works on. */
+  readonly memory?: { readonly initial?: number; readonly maximum?: number; readonly shared?: boolean };
   /** With `'allow'` V8 flags may be set process-wide before kernels are compiled (relaxed SIMD on Node 20,
    *  256-bit revectorisation on Node 24+). `rt.info.engineFlags` says which. Default `'off'`. */
   readonly engineFlags?: EngineFlags;

@@ -1,4 +1,5 @@
 /** How a call is cut in two parts that need nothing of each other: one for the GPU, the other for the threads. */
+import { roundUp } from '../core/math.ts';
 import type { ConvProblem } from '../problem/conv.ts';
 import { termsOf } from '../problem/conv.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
@@ -20,7 +21,7 @@ export interface Cut {
   /** The problem of so many units. */
   part(units: number): CutProblem;
   /** Operands in the order of kernels; those that the problem has not are absent. */
-  readonly shares: Readonly<Partial<Record<'a' | 'b' | 'bias' | 'slope' | 'c0', Share>>> & {
+  readonly shares: Readonly<Partial<Record<'a' | 'b' | 'packedB' | 'bias' | 'slope' | 'c0', Share>>> & {
     readonly c: Share;
   };
 }
@@ -33,6 +34,27 @@ function each(stride: number): Share {
   return { fixed: 0, stride };
 }
 
+/** Elements of panels that hold a whole right operand. */
+function panelElements({ k, n, panel }: MatmulProblem): number {
+  return k * roundUp(n, panel!.nr);
+}
+
+/** Whole products of a batch. */
+function membersOf(p: MatmulProblem): Cut {
+  return {
+    units: p.batch,
+    byTiles: false,
+    part: (batch) => ({ ...p, batch }),
+    shares: {
+      a: p.sharedA ? whole(p.m * p.k) : each(p.m * p.k),
+      b: p.sharedB ? whole(p.k * p.n) : each(p.k * p.n),
+      c: each(p.m * p.n),
+      ...(p.bias === 'none' ? {} : { bias: whole(p.bias === 'row' ? p.n : p.m) }),
+      ...(p.activation === 'prelu' ? { slope: whole(p.n) } : {}),
+    },
+  };
+}
+
 function rowsOf(p: MatmulProblem): Cut {
   return {
     units: p.m,
@@ -40,7 +62,7 @@ function rowsOf(p: MatmulProblem): Cut {
     part: (m) => ({ ...p, m }),
     shares: {
       a: each(p.k),
-      b: whole(p.k * p.n),
+      ...(p.panel ? { packedB: whole(panelElements(p)) } : { b: whole(p.k * p.n) }),
       c: each(p.n),
       ...(p.bias === 'none' ? {} : { bias: p.bias === 'row' ? whole(p.n) : each(1) }),
       ...(p.activation === 'prelu' ? { slope: whole(p.n) } : {}),
@@ -82,13 +104,24 @@ function results(p: ConvProblem, c: Share): Pick<Cut['shares'], 'c' | 'c0'> {
   return { c, ...(p.residual ? { c0: c } : {}) };
 }
 
+function convCut(p: ConvProblem): Cut | undefined {
+  if (p.batch > 1) return imagesOf(p);
+  return p.layout === 'nchw' && p.groups === 1 ? channelsOf(p) : undefined;
+}
+
 /** Undefined where the parts would not be whole stretches of memory, or weights are kept in forms that cannot be cut. */
 export function cutOf(p: Problem): Cut | undefined {
   if (p.op === 'matmul')
     return p.batch > 1 || p.transposeA || p.accumulate || p.panel ? undefined : rowsOf(p);
-  if (p.op !== 'conv' || p.prepacked || p.algorithm !== undefined) return undefined;
-  if (p.batch > 1) return imagesOf(p);
-  return p.layout === 'nchw' && p.groups === 1 ? channelsOf(p) : undefined;
+  return p.op === 'conv' && !p.prepacked && p.algorithm === undefined ? convCut(p) : undefined;
+}
+
+/** The same for threads that each have a memory of their own, and keep the weights that they were sent. */
+export function threadCutOf(p: Problem): Cut | undefined {
+  if (p.op === 'conv') return convCut(p);
+  if (p.op !== 'matmul' || p.accumulate || p.leading) return undefined;
+  if (p.batch > 1) return p.panel ? undefined : membersOf(p);
+  return p.transposeA ? undefined : rowsOf(p);
 }
 
 /** Bytes that go to the GPU: those of any part, and those of each unit. */

@@ -97,10 +97,11 @@ export class Pacer {
     while (!this.#team.isQuiet) await new Promise<void>((resolve) => this.#clock.after(LOOK_MS, resolve));
   }
 
-  /** Work that the team does not do: begins when it may, and counts. */
+  /** Work that the team does not do: begins when it may, and counts, as `share` of a machine that is all at work. */
   async during<T>(
     { priority = 'normal', signal }: { priority?: Priority | undefined; signal?: AbortSignal | undefined },
     work: () => Promise<T>,
+    share = 1,
   ): Promise<T> {
     if (!this.isPaced(priority)) return work();
     await this.#admit(priority, signal);
@@ -108,7 +109,7 @@ export class Pacer {
     try {
       return await work();
     } finally {
-      this.#charge(priority, this.#clock.now() - start);
+      this.#charge(priority, share * (this.#clock.now() - start));
     }
   }
 

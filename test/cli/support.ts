@@ -50,7 +50,7 @@ export const INFO: RuntimeInfo = {
     { name: 'simd', on: true, reason: 'found by a test module' },
     { name: 'relaxed-simd', on: false, reason: 'the engine needs a flag' },
   ],
-  threads: { requested: 1, actual: 1, reason: 'asked for' },
+  threads: { requested: 1, actual: 1, memory: 'shared', reason: 'asked for' },
   numerics: 'fast',
   policy: 'auto',
   backends: [{ name: 'wasm', available: true, reason: 'SIMD found' }],

@@ -74,6 +74,7 @@ export function watchedHost(
 export function silentHandle(isDeaf = false): WorkerHandle {
   const listeners: ((reason: string) => void)[] = [];
   return {
+    post: () => undefined,
     onMessage: () => undefined,
     onExit: (listener) => listeners.push(listener),
     keepAlive: () => undefined,

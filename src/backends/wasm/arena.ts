@@ -26,8 +26,15 @@ interface Stretch {
   size: number;
 }
 
+/** Memory that grows by pages: of WebAssembly, or what stands for one of another thread. */
+export interface GrowableMemory {
+  readonly buffer: { readonly byteLength: number };
+  /** By so many pages; throws where that cannot be. */
+  grow(pages: number): unknown;
+}
+
 export class Arena {
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: GrowableMemory;
   readonly #maximum: number;
   readonly #live = new Map<Address, Block>();
   readonly #small = new Map<number, Address[]>();
@@ -38,7 +45,7 @@ export class Arena {
   #end: number;
 
   /** `onGrow` is called after the memory has grown: views on it must be made anew. */
-  constructor(memory: WebAssembly.Memory, start: Address, maximum: number, onGrow: () => void) {
+  constructor(memory: GrowableMemory, start: Address, maximum: number, onGrow: () => void) {
     this.#onGrow = onGrow;
     this.#memory = memory;
     this.#maximum = maximum;

@@ -77,15 +77,17 @@ export function privateBytes(program: Program): number {
   return roundUp(4 * program.privateElements, 64);
 }
 
+/** Writes the program for an address; the words begin there too, or at `at` where they are written elsewhere and moved. */
 export function encodeProgram(
   words: Int32Array,
   address: number,
   program: Program,
   kernels: KernelIndex,
+  at = address,
 ): void {
   const { constants, epilogue, plan } = program;
   const kernel = findKernel(plan.kernel);
-  const base = address >> 2;
+  const base = at >> 2;
   const put = (field: number, value: number) => {
     words[base + (field >> 2)] = value;
   };
@@ -102,9 +104,9 @@ export function encodeProgram(
   put(PROGRAM.FLAGS, flagsOf(program));
   for (const field of CONSTANT_FIELDS) put(PROGRAM[upperSnake(field)], constants[field]);
   program.steps.forEach((step, index) => {
-    encodeStep(words, (address + PROGRAM_BYTES + index * RECORD_BYTES) >> 2, step);
+    encodeStep(words, (at + PROGRAM_BYTES + index * RECORD_BYTES) >> 2, step);
   });
-  const table = (address + offsetsAt(program)) >> 2;
+  const table = (at + offsetsAt(program)) >> 2;
   program.offsets.forEach((offset, index) => {
     words[table + index] = 4 * offset;
   });

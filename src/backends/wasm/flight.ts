@@ -78,7 +78,7 @@ export function closedError(): TesseraeError {
   );
 }
 
-export function kernelError({ kernel }: Flight, cause: unknown): TesseraeError {
+export function kernelError({ kernel }: Pick<Task, 'kernel'>, cause: unknown): TesseraeError {
   const message = cause instanceof Error ? cause.message : String(cause);
   return new TesseraeError(
     'E_KERNEL',

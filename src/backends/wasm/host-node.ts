@@ -35,6 +35,7 @@ function startWorker(start: WorkerStart): WorkerHandle {
   });
   worker.unref();
   return {
+    post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
     onMessage: (listener) => {
       worker.on('message', (message: WorkerMessage) => listener(message));
       // a listener makes the port hold the process, whatever was said before
@@ -77,6 +78,7 @@ export const nodeHost = {
     return engine;
   },
   noThreads: undefined,
+  noWorkers: undefined,
   mayWait: true,
   startWorker,
   setEngineFlags,

@@ -41,8 +41,10 @@ function engineReport(): EngineReport {
   };
 }
 
-function reasonForOneThread(): string | undefined {
-  if (here.Worker === undefined) return 'there are no Web Workers here';
+const NO_WORKERS = 'there are no Web Workers here';
+
+function reasonForNoSharing(): string | undefined {
+  if (here.Worker === undefined) return NO_WORKERS;
   if (here.crossOriginIsolated !== true)
     return 'the page is not cross-origin isolated (Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)';
   return undefined;
@@ -61,6 +63,7 @@ function startWorker(start: WorkerStart): WorkerHandle {
   });
   worker.postMessage(start);
   return {
+    post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
     onMessage: (listener) =>
       worker.addEventListener('message', ({ data }: MessageEvent<WorkerMessage>) => {
         if (data.type === 'ready') URL.revokeObjectURL(url);
@@ -99,7 +102,8 @@ function yieldToEvents(): Promise<void> {
 export function webHost(): Host {
   return {
     engine: engineReport(),
-    noThreads: reasonForOneThread(),
+    noThreads: reasonForNoSharing(),
+    noWorkers: here.Worker === undefined ? NO_WORKERS : undefined,
     // a page's own thread may not sleep
     mayWait: here.window === undefined,
     startWorker,

@@ -3,7 +3,8 @@ import type { Modules } from './module.ts';
 
 export interface WorkerStart {
   readonly modules: Modules;
-  readonly memory: WebAssembly.Memory;
+  /** What the team shares, or the size of a memory of the worker's own, in pages. */
+  readonly memory: WebAssembly.Memory | { readonly initial: number; readonly maximum: number };
   readonly index: number;
   /** How far the thread gives way to others of the machine, from 0 to 19, where the system can do that. */
   readonly nice: number;
@@ -13,9 +14,19 @@ export interface WorkerStart {
 export type WorkerMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'done'; readonly job: number }
+  | { readonly type: 'data'; readonly id: number; readonly data: ArrayBuffer }
   | { readonly type: 'fault'; readonly job: number; readonly message: string };
 
+/** Messages to a worker with a memory of its own, done in their order. */
+export type ApartMessage =
+  | { readonly type: 'grow'; readonly pages: number }
+  | { readonly type: 'write'; readonly at: number; readonly data: ArrayBuffer }
+  | { readonly type: 'run'; readonly job: number; readonly id: number }
+  | { readonly type: 'read'; readonly at: number; readonly bytes: number; readonly id: number };
+
 export interface WorkerHandle {
+  /** For a worker with a memory of its own: the data goes over, it is not copied. */
+  post(message: ApartMessage, transfer?: readonly ArrayBuffer[]): void;
   onMessage(listener: (message: WorkerMessage) => void): void;
   /** Called once, when the thread has ended for whatever reason. */
   onExit(listener: (reason: string) => void): void;
@@ -35,8 +46,10 @@ export interface EngineReport {
 
 export interface Host {
   readonly engine: EngineReport;
-  /** Undefined when threads are possible here, else the reason why not. */
+  /** Undefined when threads that share memory are possible here, else the reason why not. */
   readonly noThreads: string | undefined;
+  /** The same for any threads. */
+  readonly noWorkers: string | undefined;
   /** Whether the calling thread may sleep until others are done. */
   readonly mayWait: boolean;
   startWorker(start: WorkerStart): WorkerHandle;

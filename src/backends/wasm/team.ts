@@ -250,7 +250,7 @@ export class Team {
   // ---- workers ----------------------------------------------------------------------------------------------
 
   #heard(message: WorkerMessage): void {
-    if (message.type === 'ready') return;
+    if (message.type !== 'done' && message.type !== 'fault') return;
     const isMeant = ({ id }: Flight) => id === message.job;
     const flight =
       this.#active && isMeant(this.#active)

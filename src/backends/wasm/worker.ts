@@ -1,9 +1,10 @@
 /**
- * A thread of the team, in Node and in browsers. It never returns to an event loop: it sleeps on the team's signal, takes part in the
+ * A thread, in Node and in browsers. One of a team never returns to an event loop: it sleeps on the team's signal, takes part in the
  * posted job, and sends one message when it was the one to finish a job, or when a kernel trapped.
  */
 import { inNode, node } from '../../core/node.ts';
-import type { WorkerMessage, WorkerStart } from './host.ts';
+import { type Send, serve } from '../apart/serve.ts';
+import type { ApartMessage, WorkerMessage, WorkerStart } from './host.ts';
 import {
   ARENA_ADDRESS,
   SCRATCH_ADDRESS,
@@ -20,9 +21,7 @@ import { instantiate } from './module.ts';
  *  while an idle team costs nothing. */
 const SPINS = 20_000;
 
-type Send = (message: WorkerMessage) => void;
-
-function work({ modules, memory, index }: WorkerStart, send: Send): void {
+function work({ modules, index }: WorkerStart, memory: WebAssembly.Memory, send: Send): void {
   const { exports } = instantiate(modules, memory);
   const own = WORKERS_ADDRESS + index * WORKER_BYTES;
   const scratch = SCRATCH_ADDRESS + index * SCRATCH_BYTES;
@@ -49,13 +48,26 @@ function work({ modules, memory, index }: WorkerStart, send: Send): void {
   }
 }
 
+/** Works for a team until that ends, or returns what to do with messages. */
+function begin(start: WorkerStart, send: Send): ((message: ApartMessage) => void) | undefined {
+  const { memory } = start;
+  if (memory instanceof WebAssembly.Memory) work(start, memory, send);
+  else return serve(start, memory, send);
+  return undefined;
+}
+
 if (inNode()) {
   const { parentPort, workerData } = node('node:worker_threads');
   const start = workerData as WorkerStart;
   // on Linux a process number of 0 is the calling thread alone (setpriority(2), "C library/kernel differences")
   if (start.nice > 0) node('node:os').setPriority(0, start.nice);
-  work(start, (message) => parentPort?.postMessage(message));
+  const handle = begin(start, (message, transfer = []) => parentPort?.postMessage(message, transfer));
+  if (handle) parentPort?.on('message', handle);
 } else {
-  globalThis.onmessage = ({ data }: MessageEvent<WorkerStart>) =>
-    work(data, (message) => globalThis.postMessage(message));
+  // the worker's own, which TypeScript takes for a window's
+  const post = globalThis.postMessage as (message: WorkerMessage, transfer: ArrayBuffer[]) => void;
+  globalThis.onmessage = ({ data }: MessageEvent<WorkerStart>) => {
+    const handle = begin(data, (message, transfer = []) => post(message, transfer));
+    if (handle) globalThis.onmessage = (event: MessageEvent<ApartMessage>) => handle(event.data);
+  };
 }

@@ -1,0 +1,207 @@
+/**
+ * One worker with a memory of its own, for places where none can be shared. This side keeps the books of that memory: it allocates there,
+ * writes programs and operands for addresses there, and asks for results; the worker does what it is sent, in order.
+ */
+import type { TesseraeError } from '../../core/errors.ts';
+import type { Program } from '../../plan/program.ts';
+import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
+import { Arena } from '../wasm/arena.ts';
+import { encodeJob, encodeProgram, type KernelIndex, privateBytes, programBytes } from '../wasm/encode.ts';
+import { closedError, diedError, kernelError, timeoutError } from '../wasm/flight.ts';
+import type { ApartMessage, Host, WorkerHandle, WorkerMessage } from '../wasm/host.ts';
+import { ARENA_ADDRESS, CLOSED, JOB, JOB_BYTES } from '../wasm/layout.ts';
+import type { Modules } from '../wasm/module.ts';
+import type { TeamEvent } from '../wasm/team-options.ts';
+
+const PAGE = 65536;
+const FIRST_PAGES = 16;
+
+export interface ApartOptions {
+  readonly host: Host;
+  readonly modules: Modules;
+  /** Where kernels are in the function table: every instance has them in the same places. */
+  readonly kernels: KernelIndex;
+  readonly index: number;
+  /** Bytes. */
+  readonly maximumMemory: number;
+  readonly timeoutMs: number;
+  readonly onEvent: (event: TeamEvent) => void;
+}
+
+interface PreparedApart extends Prepared {
+  readonly address: Address;
+}
+
+interface Waiting {
+  readonly kernel: string;
+  readonly resolve: (data: ArrayBuffer | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class ApartBackend implements Backend {
+  readonly name = 'apart';
+  readonly #options: ApartOptions;
+  readonly #arena: Arena;
+  readonly #handle: WorkerHandle;
+  /** What was sent and not answered, in order. */
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #jobWords: Address;
+  #bytes = FIRST_PAGES * PAGE;
+  #sent = 0;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+  #lost: TesseraeError | undefined;
+
+  constructor(options: ApartOptions) {
+    this.#options = options;
+    const { host, modules, index, maximumMemory } = options;
+    const maximum = Math.max(FIRST_PAGES, Math.floor(maximumMemory / PAGE));
+    const backend = this;
+    const memory = {
+      buffer: {
+        get byteLength() {
+          return backend.#bytes;
+        },
+      },
+      grow: (pages: number) => {
+        this.#post({ type: 'grow', pages });
+        this.#bytes += pages * PAGE;
+      },
+    };
+    this.#handle = host.startWorker({ modules, memory: { initial: FIRST_PAGES, maximum }, index, nice: 0 });
+    this.#handle.onMessage((message) => this.#heard(message));
+    this.#handle.onExit((reason) => this.#end(diedError(index, reason), reason));
+    this.#arena = new Arena(memory, ARENA_ADDRESS, maximum * PAGE, () => undefined);
+    this.#jobWords = this.allocate(JOB_BYTES, 'runtime');
+  }
+
+  /** Why nothing can be sent any more, or undefined. */
+  get lost(): TesseraeError | undefined {
+    return this.#lost;
+  }
+
+  allocate(bytes: number, owner: Owner): Address {
+    if (this.#lost) throw this.#lost;
+    return this.#arena.allocate(bytes, owner);
+  }
+
+  free(address: Address): void {
+    this.#arena.free(address);
+  }
+
+  /** The memory is elsewhere: `read` and `write`. */
+  view(): Float32Array {
+    throw new Error('the memory of another thread cannot be looked at');
+  }
+
+  memoryUse(): MemoryUse {
+    return this.#arena.use();
+  }
+
+  /** One thread takes part, whoever is asked for. */
+  ownBytes(program: Program): number {
+    return privateBytes(program);
+  }
+
+  prepare(program: Program): PreparedApart {
+    const bytes = programBytes(program);
+    const address = this.allocate(bytes, 'runtime');
+    const words = new Int32Array(Math.ceil(bytes / 4));
+    encodeProgram(words, address, program, this.#options.kernels, 0);
+    this.write(address, words.buffer);
+    return { program, address, release: () => this.free(address) };
+  }
+
+  runSync(): void {
+    throw new Error('another thread cannot be waited for');
+  }
+
+  run(prepared: Prepared, call: Call): Job {
+    const { address, program } = prepared as PreparedApart;
+    const { length: records } = program.steps;
+    const words = new Int32Array(JOB_BYTES / 4);
+    encodeJob(words, 0, { id: 0, records, trace: 0 }, address, call);
+    words[JOB.NEXT >> 2] = CLOSED - records;
+    this.write(this.#jobWords, words.buffer);
+    let failure: { readonly reason: unknown } | undefined;
+    let isDone = false;
+    const finished = this.#ask((id) => ({ type: 'run', job: this.#jobWords, id }), program.plan.kernel).then(
+      () => {
+        isDone = true;
+        if (failure) throw failure.reason;
+      },
+    );
+    return {
+      finished,
+      total: records,
+      done: () => (isDone ? records : 0),
+      stop: (reason) => {
+        failure ??= { reason };
+      },
+    };
+  }
+
+  /** The data is gone from here afterwards. */
+  write(at: Address, data: ArrayBuffer): void {
+    this.#post({ type: 'write', at, data }, [data]);
+  }
+
+  async read(at: Address, bytes: number): Promise<ArrayBuffer> {
+    return (await this.#ask((id) => ({ type: 'read', at, bytes, id }), 'reading a result'))!;
+  }
+
+  async close(): Promise<void> {
+    this.#end(closedError());
+    await this.#handle.terminate();
+  }
+
+  #ask(message: (id: number) => ApartMessage, kernel: string): Promise<ArrayBuffer | undefined> {
+    const id = ++this.#sent;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { kernel, resolve, reject });
+      this.#watch();
+      this.#post(message(id));
+    });
+  }
+
+  #post(message: ApartMessage, transfer: readonly ArrayBuffer[] = []): void {
+    if (this.#lost) {
+      if ('id' in message) this.#waiting.get(message.id)?.reject(this.#lost);
+      return;
+    }
+    this.#handle.post(message, transfer);
+  }
+
+  #heard(message: WorkerMessage): void {
+    if (message.type === 'ready') return;
+    const id = message.type === 'data' ? message.id : message.job;
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    this.#watch();
+    if (message.type === 'fault') waiting?.reject(kernelError(waiting, new Error(message.message)));
+    else waiting?.resolve(message.type === 'data' ? message.data : undefined);
+  }
+
+  /** While an answer is awaited, the worker keeps the process alive, and has a time in which to give the next one. */
+  #watch(): void {
+    clearTimeout(this.#deadline);
+    const isAwaited = this.#waiting.size > 0 && !this.#lost;
+    this.#handle.keepAlive(isAwaited);
+    if (!isAwaited) return;
+    const { index, timeoutMs } = this.#options;
+    this.#deadline = setTimeout(() => {
+      this.#end(timeoutError([index], timeoutMs), `no answer within ${timeoutMs} ms`);
+      void this.#handle.terminate();
+    }, timeoutMs);
+  }
+
+  /** Everything that was asked for is answered with the error; told, unless it was wanted. */
+  #end(error: TesseraeError, reason?: string): void {
+    if (this.#lost) return;
+    this.#lost = error;
+    this.#watch();
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    if (reason !== undefined)
+      this.#options.onEvent({ type: 'worker-lost', worker: this.#options.index, reason });
+  }
+}
