@@ -3,11 +3,14 @@ import type { Address } from '../backends/types.ts';
 import { isLoss } from '../backends/webgpu/backend.ts';
 import { systemClock } from '../core/clock.ts';
 import type { AsyncControl } from '../schedule/execute.ts';
+import { ApartTape } from './apart/tape.ts';
 import type { Core } from './core.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import { GpuTape } from './gpu/tape.ts';
 import type { Tape, TapeStep } from './tape.ts';
 
+/** A run that is expected to take longer goes to another thread where that shares no memory with this one. */
+const APART_MS = 5;
 /** Runs on each side before one of them is chosen: the first ones compile, and the fastest of the others counts. */
 const TRIAL_RUNS = 4;
 
@@ -17,6 +20,7 @@ export class Replay {
   readonly #given: readonly Address[];
   readonly #wanted: readonly Address[];
   #there: GpuTape | undefined;
+  #apart: ApartTape | undefined;
   #isHere: boolean;
 
   /** `given` are the tensors that are written before each run, `wanted` those that are read after it. */
@@ -26,9 +30,13 @@ export class Replay {
     this.#given = given;
     this.#wanted = wanted;
     this.#isHere = !core.gpu?.isWelcome;
+    const { apart } = core;
+    if (this.#isHere && apart && tape.ms > APART_MS && ApartTape.canMove(core, tape))
+      this.#apart = new ApartTape(core, apart, tape, given, wanted);
   }
 
   run(control: AsyncControl): void | Promise<void> {
+    if (this.#apart) return this.#runApart(this.#apart, control);
     return this.#isHere ? this.#tape.replay(this.#core.executor, control) : this.#runPlaced(control);
   }
 
@@ -39,9 +47,19 @@ export class Replay {
   }
 
   release(): void {
+    this.#apart?.release();
+    this.#apart = undefined;
     this.#there?.release();
     this.#there = undefined;
     this.#isHere = true;
+  }
+
+  /** On a thread with a memory of its own, so that the calling one is free; here where none comes up. */
+  async #runApart(apart: ApartTape, control: AsyncControl): Promise<void> {
+    const core = this.#core;
+    if ((await core.apart!.open()) !== undefined) return this.#tape.replay(core.executor, control);
+    core.checkOpen('compute');
+    await core.pacer.during(control, () => apart.run(control), 1 / core.apart!.threads);
   }
 
   /** Again on a GPU that came back once; in memory after all where it does not: the given tensors are still here. */

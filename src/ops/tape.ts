@@ -43,6 +43,12 @@ export class Tape {
     return [...this.#blocks.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
+  /** Milliseconds that the plans expect of a replay. */
+  get ms(): number {
+    const known = this.steps.map(({ execution }) => execution.ms).filter(Number.isFinite);
+    return known.reduce((sum, ms) => sum + ms, 0);
+  }
+
   /** Says what the next calls are for. */
   at(label: string): void {
     this.#label = label;

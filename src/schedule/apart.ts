@@ -2,15 +2,15 @@
  * Runs plans on a thread with a memory of its own. Whatever is sent is done in the order of sending, so that space can be given back, and used
  * again, as soon as its last use was sent.
  */
-import type { Address, Backend, Prepared } from '../backends/types.ts';
+import type { Address, Chain, ChainBackend, Prepared } from '../backends/types.ts';
 import { printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
-import type { Execution } from './execute.ts';
+import type { Execution, PlannedCall } from './execute.ts';
 import { lower } from './lower/lower.ts';
-import { type Operands, placeCall } from './operands.ts';
+import { type Operands, placeCall, placeChain } from './operands.ts';
 
 /** A backend whose memory is sent to and asked. */
-export interface DistantBackend extends Backend {
+export interface DistantBackend extends ChainBackend {
   write(at: Address, data: ArrayBuffer): void;
   read(at: Address, bytes: number): Promise<ArrayBuffer>;
 }
@@ -44,6 +44,32 @@ export class ApartExecutor {
       return this.#run(prepared, operands);
     } finally {
       prepared.release();
+    }
+  }
+
+  /** Makes calls ready to be run again and again, in their order; `release` gives back what they take. */
+  link(calls: readonly PlannedCall[]): { readonly chain: Chain; release(): void } {
+    const programs: Prepared[] = [];
+    const leave = () => {
+      for (const program of programs) program.release();
+    };
+    try {
+      const parts = calls.map(({ execution: { problem, plan }, operands }) => {
+        const prepared = this.backend.prepare(lower(problem, plan));
+        programs.push(prepared);
+        return { prepared, operands };
+      });
+      const { chain, release } = placeChain(this.backend, parts, 1);
+      return {
+        chain,
+        release: () => {
+          release();
+          leave();
+        },
+      };
+    } catch (error) {
+      leave();
+      throw error;
     }
   }
 

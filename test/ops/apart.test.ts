@@ -2,6 +2,7 @@
 import test from 'tape';
 import type { ApartMessage, Host, WorkerHandle } from '../../src/backends/wasm/host.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
+import { InferenceSession } from '../../src/onnx/index.ts';
 import { coreOf, createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../src/ops/types.ts';
 import { runChild } from '../support/bundle.ts';
@@ -16,6 +17,7 @@ import {
   silentHandle,
   sleep,
 } from '../support/faulty.ts';
+import { randomFeeds, WHOLE_MODELS } from '../support/onnx.ts';
 import { wholeProduct, wrong, wrongAsync } from '../support/products.ts';
 import { madeUpMachine } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
@@ -196,6 +198,13 @@ test('apart: abort, pause, close', async (t) => {
     control.abort(new Error('enough'));
     const outcome = await call.then((tensor) => wrong(tensor, large) ?? 'right', String);
     t.ok(/enough|right/.test(outcome), outcome);
+    const guard = rt.tensor(new Float32Array(900 * 700).fill(7), [900, 700]);
+    await sleep(15);
+    t.ok(
+      guard.data.every((value) => value === 7),
+      'nobody writes where the result would have been',
+    );
+    guard.dispose();
     t.equal(await wrongAsync(rt, product), undefined, 'the next call is right');
     t.equal(rt.memory().used, used, 'memory is back');
   }
@@ -278,6 +287,51 @@ test('apart: memory that runs out there', async (t) => {
   t.equal(await wrongAsync(rt, product), undefined, 'after which all goes on');
   await rt.close();
 });
+
+for (const { name, file, from, inputs } of WHOLE_MODELS)
+  test(seeded(`apart: ${name} is run on another thread`), { skip: !file && `no ${from}` }, async (t) => {
+    const here = await createRuntimeWith({ threads: 1, wisdom: false }, { machine: SLOW_MACHINE });
+    const { rt, host, events } = await make();
+    const [one, two] = await Promise.all(
+      [here, rt].map((runtime) => InferenceSession.create(file!, { runtime })),
+    );
+    const random = new Random(4411);
+    for (let turn = 0; turn < 4; turn++) {
+      const feeds = randomFeeds(random, inputs);
+      const [wanted, got] = [await one!.run(feeds), await two!.run(feeds)];
+      const odd = Object.entries(wanted).filter(([output, { data }]) => {
+        const other = got[output]!.data as Float32Array;
+        return (
+          data.length !== other.length ||
+          (data as Float32Array).some((value, i) => !Object.is(value, other[i]))
+        );
+      });
+      t.deepEqual(
+        odd.map(([output]) => output),
+        [],
+        `run ${turn}: the same bytes`,
+      );
+      if (turn === 1) void host.handles.at(-1)!.terminate();
+      if (turn === 1) await sleep(20);
+    }
+    t.ok(runsOf(host) >= 3, `${runsOf(host)} runs were another thread's`);
+    t.ok(
+      events.every(({ type }) => type === 'worker-lost'),
+      'no event but of the thread that was ended',
+    );
+    const feeds = randomFeeds(random, inputs);
+    const control = new AbortController();
+    const aborted = failure(two!.run(feeds, { signal: control.signal }));
+    await sleep(0);
+    control.abort(new Error('enough'));
+    t.match(String(await aborted), /enough/, 'a run is aborted');
+    const before = coreOf(rt).apart!.used;
+    await two!.run(feeds);
+    t.equal(coreOf(rt).apart!.used, before, 'further runs take no more memory there');
+    await Promise.all([one!.release(), two!.release()]);
+    t.ok(coreOf(rt).apart!.used < before / 2, 'what is released is given back there');
+    await Promise.all([here.close(), rt.close()]);
+  });
 
 test('apart: what is refused', async (t) => {
   t.equal(await codeOf(make({ memory: { shared: 1 } as never })), 'E_ARGUMENT');

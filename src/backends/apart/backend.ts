@@ -4,12 +4,31 @@
  */
 import type { TesseraeError } from '../../core/errors.ts';
 import type { Program } from '../../plan/program.ts';
-import type { Address, Backend, Call, Job, MemoryUse, Owner, Prepared } from '../types.ts';
+import type {
+  Address,
+  Call,
+  Chain,
+  ChainBackend,
+  Job,
+  Linked,
+  MemoryUse,
+  Owner,
+  Prepared,
+  Trace,
+} from '../types.ts';
 import { Arena } from '../wasm/arena.ts';
-import { encodeJob, encodeProgram, type KernelIndex, privateBytes, programBytes } from '../wasm/encode.ts';
+import {
+  encodeChain,
+  encodeJob,
+  encodeLinks,
+  encodeProgram,
+  type KernelIndex,
+  privateBytes,
+  programBytes,
+} from '../wasm/encode.ts';
 import { closedError, diedError, kernelError, timeoutError } from '../wasm/flight.ts';
 import type { ApartMessage, Host, WorkerHandle, WorkerMessage } from '../wasm/host.ts';
-import { ARENA_ADDRESS, CLOSED, JOB, JOB_BYTES } from '../wasm/layout.ts';
+import { ARENA_ADDRESS, CLOSED, JOB, JOB_BYTES, LINK_BYTES } from '../wasm/layout.ts';
 import type { Modules } from '../wasm/module.ts';
 import type { TeamEvent } from '../wasm/team-options.ts';
 
@@ -32,13 +51,17 @@ interface PreparedApart extends Prepared {
   readonly address: Address;
 }
 
+interface ChainApart extends Chain {
+  readonly links: Address;
+}
+
 interface Waiting {
   readonly kernel: string;
   readonly resolve: (data: ArrayBuffer | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
-export class ApartBackend implements Backend {
+export class ApartBackend implements ChainBackend {
   readonly name = 'apart';
   readonly #options: ApartOptions;
   readonly #arena: Arena;
@@ -120,16 +143,51 @@ export class ApartBackend implements Backend {
     const { length: records } = program.steps;
     const words = new Int32Array(JOB_BYTES / 4);
     encodeJob(words, 0, { id: 0, records, trace: 0 }, address, call);
+    return this.#run(words, records, program.plan.kernel);
+  }
+
+  link(calls: readonly Linked[]): ChainApart {
+    const steps = calls.reduce((sum, { prepared }) => sum + prepared.program.steps.length, 0);
+    const bytes = calls.length * JOB_BYTES + steps * LINK_BYTES;
+    const at = this.allocate(bytes, 'runtime');
+    const words = new Int32Array(bytes / 4);
+    const linked = (calls as readonly (Linked & { prepared: PreparedApart })[]).map(
+      ({ prepared: { address: program, program: of }, call }, index) => {
+        const job = index * JOB_BYTES;
+        encodeJob(words, job, { id: 0, records: of.steps.length, trace: 0 }, program, call);
+        return { job: at + job, program, steps: of.steps };
+      },
+    );
+    encodeLinks(words, calls.length * JOB_BYTES, linked);
+    this.write(at, words.buffer);
+    return { steps, links: at + calls.length * JOB_BYTES, release: () => this.free(at) };
+  }
+
+  runChainSync(): void {
+    this.runSync();
+  }
+
+  runChain(chain: Chain): Job {
+    const { links, steps } = chain as ChainApart;
+    const words = new Int32Array(JOB_BYTES / 4);
+    encodeChain(words, 0, { id: 0, records: steps, trace: 0 }, links);
+    return this.#run(words, steps, 'a recorded run');
+  }
+
+  /** Its times stay over there. */
+  trace(steps: number): Trace {
+    return { steps, at: () => undefined, release: () => undefined };
+  }
+
+  #run(words: Int32Array<ArrayBuffer>, records: number, kernel: string): Job {
     words[JOB.NEXT >> 2] = CLOSED - records;
     this.write(this.#jobWords, words.buffer);
     let failure: { readonly reason: unknown } | undefined;
     let isDone = false;
-    const finished = this.#ask((id) => ({ type: 'run', job: this.#jobWords, id }), program.plan.kernel).then(
-      () => {
-        isDone = true;
-        if (failure) throw failure.reason;
-      },
-    );
+    const finished = this.#ask((id) => ({ type: 'run', job: this.#jobWords, id }), kernel).then(() => {
+      isDone = true;
+      if (failure) throw failure.reason;
+    });
     return {
       finished,
       total: records,

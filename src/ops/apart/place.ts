@@ -90,6 +90,7 @@ export class ApartPlace {
   #opening: Promise<string | undefined> | undefined;
   /** Why no thread came up, and when that was. */
   #failed: { readonly reason: string; readonly at: number } | undefined;
+  #turn = 0;
   #closed = false;
 
   constructor(settings: ApartSettings) {
@@ -156,6 +157,11 @@ export class ApartPlace {
       };
       this.#machine(nth % this.threads).put({ rank: PRIORITIES.indexOf(priority), begin });
     });
+  }
+
+  /** One thread after the other, for work that stays where it is. */
+  nextThread(): number {
+    return this.#turn++;
   }
 
   /** Gives back what keepers have left there. */

@@ -71,12 +71,14 @@ export async function runParts(
   }
 }
 
-async function orAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+/** What the work gives, unless the signal comes first. */
+export async function orAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
   if (!signal) return void (await work);
   let stop: () => void = () => undefined;
   const aborted = new Promise<never>((_, reject) => {
     stop = () => reject(abortReason(signal));
-    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
   });
   try {
     await Promise.race([work, aborted]);

@@ -1,0 +1,173 @@
+/**
+ * A recorded run on one thread that has a memory of its own: everything that the run reads and writes lies there as well, constants are sent
+ * once, and of each run only what is given goes over and what is wanted comes back.
+ */
+import type { Address } from '../../backends/types.ts';
+import type { Problem } from '../../problem/problem.ts';
+import type { ApartExecutor } from '../../schedule/apart.ts';
+import type { AsyncControl } from '../../schedule/execute.ts';
+import type { Operands } from '../../schedule/operands.ts';
+import type { Core } from '../core.ts';
+import type { Tape } from '../tape.ts';
+import type { ApartPlace } from './place.ts';
+import { orAborted } from './run.ts';
+
+/** Fields of operands that are addresses. */
+const ADDRESSES = ['a', 'b', 'c', 'c0', 'bias', 'slope', 'packedA', 'packedB'] as const;
+
+interface Mirrored {
+  readonly base: Address;
+  readonly bytes: number;
+  /** Where it lies over there. */
+  readonly at: Address;
+}
+
+/** What was made on one thread's memory; that goes with the thread. */
+interface Made {
+  readonly executor: ApartExecutor;
+  readonly chain: ReturnType<ApartExecutor['link']>;
+  readonly mirrors: ReadonlyMap<Address, Mirrored>;
+}
+
+export class ApartTape {
+  readonly #core: Core;
+  readonly #place: ApartPlace;
+  readonly #tape: Tape;
+  readonly #given: readonly Address[];
+  readonly #wanted: readonly Address[];
+  readonly #nth: number;
+  #made: Made | undefined;
+
+  constructor(
+    core: Core,
+    place: ApartPlace,
+    tape: Tape,
+    given: readonly Address[],
+    wanted: readonly Address[],
+  ) {
+    this.#core = core;
+    this.#place = place;
+    this.#tape = tape;
+    this.#given = given;
+    this.#wanted = wanted;
+    this.#nth = place.nextThread();
+  }
+
+  /** Whether all that the steps read can be taken elsewhere: blocks of the tape, and constants that are blocks of their own. */
+  static canMove(core: Core, tape: Tape): boolean {
+    return tape.steps.every(
+      ({ operands }) =>
+        operands.quantized === undefined &&
+        ADDRESSES.every((name) => !operands[name] || blockOf(core, tape, operands[name]) !== undefined),
+    );
+  }
+
+  /** Runs all steps on what lies in the given tensors; the wanted ones are then here. */
+  async run({ signal, priority = 'normal', onProgress }: AsyncControl): Promise<void> {
+    const { steps } = this.#tape;
+    const state = { ended: false };
+    const running = this.#place.on(this.#nth, priority, (executor) =>
+      state.ended ? Promise.resolve([]) : this.#send(executor),
+    );
+    try {
+      const results = orAborted(
+        running.then((arrived) => {
+          if (!state.ended)
+            for (const { base, data } of arrived)
+              this.#view(base, data.byteLength).set(new Float32Array(data));
+        }),
+        signal,
+      );
+      await results;
+      onProgress?.(steps.length, steps.length);
+    } finally {
+      state.ended = true;
+    }
+  }
+
+  release(): void {
+    const made = this.#made;
+    this.#made = undefined;
+    if (!made) return;
+    made.chain.release();
+    for (const { at } of made.mirrors.values()) made.executor.backend.free(at);
+  }
+
+  #view(base: Address, bytes: number): Float32Array {
+    return this.#core.heap.floats().subarray(base >> 2, (base + bytes) >> 2);
+  }
+
+  #values({ base, bytes }: { readonly base: Address; readonly bytes: number }): ArrayBuffer {
+    return this.#view(base, bytes).slice().buffer as ArrayBuffer;
+  }
+
+  async #send(executor: ApartExecutor): Promise<{ base: Address; data: ArrayBuffer }[]> {
+    // another thread has taken the place of one that was lost, and its memory with it
+    if (this.#made?.executor !== executor) this.#made = this.#make(executor);
+    const { chain, mirrors } = this.#made;
+    const { backend } = executor;
+    const mirrorOf = (address: Address) => mirrors.get(blockOf(this.#core, this.#tape, address)!.base)!;
+    for (const address of this.#given) {
+      const mirror = mirrorOf(address);
+      backend.write(mirror.at, this.#values(mirror));
+    }
+    const done = backend.runChain(chain.chain, 1).finished;
+    const reads = this.#wanted.map(async (address) => {
+      const { base, bytes, at } = mirrorOf(address);
+      return { base, data: await backend.read(at, bytes) };
+    });
+    for (const read of reads) read.catch(() => undefined);
+    await done;
+    return Promise.all(reads);
+  }
+
+  #make(executor: ApartExecutor): Made {
+    const mirrors = new Map<Address, Mirrored>();
+    const { backend } = executor;
+    const mirror = (address: Address): Address => {
+      const block = blockOf(this.#core, this.#tape, address)!;
+      let found = mirrors.get(block.base);
+      if (!found) {
+        found = { ...block, at: backend.allocate(block.bytes, 'tensors') };
+        mirrors.set(block.base, found);
+        // what steps write before they read it goes over too, once: some is read before it is written
+        backend.write(found.at, this.#values(block));
+      }
+      return found.at + (address - block.base);
+    };
+    try {
+      for (const address of [...this.#given, ...this.#wanted]) mirror(address);
+      const calls = this.#tape.steps.map(({ execution, operands }) => {
+        const unread = unreadOf(execution.problem, operands);
+        const moved = Object.fromEntries(
+          ADDRESSES.map((name) => [
+            name,
+            operands[name] && name !== unread ? mirror(operands[name]) : operands[name],
+          ]),
+        );
+        return { execution, operands: { ...operands, ...moved } as Operands };
+      });
+      return { executor, chain: executor.link(calls), mirrors };
+    } catch (error) {
+      for (const { at } of mirrors.values()) backend.free(at);
+      throw error;
+    }
+  }
+}
+
+/** Filters as they were given are not read where a form of them is there. */
+function unreadOf({ op }: Problem, { packedA, packedB }: Operands): 'a' | 'b' | undefined {
+  if (op !== 'conv') return undefined;
+  return packedA ? 'a' : packedB ? 'b' : undefined;
+}
+
+function blockOf(
+  core: Core,
+  tape: Tape,
+  address: Address,
+): { readonly base: Address; readonly bytes: number } | undefined {
+  const own = tape.blockOf(address);
+  if (own) return own;
+  const bytes = core.backend.bytesAt(address);
+  return bytes === undefined ? undefined : { base: address, bytes };
+}
