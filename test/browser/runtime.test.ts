@@ -23,17 +23,16 @@ test('a page that is isolated computes on threads that share memory', async (t) 
   t.equal(report.strict, 'none', 'a strict caller gets what it asked for');
 });
 
-test('a page that is not isolated computes on one thread, and says why', async (t) => {
+test('a page that is not isolated computes on threads with memories of their own, and says why', async (t) => {
   if (noBrowser) return t.skip(noBrowser);
   const report = await visit<RuntimeReport>({ script: await pageScript(SCRIPT) });
   t.deepEqual(report.faults, [], 'products are right');
   t.deepEqual(report.hashes, [GOLDEN, GOLDEN], 'exact results have the bytes that Node gives');
-  t.equal(report.threads.actual, 1);
-  t.match(report.threads.reason, /not cross-origin isolated/, 'the reason');
-  t.ok(
-    report.events.some(({ type }) => type === 'threads'),
-    'an event tells it',
-  );
+  t.equal(report.threads.actual, report.threads.requested, 'all threads');
+  t.equal(report.threads.memory, 'private');
+  t.match(report.threads.reason, /memory of its own: the page is not cross-origin isolated/, 'the reason');
+  t.deepEqual(report.events, [], 'nothing to tell');
+  t.ok(report.turns > 3, `the page had ${report.turns} turns meanwhile`);
   t.equal(report.strict, 'E_FALLBACK', 'a strict caller is refused');
 });
 
@@ -49,6 +48,16 @@ test('a page whose policy forbids blob: computes right all the same', async (t) 
     report.events.some(({ type }) => type === 'worker-lost'),
     'an event tells that no worker could start',
   );
+});
+
+test('the same in a page that is not isolated either', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
+  const headers = { 'content-security-policy': policy };
+  const report = await visit<RuntimeReport>({ script: await pageScript(SCRIPT), headers });
+  t.deepEqual(report.faults, [], 'products are right');
+  t.equal(report.threads.actual, 1);
+  t.match(report.threads.reason, /none came up/, report.threads.reason);
 });
 
 test('a page keeps its plans in its database', async (t) => {

@@ -1,11 +1,12 @@
 /** Runs in a page: the whole library as a page uses it. Bundled by the browser tests. */
 import { createRuntime, TesseraeError } from '../../src/index.ts';
-import type { RuntimeEvent } from '../../src/ops/types.ts';
+import type { RuntimeEvent, RuntimeInfo } from '../../src/ops/types.ts';
 import { exactHashes, hashOfAll } from './exact-calls.ts';
 import { wholeProduct, wrong, wrongAsync, wrongSync } from './products.ts';
 
 export interface RuntimeReport {
-  readonly threads: { readonly requested: number; readonly actual: number; readonly reason: string };
+  /** At the end. */
+  readonly threads: RuntimeInfo['threads'];
   readonly faults: readonly string[];
   readonly hashes: readonly string[];
   readonly events: readonly RuntimeEvent[];
@@ -29,11 +30,11 @@ async function run(): Promise<RuntimeReport> {
     const product = wholeProduct(...extents, salt);
     faults.push(await wrongAsync(rt, product), wrongSync(rt, product));
   }
-  const { threads } = rt.info;
   const turns = await turnsDuring(async () => {
     const product = wholeProduct(900, 400, 900);
     for (let nth = 0; nth < 5; nth++) faults.push(wrong(await rt.matmul(product.a, product.b), product));
   });
+  const { threads } = rt.info;
   await rt.close();
   const exact = await createRuntime({ numerics: 'exact', wisdom: false });
   const hashes = [hashOfAll(await exactHashes(exact, true)), hashOfAll(await exactHashes(exact, false))];

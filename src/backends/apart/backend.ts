@@ -230,7 +230,8 @@ export class ApartBackend implements ChainBackend {
   }
 
   #heard(message: WorkerMessage): void {
-    if (message.type === 'ready') return;
+    // one that is being ended keeps the process alive until it has
+    if (message.type === 'ready' || this.#lost) return;
     const id = message.type === 'data' ? message.id : message.job;
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);

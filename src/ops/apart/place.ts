@@ -24,8 +24,8 @@ export type ApartSettings = Omit<ApartOptions, 'index'> & {
   readonly profile?: ApartProfile | undefined;
 };
 
-/** A page that stands still longer than this stutters: what takes longer goes elsewhere even where that gains nothing. */
-const STUTTER_MS = 16;
+/** A page's own thread gives away what is expected to take longer, even where that gains nothing: with other work it would stutter. */
+const STUTTER_MS = 5;
 /** What is saved must be more than plans and prices are usually off by. */
 const GAIN = 0.75;
 /** No part is longer, as far as plans know: so long an aborted call's last parts go on, and others wait for them. */
