@@ -14,6 +14,8 @@ const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string
   cold: () => import('./cold.ts'),
   memory: () => import('./memory.ts'),
   polite: () => import('./polite.ts'),
+  apart: () => import('./apart.ts'),
+  soak: () => import('./soak.ts'),
   limits: () => import('./limits.ts'),
 };
 
