@@ -33,6 +33,7 @@ export type {
   QuantizeTo,
 } from './ops/quantized/types.ts';
 export { createRuntime } from './ops/runtime.ts';
+export { type AttachedRuntime, attachRuntime } from './ops/share/guest.ts';
 export type {
   ArrayWithShape,
   AsyncOptions,
@@ -73,6 +74,8 @@ export type {
   RuntimeEvent,
   RuntimeInfo,
   RuntimeOptions,
+  SharedRuntime,
+  SharedTensor,
   Span,
   Storage,
   Tensor,

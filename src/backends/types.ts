@@ -47,6 +47,8 @@ export type Priority = (typeof PRIORITIES)[number];
 export interface RunControl {
   /** Default `normal`; of calls that block `interactive`, for a thread waits for them. */
   readonly priority?: Priority | undefined;
+  /** Who asked: jobs of different ones take turns. Default 0. */
+  readonly client?: number | undefined;
   /** Where the times of its steps go. */
   readonly trace?: Trace | undefined;
 }

@@ -202,6 +202,7 @@ function start(
 ): void | Promise<void> {
   const { problem } = request;
   if (request.empty) return request.runEmpty(core, placed.at, placed.out);
+  const { client } = core;
   const run = (): void | Promise<void> => {
     const planned = planOf(core, request);
     if (!planned)
@@ -210,7 +211,7 @@ function start(
       );
     const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
     const operands = request.operands(core, planned, placed.at, placed.out.block.address);
-    return core.executor.run(planned, operands, { signal, onProgress: report, priority });
+    return core.executor.run(planned, operands, { signal, onProgress: report, priority, client });
   };
   return core.effort === 'estimate' || request.plan ? run() : core.tuneFirst(problem, signal).then(run);
 }

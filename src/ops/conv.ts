@@ -19,14 +19,13 @@ import { resultElements } from '../problem/problem.ts';
 import { type Padding, type Pair, windowOf } from '../problem/window.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
-import type { KeptOperand } from './apart/run.ts';
 import { badArgument, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import { ConvWeights, readConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
 import { CopyOf, type Operand, readOperand, readOut, readSlope } from './operands.ts';
-import type { Request } from './request.ts';
+import type { KeptOperand, Request } from './request.ts';
 import { Block, type DenseTensor, type Held, type Source } from './tensor.ts';
 import type {
   Conv1dOptions,

@@ -24,6 +24,7 @@ import { BudgetKeeper } from './budget.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
 import { type GpuClock, Profiling, type Timed } from './profile.ts';
+import type { Sharer } from './share/protocol.ts';
 import { Tape } from './tape.ts';
 import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
@@ -78,6 +79,9 @@ export class Core {
   readonly #tapes = new Set<Tape>();
   #tape: Tape | undefined;
   #tensors = 0;
+  #client = 0;
+  /** Set once the runtime is made. */
+  sharer: Sharer | undefined;
   #machine: MachineProfile;
   #closed = false;
   #closing: Promise<void> | undefined;
@@ -189,6 +193,21 @@ export class Core {
     return this.pacer.during(options, () => this.profiling.around(timed, work));
   }
 
+  /** Who calls: 0 is the runtime's own thread. */
+  get client(): number {
+    return this.#client;
+  }
+
+  /** Begins work in the name of a thread that has joined the runtime. */
+  inNameOf<T>(client: number, work: () => T): T {
+    this.#client = client;
+    try {
+      return work();
+    } finally {
+      this.#client = 0;
+    }
+  }
+
   /** A tape that is recorded by `record` and lives until `forget`. */
   makeTape(): Tape {
     const memory = {
@@ -286,6 +305,7 @@ export class Core {
     if (!this.#closing) {
       this.save();
       this.#closed = true;
+      this.sharer?.close();
       this.budget.close();
       this.pacer.close();
       const parts = [
@@ -337,6 +357,7 @@ export class Core {
       },
       floats: () => core.backend.floats(),
       send: (values) => core.needGpu().send(values),
+      share: (tensor) => core.sharer!.send(tensor),
       convert: (remote, storage) => core.needGpu().convert(remote, storage),
       watch(owner, block, shape) {
         if (block.owner === 'tensors') core.#tensors++;

@@ -7,13 +7,12 @@ import { readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
-import type { KeptOperand } from './apart/run.ts';
 import { checkFlag, checkNumber, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
 import { biasKind, type Operand, readOperand, readOut, readPrepacked, readSlope } from './operands.ts';
-import type { Request } from './request.ts';
+import type { KeptOperand, Request } from './request.ts';
 import { Block, type DenseTensor, type Held, type Panels, type Source } from './tensor.ts';
 import type { MatmulOptions, PlacedOptions, Prepacked, Tensor, TensorLike } from './types.ts';
 

@@ -1,13 +1,19 @@
 /** What every operation makes of its arguments, once they have been checked: the problem, what lies where, and the ways to compute it. */
 import type { Shape } from '../core/shape.ts';
 import type { Problem } from '../problem/problem.ts';
+import type { Keeper } from '../schedule/apart.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
-import type { KeptOperand } from './apart/run.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
 import type { DenseTensor, Held } from './tensor.ts';
 import type { DType } from './types.ts';
+
+/** An operand that never changes as long as its keeper lives, and goes over once. */
+export interface KeptOperand {
+  readonly name: 'a' | 'b' | 'packedB';
+  readonly keeper: Keeper;
+}
 
 /** A call whose arguments have been checked: nothing can be wrong with it any more but memory and threads. */
 export interface Request {

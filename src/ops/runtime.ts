@@ -30,6 +30,7 @@ import { prepack } from './prepack.ts';
 import { prepackConv } from './prepack-conv.ts';
 import { integerTensor, isIntegers } from './quantized/operands.ts';
 import { type Internals, probedKernels, type Setup, setUp } from './setup.ts';
+import { Sharing } from './share/owner.ts';
 import { readSpec } from './spec.ts';
 import { DenseTensor } from './tensor.ts';
 import { tuneOne } from './tune-one.ts';
@@ -60,6 +61,8 @@ import type {
   Runtime,
   RuntimeInfo,
   RuntimeOptions,
+  SharedRuntime,
+  SharedTensor,
   Tensor,
   TensorLike,
   TuneOptions,
@@ -117,6 +120,7 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     this.#features = features;
     this.#requested = requested;
     this.#absent = absent;
+    core.sharer = new Sharing(core, this);
     const multiply = (...[a, b, options = {}]: Parameters<Matmul>) =>
       endingIn(options, (plain) => matmul(core, a, b, plain));
     this.matmul = Object.assign(multiply, {
@@ -416,6 +420,16 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     this.#core.checkOpen('take a profile');
     if (typeof work !== 'function') throw badArgument('work', work, 'A function that awaits what it begins.');
     return this.#core.profiling.profile(work);
+  }
+
+  share(): SharedRuntime {
+    this.#core.checkOpen('share');
+    return this.#core.sharer!.share();
+  }
+
+  adopt(handle: SharedTensor): Tensor<DType> {
+    this.#core.checkOpen('adopt a tensor');
+    return this.#core.sharer!.adopt(handle);
   }
 
   budget(options: BudgetOptions = {}): BudgetReport {

@@ -51,6 +51,11 @@ export interface Tensor<D extends DType = 'f32'> {
    * @throws `E_GPU` where there is no GPU.
    */
   to(where: 'gpu' | 'wasm', options?: ToOptions): Promise<this>;
+  /**
+   * A handle of the values for another thread that has joined the runtime, which takes them with `rt.adopt(handle)`: no byte is copied. Each
+   * handle is for one adoption, and keeps the values alive until then; both tensors must be disposed.
+   */
+  share(): SharedTensor;
   readonly disposed: boolean;
   /** Gives the memory back; using the tensor afterwards throws `E_DISPOSED`. Disposing twice is harmless. */
   dispose(): void;
@@ -84,4 +89,24 @@ export interface AsyncOptions {
 export interface PlacedOptions extends AsyncOptions {
   /** Where the result is wanted. Default: on the GPU if an operand lies there, else in the runtime's memory. */
   readonly result?: 'wasm' | 'gpu';
+}
+
+/** What `rt.share()` makes: to be posted to one other thread, with its port in the list of what is transferred. */
+export interface SharedRuntime {
+  readonly tesserae: string;
+  /** Of the runtime. */
+  readonly id: string;
+  readonly client: number;
+  readonly port: MessagePort;
+  readonly memory: WebAssembly.Memory;
+  readonly mailbox: number;
+  readonly timeoutMs: number;
+}
+
+/** What `tensor.share()` makes: plain data, to be posted to any thread that has joined the runtime, and adopted there once. */
+export interface SharedTensor {
+  readonly runtime: string;
+  readonly ticket: number;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
 }

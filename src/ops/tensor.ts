@@ -5,7 +5,7 @@ import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../core/shape.ts';
 import { show } from '../core/show.ts';
 import { badArgument, checkOptions } from './arguments.ts';
-import type { DType, Location, Storage, Tensor, ToOptions, TypedArrays } from './types.ts';
+import type { DType, Location, SharedTensor, Storage, Tensor, ToOptions, TypedArrays } from './types.ts';
 
 /** What a block of memory needs of its runtime. */
 export interface Heap {
@@ -19,6 +19,8 @@ export interface Heap {
   unwatch(block: Watched): void;
   /** Copies values to the GPU. @throws `E_GPU` where there is none. */
   send(values: Float32Array): Remote;
+  /** Gives a tensor to another thread. */
+  share(tensor: Tensor<DType>): SharedTensor;
   /** The values that lie on the GPU, kept there in another way. */
   convert(remote: Remote, storage: Storage): Promise<Remote>;
 }
@@ -289,6 +291,11 @@ export class DenseTensor<D extends DType = 'f32'> implements Tensor<D> {
     }
     if (storage !== undefined) await this.#store(storage);
     return this;
+  }
+
+  share(): SharedTensor {
+    this.check('share');
+    return this.heap.share(this as Tensor<DType>);
   }
 
   /** Keeps the values on the GPU as floats or as halves. What is rounded is so everywhere. */

@@ -29,7 +29,16 @@ import type {
   RuntimeInfo,
   TuneReport,
 } from './report-types.ts';
-import type { AsyncOptions, PlacedOptions, Storage, Tensor, TensorLike } from './tensor-types.ts';
+import type {
+  AsyncOptions,
+  DType,
+  PlacedOptions,
+  SharedRuntime,
+  SharedTensor,
+  Storage,
+  Tensor,
+  TensorLike,
+} from './tensor-types.ts';
 
 export type {
   Band,
@@ -63,6 +72,8 @@ export type {
   Location,
   PlacedOptions,
   Progress,
+  SharedRuntime,
+  SharedTensor,
   Storage,
   Tensor,
   TensorLike,
@@ -367,6 +378,19 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
    * writeFileSync('trace.json', JSON.stringify(chromeTrace())); // for ui.perfetto.dev
    */
   profile<T>(work: () => T | Promise<T>): Promise<Profile<Awaited<T>>>;
+
+  /**
+   * A way in for one other thread, which joins with `attachRuntime`: it then uses the same memory, threads and plans. Post the handle with its
+   * port in the transfer list; each thread needs one of its own. What the thread had is given back when it ends, however it does.
+   * @throws `E_FALLBACK` where memory cannot be shared.
+   * @example
+   * const handle = rt.share();
+   * worker.postMessage({ handle, x: x.share() }, [handle.port]);
+   */
+  share(): SharedRuntime;
+
+  /** The tensor that another thread has shared: the same values, not a copy. Disposed here and there by itself. @throws `E_FOREIGN`, `E_DISPOSED`. */
+  adopt(handle: SharedTensor): Tensor<DType>;
 
   /**
    * Says how much of the machine the runtime may take, at once and also for calls under way; returns what holds now. Threads and

@@ -44,6 +44,8 @@ export interface AsyncControl {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Default `normal`. */
   readonly priority?: Priority | undefined;
+  /** Who asked: jobs of different ones take turns. */
+  readonly client?: number | undefined;
   /** The call is the team's, and this is told before it begins where its steps' times will be. */
   readonly onTrace?: ((trace: Trace, program: Program) => void) | undefined;
 }
@@ -183,7 +185,7 @@ export class Executor {
     program.uses++;
     try {
       watched = this.#watch(calls, control.onTrace);
-      const how = { priority: control.priority, ...watched?.control };
+      const how = { priority: control.priority, client: control.client, ...watched?.control };
       const job = this.#backend.run(program.prepared, call, execution.plan.threads, how);
       await this.#await(job, control);
     } finally {
@@ -255,7 +257,11 @@ export class Executor {
     const { priority = 'normal' } = control;
     if (!this.#isForHere(linked.ms, priority)) {
       const watched = this.#watch(linked.calls);
-      const job = this.#backend.runChain(linked.chain, this.#mostThreads, { priority, ...watched?.control });
+      const job = this.#backend.runChain(linked.chain, this.#mostThreads, {
+        priority,
+        client: control.client,
+        ...watched?.control,
+      });
       const running = this.#await(job, control).then(() => {
         linked.ms = this.#now() - start;
       });

@@ -96,6 +96,7 @@ function tensor(data: Float32Array, shape: readonly number[]): Tensor {
     storage: 'f32',
     read: async () => data,
     to: async () => made,
+    share: () => ({ runtime: '', ticket: 0, shape, dtype: 'f32' }),
     disposed: false,
     dispose,
     [Symbol.dispose]: dispose,
@@ -236,6 +237,8 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     profile: unused,
     pause: unused,
     resume: unused,
+    share: unused,
+    adopt: unused,
     gpuTime: unused,
     kernel: unused,
     get gpuDevice() {

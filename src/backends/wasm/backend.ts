@@ -75,6 +75,7 @@ export class WasmBackend implements ChainBackend {
   readonly exports: KernelExports;
   readonly relaxed: RelaxedExports | undefined;
   readonly team: Team;
+  readonly timeoutMs: number;
   readonly #memory: WebAssembly.Memory;
   readonly #modules: Modules;
   readonly #arena: Arena;
@@ -94,6 +95,7 @@ export class WasmBackend implements ChainBackend {
     const maximum = Math.max(initial, Math.floor(options.maximumMemory / PAGE));
     this.#memory = makeMemory(initial, maximum);
     const { modules } = options;
+    this.timeoutMs = options.workerTimeoutMs;
     this.#modules = modules;
     const { exports, relaxed, kernels } = instantiate(modules, this.#memory);
     this.exports = exports;
@@ -118,6 +120,16 @@ export class WasmBackend implements ChainBackend {
   /** Calls the listener when a job has begun, or the last one has ended. */
   whenWorkChanges(listener: () => void): void {
     this.#onWork = listener;
+  }
+
+  /** To be shared with threads that are to see what lies in it. */
+  get memory(): WebAssembly.Memory {
+    return this.#memory;
+  }
+
+  /** The whole memory as words. */
+  ints(): Int32Array {
+    return this.#ints;
   }
 
   /** The same code over a memory of its own, for measurements that need much of it for a moment. */

@@ -9,6 +9,7 @@ export interface Task {
   /** What it runs, for errors. */
   readonly kernel: string;
   readonly priority?: Priority | undefined;
+  readonly client?: number | undefined;
 }
 
 export interface Flight extends Task {
@@ -16,6 +17,8 @@ export interface Flight extends Task {
   readonly address: number;
   /** The smaller, the sooner. */
   readonly rank: number;
+  /** Among those of a rank: the round in which it is this client's turn. */
+  round: number;
   readonly settle: (error: unknown) => void;
   /** The claim at which it goes on, while it stands aside. */
   parkedAt: number | undefined;
@@ -30,20 +33,38 @@ export function rankOf(priority: Priority): number {
   return PRIORITIES.indexOf(priority);
 }
 
-/** Jobs that wait for the team: the most urgent first, then in their order; one that was begun goes before others of its rank. */
+/**
+ * Jobs that wait for the team: the most urgent first, then in their order; one that was begun goes before others of its rank. Of several
+ * clients each has one job in a round, so that whoever asks for many things keeps nobody waiting who asks for one (fair queueing:
+ * Nagle, "On packet switches with infinite storage", 1987).
+ */
 export class FlightQueue {
   readonly #flights: Flight[] = [];
+  /** The round of each client's last job, as far as it is not over. */
+  readonly #rounds = new Map<number, number>();
+  #round = 0;
 
   put(flight: Flight): void {
     const begun = flight.parkedAt !== undefined;
-    const at = this.#flights.findIndex(({ rank }) => (begun ? rank >= flight.rank : rank > flight.rank));
+    if (!begun) {
+      const { client = 0 } = flight;
+      flight.round = Math.max(this.#round, (this.#rounds.get(client) ?? 0) + 1);
+      this.#rounds.set(client, flight.round);
+    }
+    const isBehind = ({ rank, round }: Flight) =>
+      rank > flight.rank || (rank === flight.rank && (begun || round > flight.round));
+    const at = this.#flights.findIndex(isBehind);
     this.#flights.splice(at < 0 ? this.#flights.length : at, 0, flight);
   }
 
   /** The first, if it is more urgent than `rank`. */
   take(rank: number): Flight | undefined {
     const [first] = this.#flights;
-    return first && first.rank < rank ? this.#flights.shift() : undefined;
+    if (!first || first.rank >= rank) return undefined;
+    this.#flights.shift();
+    this.#round = Math.max(this.#round, first.round);
+    if (this.#flights.length === 0) this.#rounds.clear();
+    return first;
   }
 
   /** Whether it was there. */

@@ -205,6 +205,7 @@ export class Team {
       id: this.#words.read(address, JOB.ID),
       address,
       rank: rankOf(task.priority ?? usual),
+      round: 0,
       settle,
       parkedAt: undefined,
       failure: undefined,

@@ -3,7 +3,7 @@
  * posted job, and sends one message when it was the one to finish a job, or when a kernel trapped.
  */
 import { inNode, node } from '../../core/node.ts';
-import { type Send, serve } from '../apart/serve.ts';
+import { type Send, serve } from './apart/serve.ts';
 import type { ApartMessage, WorkerMessage, WorkerStart } from './host.ts';
 import {
   ARENA_ADDRESS,

@@ -2,8 +2,9 @@
  * Threads that each have a memory of their own, for pages whose threads may not share one: calls are cut into parts, each part's values go
  * there and its result comes back. Weights that are kept go once.
  */
-import { ApartBackend, type ApartOptions } from '../../backends/apart/backend.ts';
+
 import { PRIORITIES, type Priority } from '../../backends/types.ts';
+import { ApartBackend, type ApartOptions } from '../../backends/wasm/apart/backend.ts';
 import { TesseraeError } from '../../core/errors.ts';
 import { roundUp } from '../../core/math.ts';
 import { type Cut, type Share, threadCutOf } from '../../plan/cut.ts';

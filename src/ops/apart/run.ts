@@ -9,15 +9,9 @@ import { weightForm } from '../../schedule/lower/weights.ts';
 import { NO_OPERANDS, type Operands } from '../../schedule/operands.ts';
 import type { Core } from '../core.ts';
 import { Placement } from '../placement.ts';
-import type { Request } from '../request.ts';
+import type { KeptOperand, Request } from '../request.ts';
 import type { PlacedOptions, Tensor } from '../types.ts';
 import type { ApartPlace, Part } from './place.ts';
-
-/** An operand that never changes as long as its keeper lives, and goes over once. */
-export interface KeptOperand {
-  readonly name: 'a' | 'b' | 'packedB';
-  readonly keeper: Keeper;
-}
 
 /** What is computed in parts: values and result are in this thread's memory, and stay there meanwhile. */
 export interface ApartCall {

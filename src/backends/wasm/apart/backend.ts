@@ -2,8 +2,8 @@
  * One worker with a memory of its own, for places where none can be shared. This side keeps the books of that memory: it allocates there,
  * writes programs and operands for addresses there, and asks for results; the worker does what it is sent, in order.
  */
-import type { TesseraeError } from '../../core/errors.ts';
-import type { Program } from '../../plan/program.ts';
+import type { TesseraeError } from '../../../core/errors.ts';
+import type { Program } from '../../../plan/program.ts';
 import type {
   Address,
   Call,
@@ -15,8 +15,8 @@ import type {
   Owner,
   Prepared,
   Trace,
-} from '../types.ts';
-import { Arena } from '../wasm/arena.ts';
+} from '../../types.ts';
+import { Arena } from '../arena.ts';
 import {
   encodeChain,
   encodeJob,
@@ -25,12 +25,12 @@ import {
   type KernelIndex,
   privateBytes,
   programBytes,
-} from '../wasm/encode.ts';
-import { closedError, diedError, kernelError, timeoutError } from '../wasm/flight.ts';
-import type { ApartMessage, Host, WorkerHandle, WorkerMessage } from '../wasm/host.ts';
-import { ARENA_ADDRESS, CLOSED, JOB, JOB_BYTES, LINK_BYTES } from '../wasm/layout.ts';
-import type { Modules } from '../wasm/module.ts';
-import type { TeamEvent } from '../wasm/team-options.ts';
+} from '../encode.ts';
+import { closedError, diedError, kernelError, timeoutError } from '../flight.ts';
+import type { ApartMessage, Host, WorkerHandle, WorkerMessage } from '../host.ts';
+import { ARENA_ADDRESS, CLOSED, JOB, JOB_BYTES, LINK_BYTES } from '../layout.ts';
+import type { Modules } from '../module.ts';
+import type { TeamEvent } from '../team-options.ts';
 
 const PAGE = 65536;
 const FIRST_PAGES = 16;

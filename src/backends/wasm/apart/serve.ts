@@ -2,15 +2,9 @@
  * A worker that owns its memory: it does what it is sent, in order, and knows no more of it than addresses. What lies where is the sender's
  * business. It returns to its event loop between messages, so that it needs nothing that a page must be isolated for.
  */
-import type { ApartMessage, WorkerMessage, WorkerStart } from '../wasm/host.ts';
-import {
-  MAX_WORKERS,
-  SCRATCH_ADDRESS,
-  SCRATCH_BYTES,
-  WORKER_BYTES,
-  WORKERS_ADDRESS,
-} from '../wasm/layout.ts';
-import { instantiate } from '../wasm/module.ts';
+import type { ApartMessage, WorkerMessage, WorkerStart } from '../host.ts';
+import { MAX_WORKERS, SCRATCH_ADDRESS, SCRATCH_BYTES, WORKER_BYTES, WORKERS_ADDRESS } from '../layout.ts';
+import { instantiate } from '../module.ts';
 
 export type Send = (message: WorkerMessage, transfer?: ArrayBuffer[]) => void;
 
