@@ -427,9 +427,9 @@ class WasmRuntime extends ArrayMethods implements Runtime {
     return this.#core.sharer!.share();
   }
 
-  adopt(handle: SharedTensor): Tensor<DType> {
+  adopt<D extends DType = 'f32'>(handle: SharedTensor): Tensor<D> {
     this.#core.checkOpen('adopt a tensor');
-    return this.#core.sharer!.adopt(handle);
+    return this.#core.sharer!.adopt(handle) as Tensor<D>;
   }
 
   budget(options: BudgetOptions = {}): BudgetReport {

@@ -97,7 +97,9 @@ export interface SharedRuntime {
   /** Of the runtime. */
   readonly id: string;
   readonly client: number;
-  readonly port: MessagePort;
+  /** A MessagePort. Node's types and browsers' each want their own kind in a list of what is transferred; this goes into both. */
+  // biome-ignore lint/suspicious/noExplicitAny: no type is assignable to both, and a package without Node's types must compile
+  readonly port: any;
   readonly memory: WebAssembly.Memory;
   readonly mailbox: number;
   readonly timeoutMs: number;

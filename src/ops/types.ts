@@ -390,7 +390,7 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
   share(): SharedRuntime;
 
   /** The tensor that another thread has shared: the same values, not a copy. Disposed here and there by itself. @throws `E_FOREIGN`, `E_DISPOSED`. */
-  adopt(handle: SharedTensor): Tensor<DType>;
+  adopt<D extends DType = 'f32'>(handle: SharedTensor): Tensor<D>;
 
   /**
    * Says how much of the machine the runtime may take, at once and also for calls under way; returns what holds now. Threads and

@@ -1,6 +1,6 @@
 /** Threads that join a runtime: one memory, one team; tensors that change hands without a copy, and threads that end at any moment. */
 import { setTimeout as later } from 'node:timers/promises';
-import { type TransferListItem, Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import test from 'tape';
 import { attachRuntime } from '../../src/index.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
@@ -56,7 +56,7 @@ class Guest {
   }
 
   async #post<T>(message: { handle?: SharedRuntime; given?: unknown }): Promise<T> {
-    const ports = message.handle ? [message.handle.port as unknown as TransferListItem] : [];
+    const ports = message.handle ? [message.handle.port] : [];
     const answer = await new Promise<{ value?: never; error?: string }>((resolve) => {
       this.#answers.push(resolve);
       this.worker.postMessage(message, ports);

@@ -205,7 +205,8 @@ class Guest {
 
   constructor(handle: SharedRuntime) {
     this.#handle = handle;
-    const { port, id, client } = handle;
+    const { id, client } = handle;
+    const port = handle.port as MessagePort;
     port.onmessage = ({ data }: MessageEvent<ToGuest>) => this.#heard(data);
     keepAlive(port, false);
     live(`${id} ${client}`, port);

@@ -1,0 +1,16 @@
+// A worker thread that uses the runtime of its parent: the same memory, the same threads, no copies.
+import { parentPort } from 'node:worker_threads';
+import { attachRuntime } from 'tesserae';
+
+let rt;
+
+parentPort.on('message', async ({ handle, job }) => {
+  if (handle) rt = await attachRuntime(handle);
+  if (!job) return;
+  const x = rt.adopt(job.x);
+  const weights = rt.adopt(job.weights);
+  // blocking is fine here: it is this thread that sleeps, not the parent's
+  const y = rt.matmulSync(x, weights, { activation: 'relu' });
+  parentPort.postMessage(y.share());
+  for (const tensor of [x, weights, y]) tensor.dispose();
+});
