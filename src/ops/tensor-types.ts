@@ -100,7 +100,8 @@ export interface SharedRuntime {
   /** A MessagePort. Node's types and browsers' each want their own kind in a list of what is transferred; this goes into both. */
   // biome-ignore lint/suspicious/noExplicitAny: no type is assignable to both, and a package without Node's types must compile
   readonly port: any;
-  readonly memory: WebAssembly.Memory;
+  /** A WebAssembly.Memory, which not every set of types knows. */
+  readonly memory: object;
   readonly mailbox: number;
   readonly timeoutMs: number;
 }

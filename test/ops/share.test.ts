@@ -1,13 +1,13 @@
 /** Threads that join a runtime: one memory, one team; tensors that change hands without a copy, and threads that end at any moment. */
 import { setTimeout as later } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import { type TransferListItem, Worker } from 'node:worker_threads';
 import test from 'tape';
 import { attachRuntime } from '../../src/index.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeOptions, SharedRuntime, SharedTensor } from '../../src/ops/types.ts';
 import { moduleFile } from '../support/bundle.ts';
 import { codeOf, SLOW_MACHINE, until } from '../support/faulty.ts';
-import { wholeProduct, wrong, wrongAsync } from '../support/products.ts';
+import { wholeProduct, wrongAsync } from '../support/products.ts';
 
 const product = wholeProduct(130, 64, 70);
 const large = wholeProduct(1200, 700, 900);
@@ -51,12 +51,15 @@ class Guest {
   }
 
   /** What the code returns. */
-  ask<T>(given?: unknown): Promise<T> {
-    return this.#post({ given });
+  ask<T>(given: unknown, ports: readonly TransferListItem[] = []): Promise<T> {
+    return this.#post({ given }, ports);
   }
 
-  async #post<T>(message: { handle?: SharedRuntime; given?: unknown }): Promise<T> {
-    const ports = message.handle ? [message.handle.port] : [];
+  async #post<T>(
+    message: { handle?: SharedRuntime; given?: unknown },
+    more: readonly TransferListItem[] = [],
+  ): Promise<T> {
+    const ports = message.handle ? [message.handle.port] : more;
     const answer = await new Promise<{ value?: never; error?: string }>((resolve) => {
       this.#answers.push(resolve);
       this.worker.postMessage(message, ports);
@@ -143,6 +146,16 @@ test('tensors change hands without a copy', async (t) => {
   await rt.close();
 });
 
+test('what was shared and not adopted', async (t) => {
+  const rt = await make();
+  const guest = await Guest.make(rt, `${JOINS} return rt.tensor([1, 2], [2]).share();`);
+  const lost = await guest.ask<SharedTensor>(1);
+  await guest.worker.terminate();
+  await until(() => rt.memory().tensors === 0);
+  t.equal(await codeOf(() => rt.adopt(lost)), 'E_DISPOSED', 'goes with a thread that just ends');
+  await rt.close();
+});
+
 test('what a guest is refused', async (t) => {
   const rt = await make();
   const guest = await Guest.make(
@@ -199,22 +212,53 @@ test('what a guest is refused', async (t) => {
 
 test('a thread joins once, and leaves as often as it joined', async (t) => {
   const rt = await make();
-  // also the runtime's own thread may join
-  const one = await attachRuntime(rt.share());
-  const two = await attachRuntime(rt.share());
-  t.equal(one, two, 'the same object');
-  t.equal(wrong(await one.matmul(product.a, product.b), product), undefined);
-  await one.close();
-  t.equal(wrong(await two.matmul(product.a, product.b), product), undefined, 'the other user goes on');
-  await two.close();
-  t.equal(await codeOf(two.matmul(product.a, product.b)), 'E_CLOSED');
-  const three = await attachRuntime(rt.share());
-  t.equal(wrong(await three.matmul(product.a, product.b), product), undefined, 'it may come back');
-  const pending = codeOf(three.matmul(large.a, large.b));
-  await later(2);
+  t.equal(await codeOf(attachRuntime(rt.share())), 'E_ARGUMENT', 'the runtime’s own thread has it already');
+  const guest = await Guest.make(
+    rt,
+    `${JOINS}
+    const again = await lib.attachRuntime(given.handle);
+    const outcomes = [again === rt];
+    await rt.close();
+    outcomes.push(await lib.wrongAsync(again, product) ?? 'right');
+    await again.close();
+    outcomes.push(await codeOf(() => again.matmul(product.a, product.b)), await codeOf(() => again.zeros([1])));
+    rt = await lib.attachRuntime(given.third);
+    outcomes.push(await lib.wrongAsync(rt, product) ?? 'right');
+    const kept = rt.tensor([1, 2], [2]).share();
+    await rt.close();
+    return { outcomes, kept };`,
+  );
+  const [handle, third] = [rt.share(), rt.share()];
+  const { outcomes, kept } = await guest.ask<{ outcomes: unknown[]; kept: SharedTensor }>({ handle, third }, [
+    handle.port,
+    third.port,
+  ]);
+  t.deepEqual(
+    outcomes,
+    [true, 'right', 'E_CLOSED', 'E_CLOSED', 'right'],
+    'the same object, until all have left; it may come back',
+  );
+  await until(() => rt.memory().tensors === 1);
+  const tensor = rt.adopt(kept);
+  t.deepEqual([...tensor.data], [1, 2], 'what was shared stays when a thread has left in order');
+  tensor.dispose();
+  t.equal(rt.memory().tensors, 0);
+  await guest.worker.terminate();
   await rt.close();
-  t.equal(await pending, 'E_CLOSED', 'a runtime that closes tells its guests');
-  t.equal(await codeOf(three.matmul(product.a, product.b)), 'E_CLOSED');
+});
+
+test('a runtime that closes tells its guests', async (t) => {
+  const rt = await make();
+  const guest = await Guest.make(
+    rt,
+    `${JOINS} const a = rt.zeros([2000, 2000]); return [await codeOf(() => rt.matmul(a, a)), await codeOf(() => rt.matmul(a, a)), await codeOf(() => a.data)];`,
+  );
+  const outcome = guest.ask<string[]>(1);
+  await until(() => rt.memory().tensors > 0);
+  await later(5);
+  await rt.close();
+  t.deepEqual(await outcome, ['E_CLOSED', 'E_CLOSED', 'E_CLOSED']);
+  await guest.worker.terminate();
 });
 
 test('a guest that sleeps hears of the end too', async (t) => {

@@ -3,7 +3,7 @@
 // The last line is `N passed, N failed`; the status is 1 when anything failed.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -87,8 +87,8 @@ function run(command, args, cwd = project) {
 }
 
 /** Starts a program of the project; it must say that its answer is right and then end by itself. */
-function runs(what, file) {
-  const result = run(process.execPath, [file]);
+function runs(what, file, ...args) {
+  const result = run(process.execPath, [file, ...args]);
   check(
     result.ok && result.stdout.includes('right'),
     `${what}: right, and the process ends by itself`,
@@ -318,6 +318,13 @@ console.log(answers.every((a) => a === 'right') ? 'right' : answers);
 `,
     });
     if (threads) runs('worker-threads, two at once', 'main.js');
+    const examples = ['main.mjs', 'worker.mjs', 'pool-worker.mjs'];
+    const files = examples.map((name) => [name, readFileSync(join(root, 'examples/workers', name), 'utf8')]);
+    if (projectWith('examples-workers', 'module', Object.fromEntries(files))) {
+      symlinkSync(join(root, 'node_modules/piscina'), join(project, 'node_modules/piscina'));
+      runs('worker threads on one runtime', 'main.mjs');
+      runs('piscina on one runtime', 'main.mjs', 'piscina');
+    }
     await pages();
   }
 } finally {

@@ -26,6 +26,7 @@ import {
   MAILBOX,
   mapParts,
   OPERATIONS,
+  ownRuntimes,
   type Reference,
   type ToGuest,
   type ToOwner,
@@ -71,6 +72,8 @@ export async function attachRuntime(handle: SharedRuntime): Promise<AttachedRunt
       handle.tesserae,
       `Both threads need the same version; this one has ${version}.`,
     );
+  if (ownRuntimes.has(handle.id))
+    throw badArgument('handle', 'one of this thread', 'The runtime is here: use it as it is.');
   const known = joined.get(handle.id);
   if (known && !known.closed) {
     handle.port.postMessage({ type: 'close' } satisfies ToOwner);
@@ -221,7 +224,7 @@ class Guest {
   }
 
   get buffer(): ArrayBufferLike {
-    return this.#handle.memory.buffer;
+    return (this.#handle.memory as WebAssembly.Memory).buffer;
   }
 
   get info(): RuntimeInfo {
@@ -395,9 +398,9 @@ class Guest {
   }
 
   #sleep(id: number): Answer {
-    const { memory, mailbox, timeoutMs } = this.#handle;
+    const { mailbox, timeoutMs } = this.#handle;
     const at = (word: number) => (mailbox + word) >> 2;
-    const words = new Int32Array(memory.buffer);
+    const words = new Int32Array(this.buffer);
     let beat = -1;
     let silentMs = 0;
     for (;;) {
@@ -419,10 +422,10 @@ class Guest {
           'It is blocked, or gone.',
         );
     }
-    const fresh = new Int32Array(memory.buffer);
+    const fresh = new Int32Array(this.buffer);
     const [address, bytes] = [fresh[at(MAILBOX.ADDRESS)]!, fresh[at(MAILBOX.BYTES)]!];
     // decoders take no shared memory
-    const text = new TextDecoder().decode(new Uint8Array(memory.buffer, address, bytes).slice());
+    const text = new TextDecoder().decode(new Uint8Array(this.buffer, address, bytes).slice());
     return fromText(text) as Answer;
   }
 

@@ -21,6 +21,7 @@ import {
   MAILBOX_BYTES,
   mapParts,
   OPERATIONS,
+  ownRuntimes,
   plainError,
   type Reference,
   type Sharer,
@@ -74,6 +75,7 @@ export class Sharing implements Sharer {
         { reason: core.host.noThreads },
         'Make a runtime in each thread.',
       );
+    ownRuntimes.add(this.#id);
     const { port1, port2 } = new MessageChannel();
     const client = new Client(this, core, this.#runtime, port1, ++this.#count);
     this.#clients.add(client);
@@ -133,6 +135,7 @@ export class Sharing implements Sharer {
 
   /** The runtime is closing. */
   close(): void {
+    ownRuntimes.delete(this.#id);
     for (const client of this.#clients) client.close();
     this.#clients.clear();
     this.tickets.clear();

@@ -70,6 +70,9 @@ export type ToGuest =
 export const MAILBOX = { SEQUENCE: 0, ADDRESS: 4, BYTES: 8, BEAT: 12 } as const;
 export const MAILBOX_BYTES = 64;
 
+/** Runtimes of this thread, by their numbers. */
+export const ownRuntimes = new Set<string>();
+
 /** Whoever keeps the books of what is shared. */
 export interface Sharer {
   share(): SharedRuntime;
