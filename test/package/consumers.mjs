@@ -1,5 +1,6 @@
 // Installs the packed package, offline and without install scripts, into new projects of each kind a user may
 // have, and uses it there with zero options. Needs dist/ (npm run build); runs with the Node that starts it.
+// Arguments such as bun=/path/to/bun name engines that some of it is run in as well.
 // The last line is `N passed, N failed`; the status is 1 when anything failed.
 
 import { spawnSync } from 'node:child_process';
@@ -50,6 +51,10 @@ const js = `async function main() {${plainBody}}\n`;
 const ts = `async function main(): Promise<void> {${body}}\n`;
 const finish = "main().then(() => console.log('right'));\n";
 
+/** Other engines to try, as name=path. */
+const engines = process.argv.slice(2).map((word) => word.split('='));
+const ENGINE_ARGUMENTS = { deno: ['run', '--allow-all'] };
+
 let passed = 0;
 let failed = 0;
 let project = '';
@@ -88,7 +93,17 @@ function run(command, args, cwd = project) {
 
 /** Starts a program of the project; it must say that its answer is right and then end by itself. */
 function runs(what, file, ...args) {
-  const result = run(process.execPath, [file, ...args]);
+  runsWith(what, process.execPath, [file, ...args]);
+}
+
+/** The same in every other engine that was named. */
+function runsElsewhere(what, file) {
+  for (const [name, path] of engines)
+    runsWith(`${what} in ${name}`, path, [...(ENGINE_ARGUMENTS[name] ?? []), file]);
+}
+
+function runsWith(what, command, args) {
+  const result = run(command, args);
   check(
     result.ok && result.stdout.includes('right'),
     `${what}: right, and the process ends by itself`,
@@ -227,6 +242,7 @@ try {
       projectWith('esm', 'module', { 'main.js': `import { createRuntime } from 'tesserae';\n${js}${finish}` })
     ) {
       runs('esm', 'main.js');
+      runsElsewhere('esm', 'main.js');
       const doctor = run('npx', ['--no-install', 'tesserae', 'doctor', '--json']);
       let parsed;
       try {
@@ -246,7 +262,10 @@ try {
   if (y.data[0] !== 0 || y.data[1] !== 2) throw new Error(String(y.data));
   await session.release();`;
     const esm = `import { InferenceSession, Tensor } from 'tesserae/onnx';\nasync function main() {${models}}\n${finish}`;
-    if (projectWith('onnx-esm', 'module', { 'main.js': esm })) runs('onnx-esm', 'main.js');
+    if (projectWith('onnx-esm', 'module', { 'main.js': esm })) {
+      runs('onnx-esm', 'main.js');
+      runsElsewhere('onnx-esm', 'main.js');
+    }
     const cjs = `const { InferenceSession, Tensor } = require('tesserae/onnx');\nasync function main() {${models}}\n${finish}`;
     if (projectWith('onnx-cjs', 'commonjs', { 'main.js': cjs })) runs('onnx-cjs', 'main.js');
 
@@ -324,6 +343,7 @@ console.log(answers.every((a) => a === 'right') ? 'right' : answers);
       symlinkSync(join(root, 'node_modules/piscina'), join(project, 'node_modules/piscina'));
       runs('worker threads on one runtime', 'main.mjs');
       runs('piscina on one runtime', 'main.mjs', 'piscina');
+      runsElsewhere('worker threads on one runtime', 'main.mjs');
     }
     await pages();
   }

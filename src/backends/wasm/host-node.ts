@@ -4,11 +4,17 @@ import { workerSource } from './gen/worker-source.ts';
 import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
 import { watchPower } from './power.ts';
 
+/** Bun and Deno answer as Node does, and name themselves besides. */
+function engineName(): { readonly name: string; readonly version: string } {
+  const { bun, deno, node: version } = process.versions as NodeJS.ProcessVersions & { deno?: string };
+  if (bun) return { name: 'bun', version: bun };
+  return deno ? { name: 'deno', version: deno } : { name: 'node', version };
+}
+
 function engineReport(): EngineReport {
   const { availableParallelism, cpus } = node('node:os');
   return {
-    name: 'node',
-    version: process.versions.node,
+    ...engineName(),
     v8: process.versions.v8,
     arch: process.arch,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
