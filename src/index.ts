@@ -1,4 +1,7 @@
-/** The public names of tesserae, nothing else. */
+/**
+ * The public names of tesserae, nothing else.
+ * @module tesserae
+ */
 
 export type { AdapterReport, GpuRequest } from './backends/webgpu/open.ts';
 export { ERROR_CODES, type ErrorCode, TesseraeError } from './core/errors.ts';

@@ -1,4 +1,7 @@
-/** The public names of tesserae/onnx, nothing else. */
+/**
+ * The public names of tesserae/onnx, nothing else.
+ * @module tesserae/onnx
+ */
 
 export type { Comparison, Departure } from './compare.ts';
 export type { Gap } from './graph/check.ts';

@@ -85,7 +85,7 @@ export type EngineFlags = 'off' | 'allow';
 /** `'auto'`: each call where it is measured to be cheapest. */
 export type BackendChoice = 'auto' | 'wasm' | 'webgpu' | 'gpujs';
 
-/** Options of {@link createRuntime}; every one has a default. */
+/** Options of `createRuntime`; every one has a default. */
 export interface RuntimeOptions {
   /** Threads that compute, the calling thread included in `...Sync` calls. Default: the cores available. */
   readonly threads?: number;
