@@ -11,8 +11,9 @@ import { type Operands, placeCall, placeChain } from './operands.ts';
 
 /** A backend whose memory is sent to and asked. */
 export interface DistantBackend extends ChainBackend {
-  write(at: Address, data: ArrayBuffer): void;
-  read(at: Address, bytes: number): Promise<ArrayBuffer>;
+  write(at: Address, values: ArrayBufferView): void;
+  /** Hands what lies there to `use`, which must not keep it. */
+  read(at: Address, bytes: number, use: (values: Float32Array) => void): Promise<void>;
 }
 
 /** Programs kept over there. */

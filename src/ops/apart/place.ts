@@ -42,6 +42,9 @@ const RETRY_MS = 10_000;
 const PROBE_BYTES = 1024 * 1024;
 const MiB_PER_GB = 1e6;
 
+/** Until it is measured: a first call that may be worth it starts the threads. */
+const GUESS: ApartProfile = { callMs: 0.3, moveGBs: 4 };
+
 interface Task {
   readonly rank: number;
   readonly begin: () => Promise<void>;
@@ -183,7 +186,7 @@ export class ApartPlace {
 
   #msOf({ units, shares }: Cut, hereMs: number): number {
     const { threads } = this;
-    const { callMs, moveGBs } = this.#profile ?? { callMs: 0.5, moveGBs: 1 };
+    const { callMs, moveGBs } = this.#profile ?? GUESS;
     const bytes = ({ fixed, stride }: Share) => 4 * (threads * fixed + stride * units);
     const moved = Object.values(shares).reduce((sum, share) => sum + bytes(share), 0);
     return hereMs / threads + callMs + moved / moveGBs / MiB_PER_GB;
@@ -226,15 +229,19 @@ export class ApartPlace {
 async function probe(backend: ApartBackend): Promise<ApartProfile> {
   const at = backend.allocate(PROBE_BYTES, 'scratch');
   try {
-    // the thread comes up, and its memory is touched
-    backend.write(at, new ArrayBuffer(PROBE_BYTES));
-    await backend.read(at, 4);
+    const values = new Uint8Array(PROBE_BYTES);
+    const move = async () => {
+      backend.write(at, values);
+      await backend.read(at, PROBE_BYTES, () => undefined);
+    };
+    // the thread comes up, memory is touched, buffers are there for the next time
+    await move();
+    await move();
     let start = performance.now();
-    await backend.read(at, 4);
+    await backend.read(at, 4, () => undefined);
     const callMs = performance.now() - start;
     start = performance.now();
-    backend.write(at, new Uint8Array(PROBE_BYTES).fill(1).buffer);
-    await backend.read(at, PROBE_BYTES);
+    await move();
     const moveMs = Math.max(1e-3, performance.now() - start - callMs);
     return { callMs, moveGBs: (2 * PROBE_BYTES) / moveMs / MiB_PER_GB };
   } finally {

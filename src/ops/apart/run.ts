@@ -102,9 +102,9 @@ async function runPart(
   const view = (address: Address, elements: number) =>
     core.heap.floats().subarray(address >> 2, (address >> 2) + elements);
   const { c: result, ...read } = cut.shares;
-  const send = (executor: ApartExecutor): Promise<ArrayBuffer | undefined> => {
+  const send = (executor: ApartExecutor): Promise<void> => {
     // while it waited for its turn
-    if (state.disposed) return Promise.resolve(undefined);
+    if (state.disposed) return Promise.resolve();
     const planned = core.plan(cut.part(units));
     if (!planned) throw new Error('no kernel for a part');
     return executor.lend((take) => {
@@ -112,8 +112,7 @@ async function runPart(
       for (const [key, { fixed, stride }] of Object.entries(read)) {
         const name = key as keyof typeof read;
         const elements = fixed + stride * units;
-        const values = () =>
-          view(operands[name]! + 4 * stride * first, elements).slice().buffer as ArrayBuffer;
+        const values = () => view(operands[name]! + 4 * stride * first, elements);
         const range = stride === 0 ? name : `${name} ${first}+${units}`;
         if (kept?.name === name) {
           at[name] = keepValues(executor, kept.keeper, range, 4 * elements, values);
@@ -127,16 +126,15 @@ async function runPart(
       const bytes = 4 * (result.fixed + result.stride * units);
       const c = take(bytes);
       const done = executor.run(planned, { ...operands, packedA: undefined, ...at, c });
-      const data = executor.backend.read(c, bytes);
-      data.catch(() => undefined);
-      return done.then(() => data);
+      const arrived = executor.backend.read(c, bytes, (floats) => {
+        if (!state.disposed) view(operands.c + 4 * result.stride * first, floats.length).set(floats);
+      });
+      arrived.catch(() => undefined);
+      return done.then(() => arrived);
     });
   };
   const work = () => place.on(nth, priority, send);
-  const data = await core.pacer.during({ priority, signal }, work, share);
-  if (!data || state.disposed) return;
-  const floats = new Float32Array(data);
-  view(operands.c + 4 * result.stride * first, floats.length).set(floats);
+  await core.pacer.during({ priority, signal }, work, share);
 }
 
 function keepValues(
@@ -144,7 +142,7 @@ function keepValues(
   keeper: Keeper,
   name: string,
   bytes: number,
-  values: () => ArrayBuffer,
+  values: () => Float32Array,
 ): Address {
   return executor.keep(keeper, name, bytes, (address) => executor.backend.write(address, values()));
 }

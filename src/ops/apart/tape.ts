@@ -65,23 +65,15 @@ export class ApartTape {
   /** Runs all steps on what lies in the given tensors; the wanted ones are then here. */
   async run({ signal, priority = 'normal', onProgress }: AsyncControl): Promise<void> {
     const { steps } = this.#tape;
-    const state = { ended: false };
+    const state = { disposed: false };
     const running = this.#place.on(this.#nth, priority, (executor) =>
-      state.ended ? Promise.resolve([]) : this.#send(executor),
+      state.disposed ? Promise.resolve() : this.#send(executor, state),
     );
     try {
-      const results = orAborted(
-        running.then((arrived) => {
-          if (!state.ended)
-            for (const { base, data } of arrived)
-              this.#view(base, data.byteLength).set(new Float32Array(data));
-        }),
-        signal,
-      );
-      await results;
+      await orAborted(running, signal);
       onProgress?.(steps.length, steps.length);
     } finally {
-      state.ended = true;
+      state.disposed = true;
     }
   }
 
@@ -97,28 +89,27 @@ export class ApartTape {
     return this.#core.heap.floats().subarray(base >> 2, (base + bytes) >> 2);
   }
 
-  #values({ base, bytes }: { readonly base: Address; readonly bytes: number }): ArrayBuffer {
-    return this.#view(base, bytes).slice().buffer as ArrayBuffer;
-  }
-
-  async #send(executor: ApartExecutor): Promise<{ base: Address; data: ArrayBuffer }[]> {
+  /** What arrives after the run is over, because it was aborted, is not looked at. */
+  async #send(executor: ApartExecutor, state: { readonly disposed: boolean }): Promise<void> {
     // another thread has taken the place of one that was lost, and its memory with it
     if (this.#made?.executor !== executor) this.#made = this.#make(executor);
     const { chain, mirrors } = this.#made;
     const { backend } = executor;
     const mirrorOf = (address: Address) => mirrors.get(blockOf(this.#core, this.#tape, address)!.base)!;
     for (const address of this.#given) {
-      const mirror = mirrorOf(address);
-      backend.write(mirror.at, this.#values(mirror));
+      const { at, base, bytes } = mirrorOf(address);
+      backend.write(at, this.#view(base, bytes));
     }
     const done = backend.runChain(chain.chain, 1).finished;
-    const reads = this.#wanted.map(async (address) => {
+    const reads = this.#wanted.map((address) => {
       const { base, bytes, at } = mirrorOf(address);
-      return { base, data: await backend.read(at, bytes) };
+      return backend.read(at, bytes, (values) => {
+        if (!state.disposed) this.#view(base, bytes).set(values);
+      });
     });
     for (const read of reads) read.catch(() => undefined);
     await done;
-    return Promise.all(reads);
+    await Promise.all(reads);
   }
 
   #make(executor: ApartExecutor): Made {
@@ -131,7 +122,7 @@ export class ApartTape {
         found = { ...block, at: backend.allocate(block.bytes, 'tensors') };
         mirrors.set(block.base, found);
         // what steps write before they read it goes over too, once: some is read before it is written
-        backend.write(found.at, this.#values(block));
+        backend.write(found.at, this.#view(block.base, block.bytes));
       }
       return found.at + (address - block.base);
     };

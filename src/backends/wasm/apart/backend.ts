@@ -31,6 +31,7 @@ import type { ApartMessage, Host, WorkerHandle, WorkerMessage } from '../host.ts
 import { ARENA_ADDRESS, CLOSED, JOB, JOB_BYTES, LINK_BYTES } from '../layout.ts';
 import type { Modules } from '../module.ts';
 import type { TeamEvent } from '../team-options.ts';
+import { BufferPool } from './buffer-pool.ts';
 
 const PAGE = 65536;
 const FIRST_PAGES = 16;
@@ -69,6 +70,7 @@ export class ApartBackend implements ChainBackend {
   /** What was sent and not answered, in order. */
   readonly #waiting = new Map<number, Waiting>();
   readonly #jobWords: Address;
+  readonly #buffers = new BufferPool();
   #bytes = FIRST_PAGES * PAGE;
   #sent = 0;
   #deadline: ReturnType<typeof setTimeout> | undefined;
@@ -130,7 +132,7 @@ export class ApartBackend implements ChainBackend {
     const address = this.allocate(bytes, 'runtime');
     const words = new Int32Array(Math.ceil(bytes / 4));
     encodeProgram(words, address, program, this.#options.kernels, 0);
-    this.write(address, words.buffer);
+    this.write(address, words);
     return { program, address, release: () => this.free(address) };
   }
 
@@ -159,7 +161,7 @@ export class ApartBackend implements ChainBackend {
       },
     );
     encodeLinks(words, calls.length * JOB_BYTES, linked);
-    this.write(at, words.buffer);
+    this.write(at, words);
     return { steps, links: at + calls.length * JOB_BYTES, release: () => this.free(at) };
   }
 
@@ -181,7 +183,7 @@ export class ApartBackend implements ChainBackend {
 
   #run(words: Int32Array<ArrayBuffer>, records: number, kernel: string): Job {
     words[JOB.NEXT >> 2] = CLOSED - records;
-    this.write(this.#jobWords, words.buffer);
+    this.write(this.#jobWords, words);
     let failure: { readonly reason: unknown } | undefined;
     let isDone = false;
     const finished = this.#ask((id) => ({ type: 'run', job: this.#jobWords, id }), kernel).then(() => {
@@ -198,13 +200,18 @@ export class ApartBackend implements ChainBackend {
     };
   }
 
-  /** The data is gone from here afterwards. */
-  write(at: Address, data: ArrayBuffer): void {
-    this.#post({ type: 'write', at, data }, [data]);
+  write(at: Address, values: ArrayBufferView): void {
+    const { byteLength: bytes } = values;
+    const data = this.#buffers.take(bytes);
+    new Uint8Array(data).set(new Uint8Array(values.buffer, values.byteOffset, bytes));
+    this.#post({ type: 'write', at, bytes, data }, [data]);
   }
 
-  async read(at: Address, bytes: number): Promise<ArrayBuffer> {
-    return (await this.#ask((id) => ({ type: 'read', at, bytes, id }), 'reading a result'))!;
+  /** Hands what lies there to `use`, which must not keep it. */
+  async read(at: Address, bytes: number, use: (values: Float32Array) => void): Promise<void> {
+    const data = (await this.#ask((id) => ({ type: 'read', at, bytes, id }), 'reading a result'))!;
+    use(new Float32Array(data, 0, bytes >> 2));
+    this.#buffers.put(data);
   }
 
   async close(): Promise<void> {
@@ -237,7 +244,10 @@ export class ApartBackend implements ChainBackend {
     this.#waiting.delete(id);
     this.#watch();
     if (message.type === 'fault') waiting?.reject(kernelError(waiting, new Error(message.message)));
-    else waiting?.resolve(message.type === 'data' ? message.data : undefined);
+    else if (message.type === 'data') {
+      for (const buffer of message.spent) this.#buffers.put(buffer);
+      waiting?.resolve(message.data);
+    } else waiting?.resolve(undefined);
   }
 
   /** While an answer is awaited, the worker keeps the process alive, and has a time in which to give the next one. */

@@ -5,6 +5,7 @@
 import type { ApartMessage, WorkerMessage, WorkerStart } from '../host.ts';
 import { MAX_WORKERS, SCRATCH_ADDRESS, SCRATCH_BYTES, WORKER_BYTES, WORKERS_ADDRESS } from '../layout.ts';
 import { instantiate } from '../module.ts';
+import { BufferPool } from './buffer-pool.ts';
 
 export type Send = (message: WorkerMessage, transfer?: ArrayBuffer[]) => void;
 
@@ -31,14 +32,20 @@ export function serve(
     }
   };
   send({ type: 'ready' });
+  const spent = new BufferPool();
   return (message) => {
     if (message.type === 'grow') memory.grow(message.pages);
-    else if (message.type === 'write')
-      new Uint8Array(memory.buffer).set(new Uint8Array(message.data), message.at);
-    else if (message.type === 'run') run(message.job, message.id);
+    else if (message.type === 'write') {
+      const { at, bytes, data } = message;
+      new Uint8Array(memory.buffer).set(new Uint8Array(data, 0, bytes), at);
+      spent.put(data);
+    } else if (message.type === 'run') run(message.job, message.id);
     else {
-      const data = new Uint8Array(memory.buffer, message.at, message.bytes).slice().buffer;
-      send({ type: 'data', id: message.id, data }, [data]);
+      const { at, bytes, id } = message;
+      const data = spent.take(bytes);
+      new Uint8Array(data).set(new Uint8Array(memory.buffer, at, bytes));
+      const others = spent.takeAll();
+      send({ type: 'data', id, data, spent: others }, [data, ...others]);
     }
   };
 }
