@@ -198,7 +198,8 @@ test('apart: abort, pause, close', async (t) => {
     control.abort(new Error('enough'));
     const outcome = await call.then((tensor) => wrong(tensor, large) ?? 'right', String);
     t.ok(/enough|right/.test(outcome), outcome);
-    const guard = rt.tensor(new Float32Array(900 * 700).fill(7), [900, 700]);
+    // all of the memory that the call had, and more
+    const guard = rt.tensor(new Float32Array(4 * 900 * 700).fill(7), [4, 900, 700]);
     // every thread does it after what was sent before
     t.equal(await wrongAsync(rt, product), undefined, 'the next call is right');
     t.ok(
