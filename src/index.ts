@@ -36,6 +36,7 @@ export type {
   QuantizeTo,
 } from './ops/quantized/types.ts';
 export { createRuntime } from './ops/runtime.ts';
+export { embeddedWasm, embeddedWorker } from './ops/setup.ts';
 export { type AttachedRuntime, attachRuntime } from './ops/share/guest.ts';
 export type {
   ArrayWithShape,
@@ -87,6 +88,7 @@ export type {
   TraceEvent,
   TuneOptions,
   TuneReport,
+  WasmFiles,
   WisdomAccess,
 } from './ops/types.ts';
 export type { GpuProfile } from './plan/gpu.ts';

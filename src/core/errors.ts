@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   E_GPU_MEMORY: 'the GPU has too little memory, or binds less in one buffer than the call needs',
   E_LOCATION: 'the bytes of a tensor lie on the GPU only; await tensor.read() first',
   E_MODEL: 'a model is damaged, too large, or of types and operators that are not run',
+  E_WASM_BYTES: 'the option wasm names what is no WebAssembly, or that of another version',
   E_ENGINE: 'the JavaScript engine lacks something that the library cannot do without',
 } as const;
 

@@ -5,16 +5,20 @@ import { TesseraeError } from '../core/errors.ts';
 import { show } from '../core/show.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
 import { checkFlag } from './arguments.ts';
-import type { RuntimeOptions } from './types.ts';
+import type { RuntimeOptions, WasmFiles } from './types.ts';
 
 const MiB = 1024 * 1024;
 /** A team larger than this gains nothing on one memory, and its words have a fixed place. */
 const MAX_THREADS = 63;
 
-export type Settings = Required<Omit<RuntimeOptions, 'threads' | 'wisdom' | 'memory' | 'gpu'>> & {
+export type Settings = Required<
+  Omit<RuntimeOptions, 'threads' | 'wisdom' | 'memory' | 'gpu' | 'wasm' | 'worker'>
+> & {
   /** Undefined where none was asked for. */
   readonly gpu: GpuRequest | undefined;
   readonly threads: number | undefined;
+  readonly wasm: WasmFiles | undefined;
+  readonly worker: string | URL | undefined;
   readonly wisdom: string | WisdomStore | false | undefined;
   readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean };
 };
@@ -52,6 +56,8 @@ const KNOWN: readonly (keyof RuntimeOptions)[] = [
   'engineFlags',
   'gpu',
   'backend',
+  'wasm',
+  'worker',
   'workerTimeoutMs',
   'onEvent',
 ];
@@ -85,6 +91,25 @@ function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
   if (gpu.experimental !== undefined && typeof gpu.experimental !== 'boolean')
     throw bad('gpu.experimental', gpu.experimental, 'true or false.');
   return gpu;
+}
+
+function readWasm({ wasm }: RuntimeOptions): WasmFiles | undefined {
+  if (wasm === undefined) return undefined;
+  const hint = 'Use { simd, relaxed }, each a URL, a Response, bytes or a WebAssembly.Module.';
+  if (typeof wasm !== 'object' || wasm === null) throw bad('wasm', wasm, hint);
+  for (const [name, source] of Object.entries(wasm)) {
+    if (name !== 'simd' && name !== 'relaxed') throw bad(`wasm.${name}`, source, hint);
+    if (!['string', 'object'].includes(typeof source) || source === null)
+      throw bad(`wasm.${name}`, source, hint);
+  }
+  if (wasm.simd === undefined) throw bad('wasm.simd', undefined, hint);
+  return wasm;
+}
+
+function readWorker({ worker }: RuntimeOptions): string | URL | undefined {
+  if (worker === undefined || worker instanceof URL || (typeof worker === 'string' && worker !== ''))
+    return worker;
+  throw bad('worker', worker, 'The URL of a file with what embeddedWorker() gave.');
 }
 
 export function readOptions(options: RuntimeOptions): Settings {
@@ -136,6 +161,8 @@ export function readOptions(options: RuntimeOptions): Settings {
     policy: oneOf('policy', options.policy, ['auto', 'strict']),
     effort: oneOf('effort', options.effort, ['estimate', 'measure', 'exhaustive']),
     gpu: readGpu(options),
+    wasm: readWasm(options),
+    worker: readWorker(options),
     backend: oneOf('backend', options.backend, ['auto', 'wasm', 'webgpu', 'gpujs']),
     engineFlags: oneOf('engineFlags', options.engineFlags, ['off', 'allow']),
     workerTimeoutMs: inRange(

@@ -1,11 +1,13 @@
 /** From options to a runtime's parts: engine flags, memory, wisdom, and the probe of a machine that is not known yet. */
 import { WasmBackend } from '../backends/wasm/backend.ts';
-import { loadModules } from '../backends/wasm/embedded.ts';
+import { checkSimd, embeddedModule, loadModules } from '../backends/wasm/embedded.ts';
 import { wasmDigest } from '../backends/wasm/gen/wasm-bytes.ts';
+import { workerSource } from '../backends/wasm/gen/worker-source.ts';
+import { givenModule } from '../backends/wasm/given.ts';
 import type { EngineReport, Host } from '../backends/wasm/host.ts';
 import { nodeHost } from '../backends/wasm/host-node.ts';
 import { webHost } from '../backends/wasm/host-web.ts';
-import { hasRelaxedSimd } from '../backends/wasm/module.ts';
+import { hasRelaxedSimd, type Modules } from '../backends/wasm/module.ts';
 import { probeMachine } from '../backends/wasm/probe.ts';
 import type { TeamEvent } from '../backends/wasm/team-options.ts';
 import { systemClock } from '../core/clock.ts';
@@ -25,7 +27,7 @@ import { Core } from './core.ts';
 import { type FeatureFacts, hasWideVectors } from './info.ts';
 import { readOptions, type Settings } from './options.ts';
 import { openPlaces, type PlaceInternals, type Places } from './places.ts';
-import type { RuntimeOptions } from './types.ts';
+import type { RuntimeOptions, WasmFiles } from './types.ts';
 
 /** A first guess of the time to wake the team, until it has been measured. */
 const WAKE_GUESS_US = 200;
@@ -52,13 +54,15 @@ export interface Setup {
 
 export async function setUp(options: RuntimeOptions, internals: Internals): Promise<Setup> {
   const settings = readOptions(options);
-  const host = sharing(internals.host ?? (inNode() ? nodeHost : webHost()), settings);
+  const host = sharing(internals.host ?? (inNode() ? nodeHost : webHost(settings.worker)), settings);
   const features = readFeatures(host, settings);
   const { engine } = host;
   const requested = settings.threads ?? engine.cores;
   const threads = host.noThreads === undefined ? requested : 1;
   checkStrict(settings, features, threads, requested);
-  const modules = await loadModules(host, internals.bytes);
+  const modules = settings.wasm
+    ? await givenModules(settings.wasm)
+    : await loadModules(host, internals.bytes);
   const onLost = ({ worker, reason }: TeamEvent) => settings.onEvent({ type: 'worker-lost', worker, reason });
   const backend = new WasmBackend({
     host,
@@ -97,6 +101,23 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
   const core = new Core(parts, known ?? (await shortProbe(backend, host, threads, parts.exact, features)));
   if (!known) core.setMachine(core.machine);
   return { core, settings, features, requested, absent: places.absent };
+}
+
+/** The modules of the package as files hold them, for the option `wasm`: `simd` for every engine, `relaxed` for those with relaxed SIMD. */
+export async function embeddedWasm(): Promise<{ readonly simd: Uint8Array; readonly relaxed: Uint8Array }> {
+  const host = inNode() ? nodeHost : webHost();
+  return { simd: await embeddedModule('simd', host), relaxed: await embeddedModule('relaxed', host) };
+}
+
+/** The script of the threads as a file holds it, for the option `worker`. */
+export function embeddedWorker(): string {
+  return workerSource;
+}
+
+async function givenModules({ simd, relaxed }: WasmFiles): Promise<Modules> {
+  checkSimd();
+  const base = await givenModule('simd', simd);
+  return relaxed && hasRelaxedSimd() ? [base, await givenModule('relaxed', relaxed)] : [base];
 }
 
 /** The host, as one whose threads share nothing where that is wanted. */

@@ -3,6 +3,7 @@
  * Implementations live beside this file; everything here is plain data or an interface.
  */
 
+import type { WasmSource } from '../backends/wasm/given.ts';
 import type { GpuRequest } from '../backends/webgpu/open.ts';
 import type { TesseraeError } from '../core/errors.ts';
 import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
@@ -114,10 +115,21 @@ export interface RuntimeOptions {
   /** `'webgpu'` sends every call there that it has a kernel for, and implies `gpu: true`; `E_GPU` where there is none. `'gpujs'` does
    *  the same with gpu.js on WebGL2 (Node: on a WebGPU device). `'wasm'` sends none. Default `'auto'`. */
   readonly backend?: BackendChoice;
+  /** The kernels as files of your own, in place of those in the code: what `embeddedWasm()` of the same version gave. */
+  readonly wasm?: WasmFiles;
+  /** For pages whose Content-Security-Policy forbids `blob:` workers: the URL of a file with what `embeddedWorker()` of the same version gave. Not
+   *  looked at in Node. */
+  readonly worker?: string | URL;
   /** Milliseconds without progress after which a worker counts as stuck and is replaced. Default 30 000. */
   readonly workerTimeoutMs?: number;
   /** Hears of everything a user may want to log: see {@link RuntimeEvent}. */
   readonly onEvent?: (event: RuntimeEvent) => void;
+}
+
+/** Each a URL, a Response or a promise of one, bytes or a WebAssembly.Module; without `relaxed` engines that have relaxed SIMD do without it. */
+export interface WasmFiles {
+  readonly simd: WasmSource;
+  readonly relaxed?: WasmSource;
 }
 
 export type RuntimeEvent =

@@ -25,6 +25,8 @@ export interface Paced {
 
 /** How long threads compute at a stretch where they may not always, in milliseconds: some tiles, and less than anyone notices. */
 const STRETCH_MS = 10;
+/** So long threads are waited for that were to stand aside: one that is stuck is found out when its job goes on. */
+const MOST_WAIT_MS = 2000;
 /** How often threads that are to stand aside are looked at. */
 const LOOK_MS = 1;
 
@@ -168,9 +170,10 @@ export class Pacer {
   #rest(): void {
     this.#resting = true;
     this.#clock.cancel(this.#timer);
+    const deadline = this.#clock.now() + MOST_WAIT_MS;
     const through = () => {
       if (!this.#resting) return;
-      if (!this.#team.isQuiet && this.#workingSince !== undefined) {
+      if (!this.#team.isQuiet && this.#workingSince !== undefined && this.#clock.now() < deadline) {
         this.#timer = this.#clock.after(LOOK_MS, through);
         return;
       }

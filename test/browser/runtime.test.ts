@@ -1,8 +1,10 @@
 /** The library in headless Chromium: isolated and not, under a strict policy, with the bytes that Node gives. */
 import test from 'tape';
+import { embeddedWorker } from '../../src/index.ts';
 import { GOLDEN } from '../support/exact-calls.ts';
 import { ISOLATED, noBrowser, pageScript, visit } from '../support/page.ts';
 import type { RuntimeReport } from '../support/runtime-page.ts';
+import type { ShareReport } from '../support/share-page.ts';
 import type { WisdomReport } from '../support/wisdom-page.ts';
 
 const SCRIPT = 'runtime-page.ts';
@@ -50,7 +52,21 @@ test('a page whose policy forbids blob: computes right all the same', async (t) 
   );
 });
 
-test('the same in a page that is not isolated either', async (t) => {
+test('with a file for its threads that page has them all', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const policy = { 'content-security-policy': "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'" };
+  for (const headers of [{ ...ISOLATED, ...policy }, policy]) {
+    const files = { '/threads.js': embeddedWorker() };
+    const script = await pageScript(SCRIPT);
+    const report = await visit<RuntimeReport>({ script, headers, files, query: '?worker=/threads.js' });
+    t.deepEqual(report.faults, [], 'products are right');
+    t.equal(report.threads.actual, report.threads.requested, report.threads.reason);
+    t.deepEqual(report.events, [], 'nothing to tell');
+    t.ok(report.turns > 3, `the page had ${report.turns} turns meanwhile`);
+  }
+});
+
+test('a page that is not isolated, with such a policy and no file, computes alone', async (t) => {
   if (noBrowser) return t.skip(noBrowser);
   const policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
   const headers = { 'content-security-policy': policy };
@@ -58,6 +74,13 @@ test('the same in a page that is not isolated either', async (t) => {
   t.deepEqual(report.faults, [], 'products are right');
   t.equal(report.threads.actual, 1);
   t.match(report.threads.reason, /none came up/, report.threads.reason);
+});
+
+test('workers of a page join its runtime, and what they had is given back when they end', async (t) => {
+  if (noBrowser) return t.skip(noBrowser);
+  const report = await visit<ShareReport>({ script: await pageScript('share-page.ts'), headers: ISOLATED });
+  t.equal(report.fault, undefined, 'a product by a worker, blocking, without copies');
+  t.equal(report.left, 0, 'nothing is left of one that was ended');
 });
 
 test('a page keeps its plans in its database', async (t) => {

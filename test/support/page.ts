@@ -21,6 +21,10 @@ export const ISOLATED: Readonly<Record<string, string>> = {
 export interface Site {
   readonly script: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** What follows the page's address. */
+  readonly query?: string;
+  /** Other files, by their paths. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Chromium has an adapter on software with it, and none without. */
   readonly webgpu?: boolean;
 }
@@ -41,12 +45,18 @@ export async function pageScript(name: string): Promise<string> {
 }
 
 /** What the page's `globalThis.report` resolves to. `localhost` is a secure context, which WebGPU and isolation need. */
-export async function visit<T>({ script, headers = {}, webgpu = false }: Site): Promise<T> {
+export async function visit<T>({
+  script,
+  headers = {},
+  files = {},
+  query = '',
+  webgpu = false,
+}: Site): Promise<T> {
   const server = createServer((request, response) => {
-    const isScript = request.url === '/page.js';
-    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
+    const file = { ...files, '/page.js': script }[request.url ?? ''];
+    response.setHeader('content-type', file === undefined ? 'text/html' : 'text/javascript');
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    response.end(isScript ? script : '<!doctype html><script src="/page.js"></script>');
+    response.end(file ?? '<!doctype html><script src="/page.js"></script>');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   let browser: Browser | undefined;
@@ -54,7 +64,7 @@ export async function visit<T>({ script, headers = {}, webgpu = false }: Site): 
     const args = webgpu ? [...FLAGS, '--enable-unsafe-webgpu'] : FLAGS;
     browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
     const page = await browser.newPage();
-    await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`);
+    await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/${query}`);
     return (await page.evaluate('globalThis.report')) as T;
   } finally {
     await browser?.close();

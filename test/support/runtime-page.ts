@@ -24,7 +24,12 @@ const PRODUCTS: readonly (readonly [number, number, number])[] = [
 
 async function run(): Promise<RuntimeReport> {
   const events: RuntimeEvent[] = [];
-  const rt = await createRuntime({ onEvent: (event) => void events.push(event) });
+  // a page whose policy wants files says which
+  const worker = new URLSearchParams(location.search).get('worker');
+  const rt = await createRuntime({
+    onEvent: (event) => void events.push(event),
+    ...(worker ? { worker } : {}),
+  });
   const faults: (string | undefined)[] = [];
   for (const [salt, extents] of PRODUCTS.entries()) {
     const product = wholeProduct(...extents, salt);

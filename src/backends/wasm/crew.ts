@@ -102,8 +102,8 @@ export class Crew {
     return this.#members.some((_, index) => this.#isInside(index, address));
   }
 
-  /** Ends the workers that are inside of a job. Returns their numbers. */
-  endThoseInside(address: number): number[] {
+  /** Ends the workers that are inside of a job, or of any. Returns their numbers. */
+  endThoseInside(address?: number): number[] {
     const inside: number[] = [];
     this.#members.forEach((member, index) => {
       if (!member || !this.#isInside(index, address)) return;

@@ -22,24 +22,28 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** @throws `E_ENGINE`. */
+export function checkSimd(): void {
+  if (hasSimd()) return;
+  throw new TesseraeError(
+    'E_ENGINE',
+    'this engine has no WebAssembly SIMD',
+    {},
+    'Node 20.16 or later, or a browser of 2023 or later is needed; --jitless turns WebAssembly off.',
+  );
+}
+
 /** Compiles the embedded modules, or those of `bytes`. @throws `E_ENGINE`. */
 export async function loadModules(
   host: Pick<Host, 'inflate'>,
   bytes?: readonly Uint8Array<ArrayBuffer>[],
 ): Promise<Modules> {
-  if (!hasSimd()) {
-    throw new TesseraeError(
-      'E_ENGINE',
-      'this engine has no WebAssembly SIMD',
-      {},
-      'Node 20.16 or later, or a browser of 2023 or later is needed; --jitless turns WebAssembly off.',
-    );
-  }
+  checkSimd();
   const all = bytes ?? (await Promise.all(embeddedModules(host)));
   return (await Promise.all(all.map(compile))) as unknown as Modules;
 }
 
-async function compile(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+export async function compile(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
   try {
     return await WebAssembly.compile(bytes);
   } catch (cause) {

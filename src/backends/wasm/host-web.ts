@@ -50,14 +50,17 @@ function reasonForNoSharing(): string | undefined {
   return undefined;
 }
 
-/** A worker from its source text: it needs no file that a bundler could lose. Where it cannot be loaded (a policy that forbids `blob:`)
- *  the worker ends before it is ready, and the owner computes alone. */
-function startWorker(start: WorkerStart): WorkerHandle {
-  const url = URL.createObjectURL(new Blob([workerSource], { type: 'text/javascript' }));
+/** A worker from its source text, which needs no file that a bundler could lose, or from a file of the caller's. Where it cannot be loaded (a
+ *  policy that forbids `blob:`) the worker ends before it is ready, and the owner computes alone. */
+function startWorker(start: WorkerStart, file: string | URL | undefined): WorkerHandle {
+  const url = file ?? URL.createObjectURL(new Blob([workerSource], { type: 'text/javascript' }));
+  const letGo = () => {
+    if (file === undefined) URL.revokeObjectURL(String(url));
+  };
   const worker = new Worker(url, { name: `tesserae ${start.index}` });
   let ended: (reason: string) => void = () => undefined;
   worker.addEventListener('error', (event) => {
-    URL.revokeObjectURL(url);
+    letGo();
     // a page that may not start it tells nothing more
     ended(event.message || 'the worker could not be loaded');
   });
@@ -66,7 +69,7 @@ function startWorker(start: WorkerStart): WorkerHandle {
     post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
     onMessage: (listener) =>
       worker.addEventListener('message', ({ data }: MessageEvent<WorkerMessage>) => {
-        if (data.type === 'ready') URL.revokeObjectURL(url);
+        if (data.type === 'ready') letGo();
         listener(data);
       }),
     onExit: (listener) => {
@@ -99,14 +102,15 @@ function yieldToEvents(): Promise<void> {
   });
 }
 
-export function webHost(): Host {
+/** `worker` is the file of the threads, where they may not come from text. */
+export function webHost(worker?: string | URL): Host {
   return {
     engine: engineReport(),
     noThreads: reasonForNoSharing(),
     noWorkers: here.Worker === undefined ? NO_WORKERS : undefined,
     // a page's own thread may not sleep
     mayWait: here.window === undefined,
-    startWorker,
+    startWorker: (start) => startWorker(start, worker),
     setEngineFlags: () => ({ set: [], reason: 'a browser takes no flags from a page' }),
     noNice: 'a page has no say in the priority of its threads',
     watchPower,

@@ -126,7 +126,14 @@ export class Team {
     const before = this.#replacing ?? Promise.resolve();
     const replacing = before.then(async () => {
       if (this.#active) this.#park(this.#active);
-      while (this.#active || !this.isQuiet) await new Promise((resolve) => setTimeout(resolve, REST_POLL_MS));
+      let deadline = performance.now() + this.#timeoutMs;
+      while (this.#active || !this.isQuiet) {
+        await new Promise((resolve) => setTimeout(resolve, REST_POLL_MS));
+        // nobody watches over a job that stands aside
+        if (performance.now() < deadline) continue;
+        this.#crew.endThoseInside();
+        deadline = Number.POSITIVE_INFINITY;
+      }
       await this.#crew.replace(nice);
     });
     const done = replacing.finally(() => {

@@ -132,6 +132,7 @@ export class ApartPlace {
 
   /** Starts the threads if need be; why there are none, or undefined. */
   open(): Promise<string | undefined> {
+    if (this.#profile && this.#isUp()) return Promise.resolve(undefined);
     this.#opening ??= this.#open().finally(() => {
       this.#opening = undefined;
     });
@@ -182,6 +183,14 @@ export class ApartPlace {
     this.#closed = true;
     await Promise.all(this.#machines.map((machine) => machine?.backend.close()));
     this.#machines.length = 0;
+  }
+
+  #isUp(): boolean {
+    for (let index = 0; index < this.threads; index++) {
+      const machine = this.#machines[index];
+      if (!machine || machine.backend.lost) return false;
+    }
+    return true;
   }
 
   #msOf({ units, shares }: Cut, hereMs: number): number {

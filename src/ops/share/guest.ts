@@ -78,10 +78,13 @@ export async function attachRuntime(handle: SharedRuntime): Promise<AttachedRunt
   if (known && !known.closed) {
     handle.port.postMessage({ type: 'close' } satisfies ToOwner);
     handle.port.close();
-    return known.again();
+    const again = known.again();
+    await known.ready;
+    return again;
   }
   const guest = new Guest(handle);
   joined.set(handle.id, guest);
+  await guest.ready;
   return guest as unknown as AttachedRuntime;
 }
 
@@ -198,6 +201,8 @@ class GuestPrepacked {
 type Thing = GuestTensor | GuestPrepacked;
 
 class Guest {
+  /** Resolves when the other side will hear of this thread's end, however it comes. */
+  readonly ready: Promise<void>;
   readonly #handle: SharedRuntime;
   readonly #waiting = new Map<number, Waiting>();
   readonly #things = new Map<number, WeakRef<Thing>>();
@@ -212,7 +217,9 @@ class Guest {
     const port = handle.port as MessagePort;
     port.onmessage = ({ data }: MessageEvent<ToGuest>) => this.#heard(data);
     keepAlive(port, false);
-    live(`${id} ${client}`, port);
+    this.ready = live(port, `${id} ${client}`).then((held) => {
+      if (held) this.#post({ type: 'alive' });
+    });
     this.#leaks = new FinalizationRegistry((thing) => {
       if (!this.#closed) this.#post({ type: 'release', ids: [thing] });
     });
@@ -410,7 +417,7 @@ class Guest {
         this.#end();
         this.checkOpen('go on');
       }
-      if (Atomics.wait(words, at(MAILBOX.SEQUENCE), seen, NAP_MS) !== 'timed-out') continue;
+      if (nap(words, at(MAILBOX.SEQUENCE), seen) !== 'timed-out') continue;
       const now = Atomics.load(words, at(MAILBOX.BEAT));
       silentMs = now === beat ? silentMs + NAP_MS : 0;
       beat = now;
@@ -466,5 +473,20 @@ class Guest {
         );
       return { $: part instanceof GuestTensor ? 'tensor' : 'prepacked', id: part.id };
     }) as unknown[];
+  }
+}
+
+/** @throws `E_ENGINE` in a page's own thread. */
+function nap(words: Int32Array, at: number, seen: number): 'ok' | 'not-equal' | 'timed-out' {
+  try {
+    return Atomics.wait(words, at, seen, NAP_MS);
+  } catch (cause) {
+    throw new TesseraeError(
+      'E_ENGINE',
+      'this thread may not sleep until an answer comes',
+      {},
+      'Join from a worker, or await the calls that return promises.',
+      cause,
+    );
   }
 }

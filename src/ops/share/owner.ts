@@ -10,7 +10,7 @@ import { badArgument } from '../arguments.ts';
 import type { Core } from '../core.ts';
 import { DenseTensor } from '../tensor.ts';
 import type { DType, Progress, Runtime, SharedRuntime, SharedTensor, Tensor } from '../types.ts';
-import { keepAlive, whenGone } from './port.ts';
+import { keepAlive, whenClosed, whenLockIsFree } from './port.ts';
 import {
   type Answer,
   AWAITED,
@@ -79,7 +79,7 @@ export class Sharing implements Sharer {
     const { port1, port2 } = new MessageChannel();
     const client = new Client(this, core, this.#runtime, port1, ++this.#count);
     this.#clients.add(client);
-    whenGone(port1, `${this.#id} ${client.number}`, () => this.forget(client, false));
+    whenClosed(port1, () => this.forget(client, false));
     return {
       tesserae: version,
       id: this.#id,
@@ -119,6 +119,11 @@ export class Sharing implements Sharer {
       { shape: handle.shape },
       'Each share() is for one adopt().',
     );
+  }
+
+  /** Of the lock that a client holds where ports do not tell of their end. */
+  lockOf(client: Client): string {
+    return `${this.#id} ${client.number}`;
   }
 
   /** A client has left, in order or not: one that just ended takes along what it had sent and nobody has adopted. */
@@ -209,6 +214,8 @@ class Client {
     if (message.type === 'call') void this.#call(message);
     else if (message.type === 'abort') this.#calls.get(message.id)?.abort();
     else if (message.type === 'close') this.#sharing.forget(this, true);
+    else if (message.type === 'alive')
+      whenLockIsFree(this.#sharing.lockOf(this), () => this.#sharing.forget(this, false));
     else
       for (const id of message.ids) {
         this.#things.get(id)?.[Symbol.dispose]();
@@ -223,7 +230,7 @@ class Client {
     const beat = blocks ? setInterval(() => this.#beat(), BEAT_MS) : undefined;
     let answer: Answer;
     try {
-      answer = { value: this.#toNumbers(await this.#run(message, control.signal)) };
+      answer = { value: await this.#toNumbers(await this.#run(message, control.signal)) };
     } catch (error) {
       answer = { error: plainError(error) };
     }
@@ -276,16 +283,25 @@ class Client {
     );
   }
 
-  /** Tensors and weights in a result by their numbers. */
-  #toNumbers(value: unknown): unknown {
+  /** Tensors and weights in a result by their numbers. A guest sees what lies in memory, and may write there: so the values are brought, and
+   *  no copy on a GPU is kept. */
+  async #toNumbers(value: unknown): Promise<unknown> {
+    const tensors: DenseTensor<DType>[] = [];
+    mapParts(value, (part) => {
+      if (part instanceof DenseTensor) tensors.push(part);
+      return part;
+    });
+    for (const tensor of tensors) {
+      await tensor.bring();
+      tensor.changedHere();
+    }
     return mapParts(value, (part) => {
       if (part instanceof DenseTensor) {
-        const { shape, dtype } = part;
-        // a result on a GPU has no address until it is read, which a guest does through this side
+        const { shape, dtype, block } = part;
         return {
           $: 'tensor',
           id: this.#idOf(part),
-          address: part.block.address,
+          address: block.address,
           shape,
           dtype,
         } satisfies Reference;
@@ -305,19 +321,33 @@ class Client {
   }
 
   #beat(): void {
+    if (this.#isGone) return;
     Atomics.add(this.#words(), (this.mailbox + MAILBOX.BEAT) >> 2, 1);
+  }
+
+  /** In the mailbox, or where there is more. */
+  #roomFor(bytes: number): Address {
+    const { backend } = this.#core;
+    if (this.#reply) backend.free(this.#reply);
+    this.#reply = 0;
+    if (bytes <= MAILBOX_BYTES - MAILBOX.TEXT) return this.mailbox + MAILBOX.TEXT;
+    this.#reply = backend.allocate(bytes, 'runtime');
+    return this.#reply;
   }
 
   /** Into the mailbox of a guest that sleeps. The text stays until the next one. */
   #deliver(id: number, answer: Answer): void {
-    const { backend } = this.#core;
-    const bytes = new TextEncoder().encode(toText(answer));
-    if (this.#reply) backend.free(this.#reply);
-    this.#reply = 0;
-    this.#reply = backend.allocate(bytes.length, 'runtime');
+    let bytes = new TextEncoder().encode(toText(answer));
+    let at: Address;
+    try {
+      at = this.#roomFor(bytes.length);
+    } catch (error) {
+      bytes = new TextEncoder().encode(toText({ error: plainError(error) }));
+      at = this.#roomFor(bytes.length);
+    }
     const words = this.#words();
-    new Uint8Array(words.buffer).set(bytes, this.#reply);
-    words[(this.mailbox + MAILBOX.ADDRESS) >> 2] = this.#reply;
+    new Uint8Array(words.buffer).set(bytes, at);
+    words[(this.mailbox + MAILBOX.ADDRESS) >> 2] = at;
     words[(this.mailbox + MAILBOX.BYTES) >> 2] = bytes.length;
     Atomics.store(words, (this.mailbox + MAILBOX.SEQUENCE) >> 2, id);
     Atomics.notify(words, (this.mailbox + MAILBOX.SEQUENCE) >> 2);

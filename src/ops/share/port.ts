@@ -20,15 +20,24 @@ export function keepAlive(port: MessagePort, on: boolean): void {
   (on ? ref : unref)?.call(port);
 }
 
-/** Calls the listener once, when the thread at the other end is gone or has closed its port. Browsers do not tell: there, whoever lives holds
- *  a lock of this name (Web Locks), which the platform gives on when the thread has ended. */
-export function whenGone(port: MessagePort, name: string, listener: () => void): void {
-  const { on } = port as NodePort;
-  if (on) on.call(port, 'close', listener);
-  else void locks()?.request(name, () => listener());
+/** Calls the listener when the thread at the other end is gone or has closed its port. Only Node's ports tell. */
+export function whenClosed(port: MessagePort, listener: () => void): void {
+  (port as NodePort).on?.('close', listener);
 }
 
-/** Says that this thread lives, as long as it does. */
-export function live(name: string, port: MessagePort): void {
-  if (!('on' in port)) void locks()?.request(name, () => new Promise<void>(() => undefined));
+/** Holds a lock of this name (Web Locks) as long as this thread lives, where ports do not tell; resolves when it is held, to whether it is. */
+export function live(port: MessagePort, name: string): Promise<boolean> {
+  const manager = locks();
+  if ('on' in port || !manager) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    void manager.request(name, () => {
+      resolve(true);
+      return new Promise<void>(() => undefined);
+    });
+  });
+}
+
+/** Calls the listener when the thread that holds the lock has ended: the platform gives it on. */
+export function whenLockIsFree(name: string, listener: () => void): void {
+  void locks()?.request(name, () => listener());
 }

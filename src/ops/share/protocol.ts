@@ -57,6 +57,8 @@ export type ToOwner =
   | CallMessage
   | { readonly type: 'abort'; readonly id: number }
   | { readonly type: 'release'; readonly ids: readonly number[] }
+  /** The guest holds the lock by which its end is heard of, where ports do not tell. */
+  | { readonly type: 'alive' }
   | { readonly type: 'close' };
 
 export type Answer = { readonly value: unknown } | { readonly error: PlainError };
@@ -67,8 +69,9 @@ export type ToGuest =
   | { readonly type: 'closed' };
 
 /** Words of a client's mailbox in the memory, for answers to calls that block. */
-export const MAILBOX = { SEQUENCE: 0, ADDRESS: 4, BYTES: 8, BEAT: 12 } as const;
-export const MAILBOX_BYTES = 64;
+export const MAILBOX = { SEQUENCE: 0, ADDRESS: 4, BYTES: 8, BEAT: 12, TEXT: 64 } as const;
+/** With room for the text of usual answers, and of the error that says that there is no memory for a longer one. */
+export const MAILBOX_BYTES = 4096;
 
 /** Runtimes of this thread, by their numbers. */
 export const ownRuntimes = new Set<string>();
@@ -89,7 +92,16 @@ export function plainError(error: unknown): PlainError {
   const { code, hint, message, values } = error;
   const end = ` (${code}). ${hint}`;
   const plain = message.endsWith(end) ? message.slice(0, -end.length) : message;
-  return { code, message: plain, hint, values: JSON.parse(toText(values)) };
+  return { code, message: plain, hint, values: plainValues(values) };
+}
+
+/** What of an error's values can be posted. */
+function plainValues(values: TesseraeError['values']): PlainError['values'] {
+  try {
+    return JSON.parse(toText(values)) as PlainError['values'];
+  } catch {
+    return {};
+  }
 }
 
 export function errorFrom({ code, message, hint, values }: PlainError): Error {
