@@ -92,13 +92,15 @@ export class ApartExecutor {
     return address;
   }
 
+  /** Gives back what is kept for one: it is sent and made anew when it is wanted again. */
+  forget(keeper: Keeper): void {
+    for (const address of this.#kept.get(keeper)?.values() ?? []) this.backend.free(address);
+    this.#kept.delete(keeper);
+  }
+
   /** Gives back what keepers have left. */
   sweep(): void {
-    for (const [keeper, own] of this.#kept) {
-      if (!keeper.disposed) continue;
-      for (const address of own.values()) this.backend.free(address);
-      this.#kept.delete(keeper);
-    }
+    for (const keeper of this.#kept.keys()) if (keeper.disposed) this.forget(keeper);
   }
 
   /** Space for what `use` sends; its promises may go on, for nothing that is sent later is done before it. */

@@ -109,6 +109,7 @@ async function runPart(
     if (!planned) throw new Error('no kernel for a part');
     return executor.lend((take) => {
       const at: Partial<Record<keyof Operands, Address>> = {};
+      const made: Promise<void>[] = [];
       for (const [key, { fixed, stride }] of Object.entries(read)) {
         const name = key as keyof typeof read;
         const elements = fixed + stride * units;
@@ -116,7 +117,7 @@ async function runPart(
         const range = stride === 0 ? name : `${name} ${first}+${units}`;
         if (kept?.name === name) {
           at[name] = keepValues(executor, kept.keeper, range, 4 * elements, values);
-          Object.assign(at, formsOf(executor, kept, range, planned, at[name]));
+          Object.assign(at, formsOf(executor, kept, { range, planned, raw: at[name], made }));
         } else if (stride === 0) at[name] = keepValues(executor, state, range, 4 * elements, values);
         else {
           at[name] = take(4 * elements);
@@ -130,7 +131,7 @@ async function runPart(
         if (!state.disposed) view(operands.c + 4 * result.stride * first, floats.length).set(floats);
       });
       arrived.catch(() => undefined);
-      return done.then(() => arrived);
+      return Promise.all([...made, done]).then(() => arrived);
     });
   };
   const work = () => place.on(nth, priority, send);
@@ -147,25 +148,33 @@ function keepValues(
   return executor.keep(keeper, name, bytes, (address) => executor.backend.write(address, values()));
 }
 
+interface Wanted {
+  readonly range: string;
+  readonly planned: Execution;
+  /** Where the filters lie as they were given. */
+  readonly raw: Address;
+  /** Gets what is made on the way. */
+  readonly made: Promise<void>[];
+}
+
 /** Filters in the form that a plan wants, made over there. */
 function formsOf(
   executor: ApartExecutor,
   { name, keeper }: KeptOperand,
-  range: string,
-  { problem, plan }: Execution,
-  raw: Address,
+  { range, planned: { problem, plan }, raw, made }: Wanted,
 ): Partial<Operands> {
   if (problem.op !== 'conv') return {};
   const form = weightForm(problem, plan);
   if (!form) return {};
   const packed = name === 'a' ? 'packedA' : 'packedB';
   const address = executor.keep(keeper, `${range} ${form.name}`, 4 * form.elements, (to) => {
-    const made = executor.runOnce(lowerWeights(problem, plan)!, {
+    const making = executor.runOnce(lowerWeights(problem, plan)!, {
       ...NO_OPERANDS,
       [name]: raw,
       [packed]: to,
     });
-    made.catch(() => undefined);
+    making.catch(() => executor.forget(keeper));
+    made.push(making);
   });
   return { [packed]: address };
 }
