@@ -124,7 +124,7 @@ test(seeded('a tape: a thread that is ended in the middle'), async (t) => {
   }
   codes.delete('none');
   t.deepEqual(
-    [...codes].filter((code) => code !== 'E_WORKER'),
+    [...codes].filter((code) => code !== 'E_WORKER_DIED'),
     [],
     'callers hear of a lost worker, or nothing was lost',
   );
