@@ -46,8 +46,6 @@ export interface AsyncControl {
   readonly priority?: Priority | undefined;
   /** Who asked: jobs of different ones take turns. */
   readonly client?: number | undefined;
-  /** The call is the team's, and this is told before it begins where its steps' times will be. */
-  readonly onTrace?: ((trace: Trace, program: Program) => void) | undefined;
 }
 
 /** Calls that were run as one job, with the times of all their steps in a row. */
@@ -136,11 +134,10 @@ export class Executor {
     const program = this.#program(execution);
     const { threads } = execution.plan;
     const call = this.#call(program.prepared, operands, threads);
-    const calls = [{ planned: { execution, operands }, program: program.prepared.program }];
     let watched: Watched | undefined;
     program.uses++;
     try {
-      watched = this.#watch(calls);
+      watched = this.#watchOne(execution, operands, program);
       this.#backend.runSync(program.prepared, call, threads, { priority, ...watched?.control });
     } finally {
       watched?.end();
@@ -153,8 +150,7 @@ export class Executor {
    *  it would cost a small product half of its speed. */
   run(execution: Execution, operands: Operands, control: AsyncControl): void | Promise<void> {
     const { priority = 'normal' } = control;
-    if (control.onTrace || !this.#isForHere(execution.ms, priority))
-      return this.#runOnTeam(execution, operands, control);
+    if (!this.#isForHere(execution.ms, priority)) return this.#runOnTeam(execution, operands, control);
     const start = this.#now();
     // calls with a gap between them have let the event loop run already
     if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
@@ -180,11 +176,10 @@ export class Executor {
   async #runOnTeam(execution: Execution, operands: Operands, control: AsyncControl): Promise<void> {
     const program = this.#program(execution);
     const call = this.#call(program.prepared, operands, execution.plan.threads);
-    const calls = [{ planned: { execution, operands }, program: program.prepared.program }];
     let watched: Watched | undefined;
     program.uses++;
     try {
-      watched = this.#watch(calls, control.onTrace);
+      watched = this.#watchOne(execution, operands, program);
       const how = { priority: control.priority, client: control.client, ...watched?.control };
       const job = this.#backend.run(program.prepared, call, execution.plan.threads, how);
       await this.#await(job, control);
@@ -287,12 +282,17 @@ export class Executor {
     control.onProgress?.(linked.chain.steps, linked.chain.steps);
   }
 
+  /** The same for a single call; nothing is made where nobody wants it, for a small product takes as long as making a few objects. */
+  #watchOne(execution: Execution, operands: Operands, { prepared }: Ready): Watched | undefined {
+    if (this.#observers.size === 0) return undefined;
+    return this.#watch([{ planned: { execution, operands }, program: prepared.program }]);
+  }
+
   /** A trace for a run, where anyone wants one. */
-  #watch(calls: ObservedRun['calls'], onTrace?: AsyncControl['onTrace']): Watched | undefined {
-    if (this.#observers.size === 0 && !onTrace) return undefined;
+  #watch(calls: ObservedRun['calls']): Watched | undefined {
+    if (this.#observers.size === 0) return undefined;
     const asked = sharedNow();
     const trace = this.#backend.trace(calls.reduce((sum, { program }) => sum + program.steps.length, 0));
-    onTrace?.(trace, calls[0]!.program);
     const end = () => {
       for (const observer of this.#observers) observer({ calls, asked, trace });
       trace.release();
