@@ -4,6 +4,7 @@
  */
 import { roundUp } from '../core/math.ts';
 import { type Shape, sizeOf } from '../core/shape.ts';
+import { readSpread } from './apart/spread.ts';
 import { ASYNC_NAMES, badArgument, checkAsync, checkFlag, checkOptions } from './arguments.ts';
 import type { Core } from './core.ts';
 import { matmul, readMatmul } from './matmul.ts';
@@ -57,6 +58,8 @@ export function matmulBands(
 
 function readStream(core: Core, a: TensorLike, b: TensorLike | Prepacked, options: BandOptions): Stream {
   const transposeB = checkFlag(options.transposeB, 'transposeB');
+  if (readSpread(core.heap, b))
+    throw badArgument('b', b, 'Its strips are columns; prepack it for bands of rows.');
   const left = readOperand(core.heap, a, 'a');
   const panels = readPrepacked(core.heap, b);
   const right = panels ? undefined : readOperand(core.heap, b as TensorLike, 'b');

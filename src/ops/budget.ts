@@ -2,7 +2,6 @@
 import type { Host } from '../backends/wasm/host.ts';
 import type { Team } from '../backends/wasm/team.ts';
 import type { Budget, Pacer } from '../schedule/pacer.ts';
-import type { ApartPlace } from './apart/place.ts';
 import { badArgument, checkFlag, checkOptions } from './arguments.ts';
 import type { BudgetOptions, BudgetReport } from './types.ts';
 
@@ -16,7 +15,8 @@ export interface BudgetParts {
   readonly host: Host;
   readonly pacer: Pacer;
   readonly team: Team;
-  readonly apart: ApartPlace | undefined;
+  /** Binds whoever computes to so many threads. */
+  readonly limit: (threads: number) => void;
 }
 
 /** The budget of one runtime. Without a word everything is allowed. */
@@ -43,11 +43,11 @@ export class BudgetKeeper {
 
   /** Changes what is named; the rest stays. */
   set(options: BudgetOptions): BudgetReport {
-    const { threads, host, pacer, team, apart } = this.#parts;
+    const { threads, host, pacer, team, limit } = this.#parts;
     const before = this.#budget;
     const budget = { ...before, ...readBudget(options, threads) };
     this.#budget = budget;
-    if (budget.threads !== before.threads) (apart ?? team).limit(budget.threads);
+    if (budget.threads !== before.threads) limit(budget.threads);
     if (budget.nice !== before.nice && host.noNice === undefined) void team.renice(budget.nice);
     if (budget.dutyCycle !== before.dutyCycle) pacer.setDuty(budget.dutyCycle);
     if (budget.pauseOnBattery !== before.pauseOnBattery) this.#watchPower(budget.pauseOnBattery);

@@ -6,6 +6,7 @@ import { keyOf } from '../problem/problem.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { ApartPlace } from './apart/place.ts';
 import { runApart } from './apart/run.ts';
+import { runSpread } from './apart/spread-run.ts';
 import { checkAsync, checkOptions } from './arguments.ts';
 import { fetchAll, holdAll, isAway } from './away.ts';
 import type { Core } from './core.ts';
@@ -40,6 +41,7 @@ function timedAs({ problem }: Request, backend: BackendName, plan?: Plan): () =>
 
 /** Computes before it returns. */
 export function callSync(core: Core, request: Request): Tensor {
+  if (request.spread) throw cannotBlock();
   const placed = new Placement(core, request);
   let failed = true;
   try {
@@ -78,6 +80,7 @@ export function call(
     const request = read();
     if (options.result === 'gpu') core.needGpu();
     const elsewhere =
+      callSpread(core, request, options) ??
       (core.gpu && callElsewhere(core, core.gpu, request, options)) ??
       (core.gpujs && callGpuJs(core, core.gpujs, request, options)) ??
       (core.apart && callApart(core, core.apart, request, options));
@@ -119,6 +122,28 @@ function callGpuJs(
   if (!gpujs.claims(request, request.gpu?.(), hereMs)) return undefined;
   const release = holdAll(request);
   return runGpuJs(core, gpujs, request, options).finally(release);
+}
+
+/** A product with a matrix that lies on other threads, or undefined. */
+function callSpread(core: Core, request: Request, options: PlacedOptions): Promise<Tensor> | undefined {
+  const { spread } = request;
+  if (!spread || request.empty) return undefined;
+  const release = holdAll(request);
+  const work = async () => {
+    if (isAway(request)) await fetchAll(request);
+    const tensor = await runSpread(core, spread, request, options);
+    return options.result === 'gpu' ? tensor.to('gpu') : tensor;
+  };
+  return core.profiling.around(timedAs(request, 'apart'), work).finally(release);
+}
+
+function cannotBlock(): TesseraeError {
+  return new TesseraeError(
+    'E_ARGUMENT',
+    'a spread matrix lies on other threads, for which a blocking call cannot wait',
+    {},
+    'Await rt.matmul(a, b).',
+  );
 }
 
 /** Where threads have memories of their own: a call that is cut among them, or undefined. */

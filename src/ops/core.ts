@@ -45,6 +45,8 @@ export interface CoreParts {
   readonly gpujs?: GpuJsPlace | undefined;
   /** Where threads cannot share the memory. */
   readonly apart?: ApartPlace | undefined;
+  /** Makes threads with memories of their own, where there can be any. */
+  readonly makeApart?: (() => ApartPlace) | undefined;
 }
 
 /** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
@@ -83,6 +85,8 @@ export class Core {
   /** Set once the runtime is made. */
   sharer: Sharer | undefined;
   #machine: MachineProfile;
+  readonly #makeApart: CoreParts['makeApart'];
+  #threadsApart: ApartPlace | undefined;
   #closed = false;
   #closing: Promise<void> | undefined;
   #saving: ReturnType<typeof setTimeout> | undefined;
@@ -98,6 +102,7 @@ export class Core {
     this.gpu = parts.gpu;
     this.gpujs = parts.gpujs;
     this.apart = parts.apart;
+    this.#makeApart = parts.makeApart;
     this.#policy = parts.policy;
     this.#machine = machine;
     this.filter = { present: new Set(this.backend.kernels.keys()), quarantined: this.#quarantined };
@@ -121,7 +126,11 @@ export class Core {
       host: this.host,
       pacer: this.pacer,
       team: this.backend.team,
-      apart: parts.apart,
+      limit: (threads) => {
+        if (parts.apart) parts.apart.limit(threads);
+        else this.backend.team.limit(threads);
+        this.#threadsApart?.limit(threads);
+      },
     });
     this.heap = this.#makeHeap();
     this.#leaks = new FinalizationRegistry(({ block, shape }) => {
@@ -159,6 +168,16 @@ export class Core {
   needGpu(): GpuPlace {
     if (this.gpu) return this.gpu;
     throw noGpu('this runtime was made without one; createRuntime({ gpu: true }) asks for it');
+  }
+
+  /** Threads with memories of their own, for what one memory cannot hold: those that compute everything, where there are such. */
+  threadsApart(): ApartPlace | undefined {
+    if (this.apart) return this.apart;
+    if (!this.#threadsApart && this.#makeApart) {
+      this.#threadsApart = this.#makeApart();
+      this.#threadsApart.limit(this.budget.report.threads);
+    }
+    return this.#threadsApart;
   }
 
   setMachine(machine: MachineProfile): void {
@@ -313,6 +332,7 @@ export class Core {
         this.gpu?.close(),
         this.gpujs?.close(),
         this.apart?.close(),
+        this.#threadsApart?.close(),
         this.wisdom.settle(),
       ];
       this.#closing = Promise.all(parts).then(() => undefined);

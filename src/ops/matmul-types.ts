@@ -20,6 +20,22 @@ export interface Prepacked {
   [Symbol.dispose](): void;
 }
 
+/** A matrix that is handed over piece by piece, from a file say, and never whole. */
+export interface ColumnSource {
+  /** [k, n], or with `transposeB` [n, k]. */
+  readonly shape: readonly number[];
+  /** `count` columns of the product, from the `first` on: k x count floats, or with `transposeB` count x k, which lie together in the file of
+   *  a linear layer. Several may be asked for at once, and again when a thread is lost. */
+  columns(first: number, count: number): Float32Array | Promise<Float32Array>;
+}
+
+export interface SpreadOptions extends Omit<PrepackOptions, 'op'>, AsyncOptions {}
+
+/** A right operand in strips of columns on several threads, for many calls; made by `rt.spread`. */
+export interface Spread extends Prepacked {
+  readonly parts: readonly { readonly first: number; readonly columns: number; readonly thread: number }[];
+}
+
 export interface MatmulOptions {
   /** Multiply by the transpose of the last two dimensions of `a` / `b`. Default false. */
   readonly transposeA?: boolean;

@@ -7,6 +7,7 @@ import { readActivation } from '../problem/epilogue.ts';
 import { type MatmulProblem, matmulFromShapes } from '../problem/matmul.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import { readSpread, type SpreadMatrix } from './apart/spread.ts';
 import { checkFlag, checkNumber, checkOptions, PLACED_NAMES } from './arguments.ts';
 import { call, callSync, untrusted } from './call.ts';
 import type { Core } from './core.ts';
@@ -49,8 +50,10 @@ export function readMatmul(
   const alpha = checkNumber(options.alpha, 1, 'alpha');
   const beta = checkNumber(options.beta, 0, 'beta');
   const operandA = readOperand(core.heap, a, 'a');
+  const spread = readSpread(core.heap, b);
   const panels = readPrepacked(core.heap, b);
-  if (panels && transposeB) {
+  const kept = spread ?? panels;
+  if (kept && transposeB) {
     throw new TesseraeError(
       'E_ARGUMENT',
       'transposeB does not go with a prepacked b',
@@ -58,15 +61,15 @@ export function readMatmul(
       'Say transposeB when prepacking.',
     );
   }
-  const operandB = panels ? undefined : readOperand(core.heap, b as TensorLike, 'b');
+  const operandB = kept ? undefined : readOperand(core.heap, b as TensorLike, 'b');
   const bias = options.bias === undefined ? undefined : readOperand(core.heap, options.bias, 'bias');
-  const shapeB = panels ? panels.shape : operandB!.shape;
+  const shapeB = kept ? kept.shape : operandB!.shape;
   const columns = columnsOf(shapeB, transposeB);
   const slope = activation === 'prelu' ? readSlope(core.heap, slopeValue, columns) : undefined;
   const { problem, shape } = matmulFromShapes(operandA.shape, shapeB, {
     transposeA,
     transposeB,
-    panel: panels?.panel,
+    panel: kept?.panel,
     bias: bias ? biasKind(bias.shape, rowsOf(operandA.shape, transposeA), columns) : 'none',
     activation,
     scaled: alpha !== 1,
@@ -83,7 +86,7 @@ export function readMatmul(
     );
   }
   const scalars = { alpha, beta, p0, p1 };
-  return new MatmulRequest(problem, shape, operandA, operandB, panels, bias, slope, out, scalars);
+  return new MatmulRequest(problem, shape, operandA, operandB, panels, bias, slope, out, scalars, spread);
 }
 
 interface Scalars {
@@ -108,6 +111,7 @@ class MatmulRequest implements Request {
   readonly shape: Shape;
   readonly inputs: MatmulInputs;
   readonly out: DenseTensor | undefined;
+  readonly spread: SpreadMatrix | undefined;
   readonly #scalars: Scalars;
 
   constructor(
@@ -120,12 +124,14 @@ class MatmulRequest implements Request {
     slope: (Held & Source) | undefined,
     out: DenseTensor | undefined,
     scalars: Scalars,
+    spread: SpreadMatrix | undefined,
   ) {
     this.problem = problem;
     this.shape = shape;
     this.inputs = [a, b, bias, slope, panels];
     this.out = out;
     this.#scalars = scalars;
+    this.spread = spread;
   }
 
   get empty(): boolean {

@@ -167,23 +167,32 @@ function checkLength(length: number, shape: Shape, name: string): void {
 
 export function readPrepacked(heap: Heap, value: TensorLike | Prepacked): Panels | undefined {
   if (!(value instanceof Panels)) return undefined;
-  if (value.block.heap !== heap) {
+  checkKept(value, value.block.heap === heap, 'prepacked');
+  return value;
+}
+
+/** @throws `E_FOREIGN`, `E_DISPOSED`. */
+export function checkKept(
+  { shape, disposed }: { readonly shape: Shape; readonly disposed: boolean },
+  isOwn: boolean,
+  how: 'prepacked' | 'spread',
+): void {
+  if (!isOwn) {
     throw new TesseraeError(
       'E_FOREIGN',
-      'b was prepacked by another runtime',
-      { operand: 'b', shape: value.shape },
-      'Prepack it with this runtime.',
+      `b was ${how} by another runtime`,
+      { operand: 'b', shape },
+      'Make it with this runtime.',
     );
   }
-  if (value.disposed) {
+  if (disposed) {
     throw new TesseraeError(
       'E_DISPOSED',
-      'b is a disposed prepacked operand',
-      { operand: 'b', shape: value.shape },
+      `b is a disposed ${how} operand`,
+      { operand: 'b', shape },
       'Dispose it after its last use.',
     );
   }
-  return value;
 }
 
 /** [n] or [1, n] is added to every row, [m, 1] to every column. */

@@ -39,7 +39,7 @@ export function panelFor(
 
 const OPTIONS: ReadonlySet<string> = new Set(['op', 'transposeB', 'm']);
 
-function checkRows(m: number | undefined): void {
+export function checkRows(m: number | undefined): void {
   if (m === undefined || (Number.isSafeInteger(m) && m >= 0)) return;
   throw new TesseraeError(
     'E_ARGUMENT',
@@ -47,6 +47,31 @@ function checkRows(m: number | undefined): void {
     { m },
     'm is the usual number of rows of the left operand.',
   );
+}
+
+/** How a right operand becomes panels. @throws `E_KERNEL` where no kernel that reads them may be trusted. */
+export function packPlan(core: Core, problem: MatmulProblem, { nr, kc }: { nr: number; kc: number }): Plan {
+  const kernel = applicableKernels(problem, core.filter).find(
+    (row: Kernel) => row.family === 'packed' && row.nr === nr,
+  );
+  if (!kernel)
+    throw new TesseraeError(
+      'E_KERNEL',
+      `no kernel for panels ${nr} wide may be trusted`,
+      { nr },
+      'Pass b as a tensor.',
+    );
+  return {
+    backend: 'wasm',
+    kernel: kernel.name,
+    algorithm: 'gemm',
+    packing: 'ab',
+    mc: kernel.mr,
+    kc,
+    nc: nr,
+    order: 'mn',
+    threads: 1,
+  };
 }
 
 export function prepack(core: Core, b: TensorLike, options: PrepackOptions): Prepacked {
@@ -69,36 +94,14 @@ export function prepack(core: Core, b: TensorLike, options: PrepackOptions): Pre
   const [k, n] = transposeB ? [cols, rows] : [rows, cols];
   const { problem } = matmulFromShapes([1, k], operand.shape, { transposeB, exact: core.exact });
   const panel = panelFor(core, problem, options.m);
-  const { nr, kc } = panel;
   const panels = new Panels(core.heap, [k, n], panel);
   if (k === 0 || n === 0) return panels;
   let placed = false;
   try {
     const address = operand.place();
     placed = true;
-    const kernel = applicableKernels(problem, core.filter).find(
-      (row: Kernel) => row.family === 'packed' && row.nr === nr,
-    );
-    if (!kernel)
-      throw new TesseraeError(
-        'E_KERNEL',
-        `no kernel for panels ${nr} wide may be trusted`,
-        { nr },
-        'Pass b as a tensor.',
-      );
-    const plan: Plan = {
-      backend: 'wasm',
-      kernel: kernel.name,
-      algorithm: 'gemm',
-      packing: 'ab',
-      mc: kernel.mr,
-      kc,
-      nc: nr,
-      order: 'mn',
-      threads: 1,
-    };
     const operands = { ...NO_OPERANDS, b: address, packedB: panels.block.address };
-    core.executor.runOnce(lowerPackB(problem, plan), operands);
+    core.executor.runOnce(lowerPackB(problem, packPlan(core, problem, panel)), operands);
     return panels;
   } catch (error) {
     panels.dispose();

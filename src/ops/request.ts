@@ -4,6 +4,7 @@ import type { Problem } from '../problem/problem.ts';
 import type { Keeper } from '../schedule/apart.ts';
 import type { Execution } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import type { SpreadMatrix } from './apart/spread.ts';
 import type { Core } from './core.ts';
 import type { GpuForm } from './gpu/form.ts';
 import type { DenseTensor, Held } from './tensor.ts';
@@ -25,6 +26,8 @@ export interface Request {
   readonly out: DenseTensor | undefined;
   /** What a product on the GPU takes; not there, or undefined, where the GPU cannot do this. */
   gpu?(): GpuForm | undefined;
+  /** A right operand that lies on other threads. */
+  readonly spread?: SpreadMatrix | undefined;
   /** An operand that goes once to threads with a memory of their own, if there is one. */
   kept?(): KeptOperand | undefined;
   /** Whether an extent is 0, which no kernel takes. */

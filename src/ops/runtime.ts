@@ -7,6 +7,7 @@ import { checkShape } from '../core/shape.ts';
 import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
 import type { PoolKind } from '../problem/pool.ts';
 import type { Pair } from '../problem/window.ts';
+import { spread } from './apart/spread.ts';
 import { ASYNC_NAMES, badArgument, checkAsync, checkOptions, checkProblems } from './arguments.ts';
 import { ArrayMethods } from './array/methods.ts';
 import { matmulBands } from './bands.ts';
@@ -40,6 +41,7 @@ import type {
   BandOptions,
   BudgetOptions,
   BudgetReport,
+  ColumnSource,
   Conv1dOptions,
   ConvOptions,
   ConvTransposeOptions,
@@ -63,6 +65,8 @@ import type {
   RuntimeOptions,
   SharedRuntime,
   SharedTensor,
+  Spread,
+  SpreadOptions,
   Tensor,
   TensorLike,
   TuneOptions,
@@ -245,6 +249,10 @@ class WasmRuntime extends ArrayMethods implements Runtime {
   prepack(w: TensorLike, options: PrepackConvOptions): PrepackedConv;
   prepack(x: TensorLike, options: PrepackOptions | PrepackConvOptions = {}): Prepacked | PrepackedConv {
     return options?.op === 'conv' ? prepackConv(this.#core, x, options) : prepack(this.#core, x, options);
+  }
+
+  spread(b: TensorLike | ColumnSource, options: SpreadOptions = {}): Promise<Spread> {
+    return spread(this.#core, b, options);
   }
 
   conv2d(

@@ -73,13 +73,13 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
     onEvent: onLost,
   });
   const isApart = threads < requested && host.noWorkers === undefined;
-  const apart = isApart
-    ? new ApartPlace({
-        ...{ host, modules, kernels: backend.kernels, threads: requested, onEvent: onLost },
-        ...{ maximumMemory: settings.memory.maximum, timeoutMs: settings.workerTimeoutMs },
-        profile: internals.apartProfile,
-      })
-    : undefined;
+  const makeApart = () =>
+    new ApartPlace({
+      ...{ host, modules, kernels: backend.kernels, threads: requested, onEvent: onLost },
+      ...{ maximumMemory: settings.memory.maximum, timeoutMs: settings.workerTimeoutMs },
+      profile: internals.apartProfile,
+    });
+  const apart = isApart ? makeApart() : undefined;
   if (threads < requested && !apart)
     settings.onEvent({ type: 'threads', requested, actual: threads, reason: host.noThreads ?? '' });
   const wisdom = await openWisdom(settings, backend, engine, features.flagsSet, threads);
@@ -88,6 +88,7 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
     gpu: places.gpu,
     gpujs: places.gpujs,
     apart,
+    makeApart: host.noWorkers === undefined ? makeApart : undefined,
     host,
     backend,
     wisdom,

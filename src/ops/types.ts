@@ -9,14 +9,32 @@ import type { TesseraeError } from '../core/errors.ts';
 import type { GpuBuffer, GpuDevice } from '../core/webgpu.ts';
 import type { Effort, Plan } from '../plan/plan.ts';
 import type { WisdomStore } from '../plan/stores/types.ts';
-import type { ConvAlgorithm, Layout } from '../problem/conv.ts';
+import type { ConvAlgorithm } from '../problem/conv.ts';
 import type { Activation } from '../problem/epilogue.ts';
 import type { PoolKind } from '../problem/pool.ts';
-import type { Padding, Pair } from '../problem/window.ts';
+import type { Pair } from '../problem/window.ts';
 import type { ArrayRuntime } from './array/types.ts';
+import type {
+  AveragePoolOptions,
+  Conv1dOptions,
+  ConvOptions,
+  ConvTransposeOptions,
+  GlobalPoolOptions,
+  PoolOptions,
+  PrepackConvOptions,
+  PrepackedConv,
+} from './conv-types.ts';
 import type { MapFunction } from './kernel/source.ts';
 import type { KernelOptions, UserKernel, WithKernel } from './kernel/types.ts';
-import type { Matmul, MatmulOptions, Prepacked, PrepackOptions } from './matmul-types.ts';
+import type {
+  ColumnSource,
+  Matmul,
+  MatmulOptions,
+  Prepacked,
+  PrepackOptions,
+  Spread,
+  SpreadOptions,
+} from './matmul-types.ts';
 import type { ConvIntegerSpec, IntegerRuntime, MatmulIntegerSpec } from './quantized/types.ts';
 import type {
   BudgetOptions,
@@ -42,12 +60,25 @@ import type {
 } from './tensor-types.ts';
 
 export type {
+  AveragePoolOptions,
+  Conv1dOptions,
+  ConvOptions,
+  ConvTransposeOptions,
+  GlobalPoolOptions,
+  PoolOptions,
+  PrepackConvOptions,
+  PrepackedConv,
+} from './conv-types.ts';
+export type {
   Band,
   BandOptions,
+  ColumnSource,
   Matmul,
   MatmulOptions,
   Prepacked,
   PrepackOptions,
+  Spread,
+  SpreadOptions,
 } from './matmul-types.ts';
 export type {
   BackendName,
@@ -140,77 +171,6 @@ export type RuntimeEvent =
   | { readonly type: 'gpu-lost'; readonly reason: string }
   | { readonly type: 'leak'; readonly bytes: number; readonly shape: readonly number[] }
   | { readonly type: 'planned'; readonly key: string; readonly plan: Plan; readonly effort: Effort };
-
-export interface PrepackConvOptions {
-  readonly op: 'conv';
-  /** What calls with these weights use, instead of what is planned. */
-  readonly algorithm?: ConvAlgorithm;
-}
-
-export interface ConvOptions {
-  /** Step of the window: a number, or [vertical, horizontal]. Default 1. */
-  readonly stride?: Pair;
-  /** See {@link Padding}. Default 0. */
-  readonly padding?: Padding;
-  /** Distance between taps. Default 1. */
-  readonly dilation?: Pair;
-  /** Channels are cut into so many groups that do not see each other; as many as channels is depthwise. Default 1. */
-  readonly groups?: number;
-  /** One value for each output channel, shape [outC]. */
-  readonly bias?: TensorLike;
-  readonly activation?: Activation<TensorLike>;
-  /** A tensor of the result's shape, added before the activation. */
-  readonly residual?: TensorLike;
-  /** Where channels stand in the input and in the result. Default `'nchw'`. */
-  readonly layout?: Layout;
-  /** The one algorithm to use instead of the planner's choice; `E_ARGUMENT` where it does not apply. */
-  readonly algorithm?: ConvAlgorithm;
-  /** Result tensor to write into. Must not overlap the operands; `residual` may be the same tensor. */
-  readonly out?: Tensor;
-}
-
-/** As {@link ConvOptions}, over one extent. */
-export interface Conv1dOptions extends Omit<ConvOptions, 'stride' | 'dilation' | 'padding' | 'layout'> {
-  readonly stride?: number;
-  readonly dilation?: number;
-  readonly padding?: number | readonly [before: number, after: number] | 'same' | 'same-lower' | 'valid';
-}
-
-export interface ConvTransposeOptions extends Omit<ConvOptions, 'algorithm'> {
-  /** Rows and columns added at the end of the result, less than the stride. Default 0. */
-  readonly outputPadding?: Pair;
-}
-
-export interface PoolOptions {
-  readonly stride?: Pair;
-  readonly padding?: Padding;
-  readonly dilation?: Pair;
-  /** Round the result's extents up, so that a last window may hang over. Default false. */
-  readonly ceil?: boolean;
-  readonly layout?: Layout;
-  readonly out?: Tensor;
-}
-
-export interface GlobalPoolOptions {
-  readonly layout?: Layout;
-  readonly out?: Tensor;
-}
-
-export interface AveragePoolOptions extends PoolOptions {
-  /** Whether padding counts in the divisor (ONNX count_include_pad). Default false. */
-  readonly countPadding?: boolean;
-}
-
-/** Weights of a convolution, kept for many calls; made by `rt.prepack` with `op: 'conv'`. */
-export interface PrepackedConv {
-  /** [outC, inC / groups, kH, kW]. */
-  readonly shape: readonly number[];
-  /** Bytes held now: a copy of the weights and each form that an algorithm has asked for so far. */
-  readonly bytes: number;
-  readonly disposed: boolean;
-  dispose(): void;
-  [Symbol.dispose](): void;
-}
 
 export interface TuneOptions extends AsyncOptions {
   /** Default `'measure'`. */
@@ -317,6 +277,18 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
    * for (const frame of frames) rt.conv2dSync(frame, w, { padding: 1, bias, out });
    */
   prepack(w: TensorLike, options: PrepackConvOptions): PrepackedConv;
+
+  /**
+   * `prepack` for a matrix that is larger than a memory (4 GiB) may be: each thread gets strips of its columns into a memory of its own, and
+   * `matmul` computes each strip where it lies, the same bytes as anywhere else in exact mode. A function that reads columns, from a file
+   * say, is asked for a strip at a time, so that the matrix is never whole in one place; an array must stay as it is. Strips of a thread that
+   * was lost are brought anew by the next call.
+   * @throws `E_SHAPE`, `E_ARGUMENT`, `E_DISPOSED`; `E_MEMORY` where all threads together cannot hold it, `E_FALLBACK` where there are no threads.
+   * @example
+   * const w = await rt.spread({ shape: [n, k], columns: (first, count) => readRows(file, first, count) }, { transposeB: true });
+   * const y = await rt.matmul(x, w, { bias });
+   */
+  spread(b: TensorLike | ColumnSource, options?: SpreadOptions): Promise<Spread>;
 
   /**
    * Cross-correlation as ONNX Conv defines it: `x` [n, inC, h, w] ([n, h, w, inC] with layout `'nhwc'`), `w` [outC, inC / groups,

@@ -92,6 +92,11 @@ export class ApartExecutor {
     return address;
   }
 
+  /** Where a copy lies, if it is there. */
+  kept(keeper: Keeper, name: string): Address | undefined {
+    return this.#kept.get(keeper)?.get(name);
+  }
+
   /** Gives back what is kept for one: it is sent and made anew when it is wanted again. */
   forget(keeper: Keeper): void {
     for (const address of this.#kept.get(keeper)?.values() ?? []) this.backend.free(address);

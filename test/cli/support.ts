@@ -233,6 +233,7 @@ export function fakeRuntime(log: FakeLog, { spoil, quarantined = [] }: FakeOptio
     fromGpu: unused,
     gpuBuffer: unused,
     settle: unused,
+    spread: unused,
     budget: unused,
     profile: unused,
     pause: unused,

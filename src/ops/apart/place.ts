@@ -108,6 +108,16 @@ export class ApartPlace {
     return Math.min(this.#limit, this.#settings.threads);
   }
 
+  /** Threads that there are, whatever a budget allows. */
+  get size(): number {
+    return this.#settings.threads;
+  }
+
+  /** Bytes that each may have. */
+  get maximumMemory(): number {
+    return this.#settings.maximumMemory;
+  }
+
   /** Why there are none, as far as is known. */
   get failed(): string | undefined {
     return this.#failed?.reason;
@@ -152,15 +162,20 @@ export class ApartPlace {
 
   /** Does the work on the thread that parts of this number go to; `work` sends everything before it returns. */
   on<T>(nth: number, priority: Priority, work: (executor: ApartExecutor) => Promise<T>): Promise<T> {
+    return this.onThread(nth % this.threads, priority, work);
+  }
+
+  /** The same on one of all threads, for what lies in its memory. */
+  onThread<T>(index: number, priority: Priority, work: (executor: ApartExecutor) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const begin = async () => {
         try {
-          resolve(await work(this.#machine(nth % this.threads).executor));
+          resolve(await work(this.#machine(index).executor));
         } catch (error) {
           reject(error);
         }
       };
-      this.#machine(nth % this.threads).put({ rank: PRIORITIES.indexOf(priority), begin });
+      this.#machine(index).put({ rank: PRIORITIES.indexOf(priority), begin });
     });
   }
 

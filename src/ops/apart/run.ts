@@ -138,7 +138,7 @@ async function runPart(
   await core.pacer.during({ priority, signal }, work, share);
 }
 
-function keepValues(
+export function keepValues(
   executor: ApartExecutor,
   keeper: Keeper,
   name: string,
