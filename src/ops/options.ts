@@ -96,14 +96,17 @@ function readGpu({ gpu, backend }: RuntimeOptions): GpuRequest | undefined {
 function readWasm({ wasm }: RuntimeOptions): WasmFiles | undefined {
   if (wasm === undefined) return undefined;
   const hint = 'Use { simd, relaxed }, each a URL, a Response, bytes or a WebAssembly.Module.';
+  if (typeof wasm === 'string') return { simd: wasm };
   if (typeof wasm !== 'object' || wasm === null) throw bad('wasm', wasm, hint);
+  // anything but a plain object is a source itself
+  if (Object.getPrototypeOf(wasm) !== Object.prototype) return { simd: wasm };
   for (const [name, source] of Object.entries(wasm)) {
     if (name !== 'simd' && name !== 'relaxed') throw bad(`wasm.${name}`, source, hint);
     if (!['string', 'object'].includes(typeof source) || source === null)
       throw bad(`wasm.${name}`, source, hint);
   }
-  if (wasm.simd === undefined) throw bad('wasm.simd', undefined, hint);
-  return wasm;
+  if (!('simd' in wasm) || wasm.simd === undefined) throw bad('wasm.simd', undefined, hint);
+  return wasm as WasmFiles;
 }
 
 function readWorker({ worker }: RuntimeOptions): string | URL | undefined {

@@ -146,8 +146,8 @@ export interface RuntimeOptions {
   /** `'webgpu'` sends every call there that it has a kernel for, and implies `gpu: true`; `E_GPU` where there is none. `'gpujs'` does
    *  the same with gpu.js on WebGL2 (Node: on a WebGPU device). `'wasm'` sends none. Default `'auto'`. */
   readonly backend?: BackendChoice;
-  /** The kernels as files of your own, in place of those in the code: what `embeddedWasm()` of the same version gave. */
-  readonly wasm?: WasmFiles;
+  /** The kernels as files of your own, in place of those in the code: what `embeddedWasm()` of the same version gave, both or `simd` alone. */
+  readonly wasm?: WasmFiles | WasmSource;
   /** For pages whose Content-Security-Policy forbids `blob:` workers: the URL of a file with what `embeddedWorker()` of the same version gave. Not
    *  looked at in Node. */
   readonly worker?: string | URL;

@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'tape';
-import { createRuntime, embeddedWasm, type WasmFiles } from '../../src/index.ts';
+import { createRuntime, embeddedWasm, type RuntimeOptions } from '../../src/index.ts';
 import { codeOf, failure } from '../support/faulty.ts';
 import { wholeProduct, wrongAsync } from '../support/products.ts';
 
 const product = wholeProduct(60, 50, 70);
 
-async function faultWith(wasm: WasmFiles): Promise<string | undefined> {
+async function faultWith(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<string | undefined> {
   const rt = await createRuntime({ wasm, wisdom: false, threads: 1 });
   const fault = await wrongAsync(rt, product);
   await rt.close();
@@ -32,7 +32,7 @@ test('wasm: bytes, modules, files, servers', async (t) => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const copy = simd.slice();
-  const sources: Record<string, WasmFiles> = {
+  const sources: Record<string, NonNullable<RuntimeOptions['wasm']>> = {
     bytes: { simd },
     'bytes of both': { simd, relaxed },
     'an ArrayBuffer': { simd: copy.buffer },
@@ -40,6 +40,11 @@ test('wasm: bytes, modules, files, servers', async (t) => {
     'a file': { simd: pathToFileURL(file) },
     'a URL in text': { simd: `${url}/simd.wasm` },
     'a response': { simd: await fetch(`${url}/simd.wasm`) },
+    'one source': `${url}/simd.wasm`,
+    'one URL': new URL(`${url}/simd.wasm`),
+    'one of bytes': simd,
+    'one module': await WebAssembly.compile(copy),
+    'one response': await fetch(`${url}/simd.wasm`),
     'a response to come': { simd: fetch(`${url}/simd.wasm`) },
   };
   for (const [name, wasm] of Object.entries(sources)) t.equal(await faultWith(wasm), undefined, name);
@@ -59,6 +64,8 @@ test('wasm: bytes, modules, files, servers', async (t) => {
     'another module',
   );
   t.equal(await codeOf(faultWith({ simd: simd.subarray(0, 1000) })), 'E_ENGINE', 'a part of one');
+  t.equal(await codeOf(faultWith(Uint8Array.of(1, 2, 3))), 'E_WASM_BYTES', 'a source by itself is looked at');
+  t.equal(await codeOf(faultWith(`${url}/none.wasm`)), 'E_WASM_BYTES', 'and asked for');
   for (const wasm of [5, null, {}, { simd: 5 }, { simd, other: simd }, { relaxed }])
     t.equal(
       await codeOf(faultWith(wasm as never)),
