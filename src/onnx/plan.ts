@@ -1,10 +1,12 @@
-/** How a model runs on inputs of certain shapes: recorded in the first run, replayed in the later ones. */
+/** How a model runs on inputs of certain shapes: recorded once, then run from the record. */
+import { aSlice } from '../core/slice.ts';
 import type { Core } from '../ops/core.ts';
 import { Replay } from '../ops/replay.ts';
 import type { Tape, TapeStep } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
 import type { Problem } from '../problem/problem.ts';
+import type { AsyncControl } from '../schedule/execute.ts';
 import { type Comparison, type Departure, departureOf, referenceOf } from './compare.ts';
 import { Context, Kept } from './context.ts';
 import { readBy } from './graph/check.ts';
@@ -49,22 +51,34 @@ export class Plan {
     return [...byKey.values()].filter(({ op }) => op === 'matmul' || op === 'conv');
   }
 
-  /** The first run: every node is asked, planned and executed, and what was executed is remembered. */
-  record(inputs: ReadonlyMap<string, Tensor>): Record<string, Tensor> {
-    return this.#core.record(this.#tape, () => {
+  /** The first run: every node is asked and planned, with a rest now and then for the thread's other work; then what they want is run. */
+  async record(inputs: ReadonlyMap<string, Tensor>, options: AsyncOptions): Promise<Record<string, Tensor>> {
+    const core = this.#core;
+    const recording = core.record(this.#tape, () => {
       for (const [name, tensor] of inputs) this.#inputs.set(name, this.#place(tensor));
       this.#watchNumbers();
-      const context = new Context(
-        this.#runtime,
-        this.#core,
-        this.#kept,
-        this.#planned,
-        this.#opset,
-        runInner,
-      );
-      this.#outputs = runSchedule(context, this.#schedule, this.#inputs);
-      return this.#results();
+      const context = new Context(this.#runtime, core, this.#kept, this.#planned, this.#opset, runInner);
+      return runSchedule(context, this.#schedule, this.#inputs);
     });
+    for (;;) {
+      const step = core.record(this.#tape, () => aSlice(recording));
+      if (step.done) {
+        this.#outputs = step.value;
+        break;
+      }
+      await core.host.yieldToEvents();
+      try {
+        options.signal?.throwIfAborted();
+        core.checkOpen('run a model');
+      } catch (reason) {
+        core.record(this.#tape, () => recording.throw(reason));
+      }
+    }
+    if (this.isReplayable) {
+      const pending = this.#ready().runFirst(controlOf(options));
+      if (pending) await pending;
+    } else options.onProgress?.({ phase: 'run', done: 1, total: 1 });
+    return this.#results();
   }
 
   /** Numbers of the host are worked with while recording: a replay would work with the same ones again. */
@@ -76,13 +90,12 @@ export class Plan {
 
   async run(
     inputs: ReadonlyMap<string, Tensor>,
-    { signal, onProgress, priority }: AsyncOptions,
+    options: AsyncOptions,
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Record<string, Tensor>> {
     for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
     const replay = this.#ready();
-    const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
-    const pending = each ? replay.runEach(each) : replay.run({ signal, onProgress: report, priority });
+    const pending = each ? replay.runEach(each) : replay.run(controlOf(options));
     if (pending) await pending;
     return this.#results();
   }
@@ -157,4 +170,9 @@ export class Plan {
       }),
     );
   }
+}
+
+function controlOf({ signal, onProgress, priority }: AsyncOptions): AsyncControl {
+  const report = onProgress && ((done: number, total: number) => onProgress({ phase: 'run', done, total }));
+  return { signal, onProgress: report, priority };
 }

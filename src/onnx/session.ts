@@ -238,10 +238,9 @@ export class InferenceSession {
     }
     const plan = new Plan(this.#runtime, this.#core, this.#kept, this.#opset, this.#schedule);
     try {
-      const results = plan.record(inputs);
+      const results = await plan.record(inputs, options);
       if (plan.isReplayable) this.#keep(key, plan);
       else plan.dispose();
-      options.onProgress?.({ phase: 'run', done: 1, total: 1 });
       return results;
     } catch (error) {
       plan.dispose();

@@ -42,11 +42,14 @@ function timedAs({ problem }: Request, backend: BackendName, plan?: Plan): () =>
 /** Computes before it returns. */
 export function callSync(core: Core, request: Request): Tensor {
   if (request.spread) throw cannotBlock();
+  if (request.isFleeting) core.tape?.spoil('operands of integers are made anew at each call');
   const placed = new Placement(core, request);
   let failed = true;
   try {
-    if (request.empty) request.runEmpty(core, placed.at, placed.out);
-    else {
+    if (request.empty) {
+      core.tape?.spoil('a sum of nothing is computed on the way');
+      request.runEmpty(core, placed.at, placed.out);
+    } else {
       const planned = planOf(core, request);
       if (planned)
         core.runSync(planned, request.operands(core, planned, placed.at, placed.out.block.address));
@@ -56,7 +59,6 @@ export function callSync(core: Core, request: Request): Tensor {
           request.runReference(core, placed.at, placed.out),
         );
       }
-      if (request.isFleeting) core.tape?.spoil('operands of integers are made anew at each call');
     }
     failed = false;
     return placed.out;

@@ -196,10 +196,10 @@ export class Core {
     }
   }
 
-  /** Runs what a call has planned; a tape that is being recorded keeps it. */
+  /** Runs what a call has planned, or puts it on the tape that is being recorded. */
   runSync(execution: Execution, operands: Operands): void {
-    this.executor.runSync(execution, operands);
-    this.#tape?.add(execution, operands);
+    if (this.#tape) this.#tape.add(execution, operands);
+    else this.executor.runSync(execution, operands);
   }
 
   /** The tape that is being recorded. */
@@ -235,7 +235,7 @@ export class Core {
         if (!this.#closed) this.backend.free(address);
       },
     };
-    const tape = new Tape(memory);
+    const tape = new Tape(memory, this.executor);
     this.#tapes.add(tape);
     return tape;
   }

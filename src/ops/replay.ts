@@ -35,15 +35,20 @@ export class Replay {
       this.#apart = new ApartTape(core, apart, tape, given, wanted);
   }
 
+  /** What was recorded and not executed yet: on the threads, for those are ready, while a GPU is still to be measured. */
+  runFirst(control: AsyncControl): void | Promise<void> {
+    return this.#apart ? this.#runApart(this.#apart, control) : this.#tape.replay(control);
+  }
+
   run(control: AsyncControl): void | Promise<void> {
     if (this.#apart) return this.#runApart(this.#apart, control);
-    return this.#isHere ? this.#tape.replay(this.#core.executor, control) : this.#runPlaced(control);
+    return this.#isHere ? this.#tape.replay(control) : this.#runPlaced(control);
   }
 
   /** Step by step, to find out what each takes. */
   async runEach(each: (step: TapeStep, ms: number) => void): Promise<void> {
     const there = await this.#placed();
-    return there ? there.runEach(each) : this.#tape.replayEach(this.#core.executor, each);
+    return there ? there.runEach(each) : this.#tape.replayEach(each);
   }
 
   release(): void {
@@ -57,7 +62,7 @@ export class Replay {
   /** On a thread with a memory of its own, so that the calling one is free; here where none comes up. */
   async #runApart(apart: ApartTape, control: AsyncControl): Promise<void> {
     const core = this.#core;
-    if ((await core.apart!.open()) !== undefined) return this.#tape.replay(core.executor, control);
+    if ((await core.apart!.open()) !== undefined) return this.#tape.replay(control);
     core.checkOpen('compute');
     await core.pacer.during(control, () => apart.run(control), 1 / core.apart!.threads);
   }
@@ -80,7 +85,7 @@ export class Replay {
       }
     }
     this.#core.checkOpen('compute');
-    await this.#tape.replay(this.#core.executor, control);
+    await this.#tape.replay(control);
   }
 
   /** Step by step; what runs on the threads is observed there. */
@@ -117,7 +122,7 @@ export class Replay {
       }
       return ms;
     };
-    const here = await fastest(() => this.#tape.replay(this.#core.executor, {}));
+    const here = await fastest(() => this.#tape.replay({}));
     // one call and its way back alone take longer: nothing to try
     if (here < profile.launchMs + profile.readbackMs) return false;
     return (await fastest(() => there.run({}))) < here;

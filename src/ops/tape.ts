@@ -1,7 +1,8 @@
 /**
- * A recording of calls, to be run again on other values: what was executed, with the memory that it was executed in. Nothing is checked
- * or planned a second time. Memory that was given back while recording has served later calls, and does so again: a replay needs no
- * more than the calls needed at their peak.
+ * A recording of calls, to be run again and again on other values: what is executed, with the memory that it is executed in. Nothing is
+ * checked or planned a second time. While recording nothing is executed either: the first replay does it, away from the calling thread; until
+ * then results hold no values. Where the recorder must know some, it spoils the tape, and all is executed as it comes. Memory that was given
+ * back while recording serves later calls: a replay needs no more than the calls need at their peak.
  */
 import type { Address } from '../backends/types.ts';
 import type { AsyncControl, Execution, Executor, LinkedCalls, PlannedCall } from '../schedule/execute.ts';
@@ -24,14 +25,18 @@ const WASTE = 1.5;
 export class Tape {
   readonly steps: TapeStep[] = [];
   readonly #memory: TapeMemory;
+  readonly #executor: Executor;
   readonly #blocks = new Map<Address, number>();
   readonly #idle = new Set<Address>();
   #linked: LinkedCalls | undefined;
   #label = '';
   #spoiled: string | undefined;
+  /** Steps that were executed while recording: all of them, once the tape is spoiled. */
+  #executed = 0;
 
-  constructor(memory: TapeMemory) {
+  constructor(memory: TapeMemory, executor: Executor) {
     this.#memory = memory;
+    this.#executor = executor;
   }
 
   /** Why a replay would not give what the calls gave, or undefined. */
@@ -54,12 +59,24 @@ export class Tape {
     this.#label = label;
   }
 
+  /** To be called before values are looked at, and before anything is done that a replay would not do: what was put off is executed now. */
   spoil(reason: string): void {
     this.#spoiled ??= reason;
+    this.#catchUp();
   }
 
   add(execution: Execution, operands: Operands): void {
     this.steps.push({ execution, operands, label: this.#label });
+    if (this.#spoiled !== undefined) this.#catchUp();
+    // here, where recorders rest now and then, and not for all steps at once when they are linked
+    else this.#executor.prepare(execution);
+  }
+
+  #catchUp(): void {
+    while (this.#executed < this.steps.length) {
+      const { execution, operands } = this.steps[this.#executed++]!;
+      this.#executor.runSync(execution, operands);
+    }
   }
 
   allocate(bytes: number): Address {
@@ -94,17 +111,17 @@ export class Tape {
   }
 
   /** Runs all steps again, as one job: between them no thread goes to sleep, and nothing is asked of the caller's thread. */
-  replay(executor: Executor, control: AsyncControl): void | Promise<void> {
+  replay(control: AsyncControl): void | Promise<void> {
     if (this.steps.length === 0) return;
-    this.#linked ??= executor.link(this.steps);
-    return executor.runLinked(this.#linked, control);
+    this.#linked ??= this.#executor.link(this.steps);
+    return this.#executor.runLinked(this.#linked, control);
   }
 
   /** Runs them one by one, to find out what each takes. */
-  async replayEach(executor: Executor, each: (step: TapeStep, ms: number) => void): Promise<void> {
+  async replayEach(each: (step: TapeStep, ms: number) => void): Promise<void> {
     for (const step of this.steps) {
       const start = performance.now();
-      const pending = executor.run(step.execution, step.operands, {});
+      const pending = this.#executor.run(step.execution, step.operands, {});
       if (pending) await pending;
       each(step, performance.now() - start);
     }

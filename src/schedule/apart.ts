@@ -5,7 +5,7 @@
 import type { Address, Chain, ChainBackend, Prepared } from '../backends/types.ts';
 import { printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
-import type { Execution, PlannedCall } from './execute.ts';
+import type { Execution } from './execute.ts';
 import { lower } from './lower/lower.ts';
 import { type Operands, placeCall, placeChain } from './operands.ts';
 
@@ -14,6 +14,11 @@ export interface DistantBackend extends ChainBackend {
   write(at: Address, values: ArrayBufferView): void;
   /** Hands what lies there to `use`, which must not keep it. */
   read(at: Address, bytes: number, use: (values: Float32Array) => void): Promise<void>;
+}
+
+export interface PreparedCall {
+  readonly prepared: Prepared;
+  readonly operands: Operands;
 }
 
 /** Programs kept over there. */
@@ -48,30 +53,16 @@ export class ApartExecutor {
     }
   }
 
-  /** Makes calls ready to be run again and again, in their order; `release` gives back what they take. */
-  link(calls: readonly PlannedCall[]): { readonly chain: Chain; release(): void } {
-    const programs: Prepared[] = [];
-    const leave = () => {
-      for (const program of programs) program.release();
+  /** Makes calls ready to be run again and again, in their order; `release` gives back what they take, and their programs. */
+  link(calls: readonly PreparedCall[]): { readonly chain: Chain; release(): void } {
+    const { chain, release } = placeChain(this.backend, calls, 1);
+    return {
+      chain,
+      release: () => {
+        release();
+        for (const { prepared } of calls) prepared.release();
+      },
     };
-    try {
-      const parts = calls.map(({ execution: { problem, plan }, operands }) => {
-        const prepared = this.backend.prepare(lower(problem, plan));
-        programs.push(prepared);
-        return { prepared, operands };
-      });
-      const { chain, release } = placeChain(this.backend, parts, 1);
-      return {
-        chain,
-        release: () => {
-          release();
-          leave();
-        },
-      };
-    } catch (error) {
-      leave();
-      throw error;
-    }
   }
 
   /** Address of a copy, or of something made from one, that is there as long as its keeper; `fill` sends it the first time. */

@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'tape';
+import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { initializer, intAttribute, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
+import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import { codeOf, failure } from '../support/faulty.ts';
 import { edge, modelOf } from '../support/onnx.ts';
-import { makeRuntime } from '../support/runtime.ts';
+import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
 import { Random } from '../support/seed.ts';
 
 const WEIGHTS = edge('w', [3, 2]);
@@ -127,11 +129,102 @@ test('a session: aborted before and during a run', async (t) => {
   await runtime.close();
 });
 
+const STEPS = 200;
+const FIRST = 10;
+
+/** Each step widens x by a zero, so that no two of them are the same problem: planning takes a while. */
+function widening(): Uint8Array {
+  const widths = Array.from({ length: STEPS + 1 }, (_, i) => FIRST + i);
+  const nodes = widths.slice(1).map((_, i) => node('MatMul', [`x${i}`, `w${i}`], `x${i + 1}`));
+  const weights = widths.slice(1).map((wide, i) => {
+    const values = new Float32Array(widths[i]! * wide);
+    for (let at = 0; at < widths[i]!; at++) values[at * wide + at] = 1;
+    return initializer(edge(`w${i}`, [widths[i]!, wide]), values);
+  });
+  return modelOf(nodes, [edge('x0', [1, FIRST])], edge(`x${STEPS}`, [1, FIRST + STEPS]), weights);
+}
+
+test('a session: a long first run lets others have the thread, and can be stopped', async (t) => {
+  let onRest: () => void = () => undefined;
+  let rests = 0;
+  const yieldToEvents = () => {
+    rests++;
+    onRest();
+    return nodeHost.yieldToEvents();
+  };
+  const make = () =>
+    createRuntimeWith(
+      { threads: 2, wisdom: false },
+      { machine: madeUpMachine(1), host: { ...nodeHost, yieldToEvents } },
+    );
+  const runtime = await make();
+  const session = await InferenceSession.create(widening(), { runtime });
+  const values = Array.from({ length: FIRST }, (_, i) => i + 1);
+  const run = async (signal?: AbortSignal) => {
+    const x0 = new Tensor('float32', values, [1, FIRST]);
+    const results = await session.run({ x0 }, signal ? { signal } : {});
+    return [...results[`x${STEPS}`]!.data].slice(0, FIRST + 1);
+  };
+  for (const nth of [1, 2]) {
+    const controller = new AbortController();
+    rests = 0;
+    onRest = () => rests === nth && controller.abort(new Error('enough'));
+    t.equal(((await failure(run(controller.signal))) as Error).message, 'enough', `at rest ${nth}`);
+    t.equal(runtime.memory().tensors, 0, 'its tensors are gone');
+  }
+  onRest = () => undefined;
+  t.deepEqual(await run(), [...values, 0], 'the next run is right');
+  t.deepEqual(await run(), [...values, 0], 'and the one after it');
+  await session.release();
+  t.equal(runtime.memory().used - runtime.memory().byOwner.runtime, 0, 'memory comes back');
+  await runtime.close();
+
+  const other = await make();
+  const late = await InferenceSession.create(widening(), { runtime: other });
+  rests = 0;
+  onRest = () => void other.close();
+  const x0 = new Tensor('float32', values, [1, FIRST]);
+  t.match(
+    String(await failure(late.run({ x0 }))),
+    /cannot run a model.*E_CLOSED/,
+    'a runtime that is closed',
+  );
+  t.ok(rests > 0, `${rests} rests`);
+  await late.release();
+});
+
+test('a session: what nodes compute is there when another goes by its values', async (t) => {
+  const bytes = modelOf(
+    [
+      node('Add', ['s', 'one'], 't'),
+      node('Mul', ['x', 'two'], 'y'),
+      node('Cast', ['t'], 'shape', [intAttribute('to', 7)]),
+      node('Reshape', ['y', 'shape'], 'r'),
+      node('Transpose', ['r'], 'z', [intsAttribute('perm', [1, 0])]),
+    ],
+    [edge('x', [6]), edge('s', [2])],
+    edge('z', [1, 1]),
+    [initializer(edge('one', [1]), Float32Array.of(1)), initializer(edge('two', [1]), Float32Array.of(2))],
+  );
+  const runtime = await makeRuntime();
+  const session = await InferenceSession.create(bytes, { runtime });
+  for (const [rows, expected] of [
+    [2, [2, 8, 4, 10, 6, 12]],
+    [3, [2, 6, 10, 4, 8, 12]],
+  ] as const) {
+    const x = new Tensor('float32', [1, 2, 3, 4, 5, 6], [6]);
+    const s = new Tensor('float32', [rows - 1, 6 / rows - 1], [2]);
+    const { z } = await session.run({ x, s });
+    t.deepEqual([...z!.data], expected, `${rows} rows`);
+  }
+  await session.release();
+  await runtime.close();
+});
+
 test('a session: memory is flat over a thousand runs', async (t) => {
   const runtime = await makeRuntime();
   const session = await InferenceSession.create(small(), { runtime });
-  // the first run is recorded, the second makes the recording ready
-  for (let i = 0; i < 2; i++) await session.run({ x: X() });
+  await session.run({ x: X() });
   const before = runtime.memory();
   for (let i = 0; i < 1000; i++) await session.run({ x: X() });
   t.deepEqual(runtime.memory(), before);

@@ -66,6 +66,29 @@ function wanted({ run }: Network): string {
   return text;
 }
 
+test('a tape: nothing is executed before it is run, or spoiled', async (t) => {
+  const rt = await makeTeam(1);
+  const core = coreOf(rt);
+  const x = rt.tensor([1, -2], [2]);
+  const [y, z] = [rt.tensor([7, 7], [2]), rt.tensor([7, 7], [2])];
+  for (const how of ['run', 'spoiled'] as const) {
+    const tape = core.makeTape();
+    for (const out of [y, z]) out.data.fill(7);
+    core.record(tape, () => {
+      rt.unarySync('neg', x, { out: y });
+      rt.unarySync('abs', y, { out: z });
+    });
+    t.deepEqual([...y.data, ...z.data], [7, 7, 7, 7], 'recorded');
+    if (how === 'run') await tape.replay({});
+    else core.record(tape, () => tape.spoil('somebody looks'));
+    t.deepEqual([...y.data, ...z.data], [-1, 2, 1, 2], how);
+    core.record(tape, () => rt.unarySync('abs', x, { out: y }));
+    t.deepEqual([...y.data], how === 'run' ? [-1, 2] : [1, 2], 'a spoiled one executes what comes at once');
+    core.forget(tape);
+  }
+  await rt.close();
+});
+
 for (const threads of [1, 2, 3]) {
   test(seeded(`a tape: the same bytes as call by call, ${threads} threads`), async (t) => {
     const rt = await makeTeam(threads);
@@ -75,7 +98,7 @@ for (const threads of [1, 2, 3]) {
     for (let turn = 0; turn < 60; turn++) {
       made.input.set(random.floats(made.input.length));
       (made.output.data as Float32Array).fill(Number.NaN);
-      await made.tape.replay(coreOf(rt).executor, {});
+      await made.tape.replay({});
       const got = made.output.data.join();
       if (got !== wanted(made)) faults.push(turn);
     }
@@ -90,36 +113,34 @@ test(seeded('a tape: aborts at any moment, and the run after each is right'), as
   const rt = await makeTeam(2);
   const random = new Random(SEED);
   const made = recorded(rt, network(rt, random, 160));
-  const { executor } = coreOf(rt);
-  const right = made.output.data.join();
+  const right = wanted(made);
   const ends = new Set<string>();
   for (let turn = 0; turn < 30; turn++) {
     const controller = new AbortController();
-    const pending = Promise.resolve(made.tape.replay(executor, { signal: controller.signal }));
+    const pending = Promise.resolve(made.tape.replay({ signal: controller.signal }));
     setTimeout(() => controller.abort(new Error('enough')), random.int(0, 8));
     const error = await failure(pending);
     ends.add(error instanceof Error ? error.message : 'done');
-    await made.tape.replay(executor, {});
+    await made.tape.replay({});
     if (made.output.data.join() !== right) t.fail(`turn ${turn}: another result`);
   }
   t.ok(ends.has('enough'), `some were stopped (${[...ends]})`);
   await rt.close();
-  t.equal(await codeOf(async () => made.tape.replay(executor, {})), 'E_CLOSED', 'not on a closed runtime');
+  t.equal(await codeOf(async () => made.tape.replay({})), 'E_CLOSED', 'not on a closed runtime');
 });
 
 test(seeded('a tape: a thread that is ended in the middle'), async (t) => {
   const host = watchedHost();
   const rt = await makeTeam(2, host);
   const made = recorded(rt, network(rt, new Random(SEED), 160));
-  const { executor } = coreOf(rt);
-  const right = made.output.data.join();
+  const right = wanted(made);
   const codes = new Set<string>();
   for (let turn = 0; turn < 8; turn++) {
-    const pending = Promise.resolve(made.tape.replay(executor, {}));
+    const pending = Promise.resolve(made.tape.replay({}));
     await sleep(turn);
     for (const { handle, gone } of host.started) if (!gone) void handle.terminate();
     codes.add(await codeOf(pending));
-    await made.tape.replay(executor, {});
+    await made.tape.replay({});
     if (made.output.data.join() !== right) t.fail(`turn ${turn}: another result`);
   }
   codes.delete('none');

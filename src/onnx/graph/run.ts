@@ -60,18 +60,21 @@ function runNode(
   }
 }
 
-/** The graph's outputs, in its order; whoever asked disposes them. `outer` are values that graphs inside of nodes may read. */
-export function runSchedule(
+/**
+ * The graph's outputs, in its order; whoever asked disposes them. `outer` are values that graphs inside of nodes may read. Stops after each
+ * node, so that a thread with other things to do can do them; thrown into, it gives back what it holds.
+ */
+export function* runSchedule(
   context: Context,
   { graph, nodes, last, constants }: Schedule,
   feeds: ReadonlyMap<string, Value>,
   outer?: (name: string) => Value | undefined,
-): Value[] {
+): Generator<void, Value[]> {
   const values = new Map<string, Value>([...constants, ...feeds]);
   const find = (name: string) => values.get(name) ?? outer?.(name);
   scopes.set(context, [...(scopes.get(context) ?? []), find]);
   try {
-    nodes.forEach((node, index) => {
+    for (const [index, node] of nodes.entries()) {
       const inputs = node.inputs.map((name) => (name === '' ? undefined : find(name)));
       const made = runNode(context, node, inputs);
       made.forEach((value, i) => {
@@ -83,7 +86,8 @@ export function runSchedule(
         if (!feeds.has(name) && !constants.has(name)) values.get(name)?.dispose();
         values.delete(name);
       }
-    });
+      yield;
+    }
     return graph.outputs.map(({ name }) => {
       const value = find(name);
       if (value) return value;
@@ -123,7 +127,10 @@ export function runInner(context: Context, graph: Graph, inputs: readonly Value[
   const scheduled = innerSchedule(graph);
   const feeds = new Map(graph.inputs.map(({ name }, i) => [name, inputs[i]!] as const));
   const outer = scopes.get(context)?.at(-1);
-  const results = runSchedule(context, scheduled, feeds, outer);
+  const running = runSchedule(context, scheduled, feeds, outer);
+  let step = running.next();
+  while (!step.done) step = running.next();
+  const results = step.value;
   const own = new Set<Value>();
   return results.map((value, i) => {
     const { name } = graph.outputs[i]!;

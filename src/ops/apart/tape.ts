@@ -2,9 +2,10 @@
  * A recorded run on one thread that has a memory of its own: everything that the run reads and writes lies there as well, constants are sent
  * once, and of each run only what is given goes over and what is wanted comes back.
  */
-import type { Address } from '../../backends/types.ts';
+import type { Address, Priority } from '../../backends/types.ts';
+import { aSlice } from '../../core/slice.ts';
 import type { Problem } from '../../problem/problem.ts';
-import type { ApartExecutor } from '../../schedule/apart.ts';
+import type { ApartExecutor, PreparedCall } from '../../schedule/apart.ts';
 import type { AsyncControl } from '../../schedule/execute.ts';
 import type { Operands } from '../../schedule/operands.ts';
 import type { Core } from '../core.ts';
@@ -29,6 +30,13 @@ interface Made {
   readonly mirrors: ReadonlyMap<Address, Mirrored>;
 }
 
+/** Of one run; once it is over nobody looks at what comes. */
+interface State {
+  readonly disposed: boolean;
+}
+
+const DONE = Promise.resolve(true);
+
 export class ApartTape {
   readonly #core: Core;
   readonly #place: ApartPlace;
@@ -37,6 +45,7 @@ export class ApartTape {
   readonly #wanted: readonly Address[];
   readonly #nth: number;
   #made: Made | undefined;
+  #making: { readonly executor: ApartExecutor; readonly pieces: Generator<void, Made> } | undefined;
 
   constructor(
     core: Core,
@@ -64,20 +73,18 @@ export class ApartTape {
 
   /** Runs all steps on what lies in the given tensors; the wanted ones are then here. */
   async run({ signal, priority = 'normal', onProgress }: AsyncControl): Promise<void> {
-    const { steps } = this.#tape;
     const state = { disposed: false };
-    const running = this.#place.on(this.#nth, priority, (executor) =>
-      state.disposed ? Promise.resolve() : this.#send(executor, state),
-    );
     try {
-      await orAborted(running, signal);
-      onProgress?.(steps.length, steps.length);
+      await orAborted(this.#run(priority, state), signal);
+      onProgress?.(this.#tape.steps.length, this.#tape.steps.length);
     } finally {
       state.disposed = true;
     }
   }
 
   release(): void {
+    this.#making?.pieces.return(undefined as never);
+    this.#making = undefined;
     const made = this.#made;
     this.#made = undefined;
     if (!made) return;
@@ -85,16 +92,22 @@ export class ApartTape {
     for (const { at } of made.mirrors.values()) made.executor.backend.free(at);
   }
 
+  async #run(priority: Priority, state: State): Promise<void> {
+    const work = (executor: ApartExecutor) => {
+      if (state.disposed) return DONE;
+      // another thread has taken the place of one that was lost, and its memory with it
+      if (this.#made?.executor !== executor && !this.#makeSome(executor)) return Promise.resolve(false);
+      return this.#send(this.#made!, state).then(() => true);
+    };
+    while (!(await this.#place.on(this.#nth, priority, work))) await this.#core.host.yieldToEvents();
+  }
+
   #view(base: Address, bytes: number): Float32Array {
     return this.#core.heap.floats().subarray(base >> 2, (base + bytes) >> 2);
   }
 
   /** What arrives after the run is over, because it was aborted, is not looked at. */
-  async #send(executor: ApartExecutor, state: { readonly disposed: boolean }): Promise<void> {
-    // another thread has taken the place of one that was lost, and its memory with it
-    if (this.#made?.executor !== executor) this.#made = this.#make(executor);
-    const { chain, mirrors } = this.#made;
-    const { backend } = executor;
+  async #send({ executor: { backend }, chain, mirrors }: Made, state: State): Promise<void> {
     const mirrorOf = (address: Address) => mirrors.get(blockOf(this.#core, this.#tape, address)!.base)!;
     for (const address of this.#given) {
       const { at, base, bytes } = mirrorOf(address);
@@ -112,9 +125,27 @@ export class ApartTape {
     await Promise.all(reads);
   }
 
-  #make(executor: ApartExecutor): Made {
-    const mirrors = new Map<Address, Mirrored>();
+  /** Goes on with bringing there what the run needs; whether all of it is there. */
+  #makeSome(executor: ApartExecutor): boolean {
+    if (this.#making?.executor !== executor) {
+      this.release();
+      this.#making = { executor, pieces: this.#make(executor) };
+    }
+    try {
+      const piece = aSlice(this.#making.pieces);
+      if (!piece.done) return false;
+      this.#made = piece.value;
+    } catch (error) {
+      this.#making = undefined;
+      throw error;
+    }
+    this.#making = undefined;
+    return true;
+  }
+
+  *#make(executor: ApartExecutor): Generator<void, Made> {
     const { backend } = executor;
+    const mirrors = new Map<Address, Mirrored>();
     const mirror = (address: Address): Address => {
       const block = blockOf(this.#core, this.#tape, address)!;
       let found = mirrors.get(block.base);
@@ -126,9 +157,12 @@ export class ApartTape {
       }
       return found.at + (address - block.base);
     };
+    const calls: PreparedCall[] = [];
+    let made: Made | undefined;
     try {
       for (const address of [...this.#given, ...this.#wanted]) mirror(address);
-      const calls = this.#tape.steps.map(({ execution, operands }) => {
+      yield;
+      for (const { execution, operands } of this.#tape.steps) {
         const unread = unreadOf(execution.problem, operands);
         const moved = Object.fromEntries(
           ADDRESSES.map((name) => [
@@ -136,12 +170,18 @@ export class ApartTape {
             operands[name] && name !== unread ? mirror(operands[name]) : operands[name],
           ]),
         );
-        return { execution, operands: { ...operands, ...moved } as Operands };
-      });
-      return { executor, chain: executor.link(calls), mirrors };
-    } catch (error) {
-      for (const { at } of mirrors.values()) backend.free(at);
-      throw error;
+        // lowered while it was recorded
+        const prepared = backend.prepare(this.#core.executor.prepare(execution));
+        calls.push({ prepared, operands: { ...operands, ...moved } as Operands });
+        yield;
+      }
+      made = { executor, chain: executor.link(calls), mirrors };
+      return made;
+    } finally {
+      if (!made) {
+        for (const { at } of mirrors.values()) backend.free(at);
+        for (const { prepared } of calls) prepared.release();
+      }
     }
   }
 }
