@@ -14,7 +14,7 @@ import {
 } from '../gen/layout';
 import { finishIntegers } from '../quantized/finish';
 import { partOr, storePart } from './parts';
-import { atLeast, atMost, gelu4, layConstants, ONE, select, sigmoid4, SIXTH, splat, tanh4, THREE } from './math';
+import { atLeast, atMost, CONSTANTS_BYTES, gelu4, layConstants, ONE, select, sigmoid4, SIXTH, splat, tanh4, THREE } from './math';
 
 /**
  * How an activation is computed; several share a form. Each form has a loop of its own with the form as a constant: engines
@@ -28,6 +28,10 @@ const GELU = 4; // from here on the arithmetic outweighs the loop: not unrolled
 const SILU = 5;
 const TANH = 6;
 const SIGMOID = 7;
+
+/** Where the two scalars lie for the ends of lines, beside the constants. */
+const P0 = CONSTANTS_BYTES;
+const P1 = CONSTANTS_BYTES + 4;
 
 function formOf(kind: i32): i32 {
   switch (kind) {
@@ -81,12 +85,15 @@ function canonical(v: v128): v128 {
   return select(v, i32x4.splat(0x7fc00000), f32x4.eq(v, v));
 }
 
-/** The last one to three elements of a line: the very same operations on a vector that is not full. */
-function finishTail(form: i32, flags: i32, job: usize, p0: v128, p1: v128, p: usize, count: i32, c0: usize, bias: v128, slope: v128, k: usize): void {
+/**
+ * The last one to three elements of a line: the very same operations on a vector that is not full. The two scalars come from memory, not from
+ * the vectors that the loop before it uses: V8 13.6 with 256-bit vectors ends the process ("unreachable code") on such an outside use.
+ */
+function finishTail(form: i32, flags: i32, job: usize, p: usize, count: i32, c0: usize, bias: v128, slope: v128, k: usize): void {
   let v = partOr(p, count, 0);
   if (flags & PROGRAM_FLAG_SCALED) v = f32x4.mul(v, v128.load32_splat(job, JOB_ALPHA));
   if (flags & PROGRAM_FLAG_ACCUMULATE) v = f32x4.add(v, f32x4.mul(partOr(c0, count, 0), v128.load32_splat(job, JOB_BETA)));
-  v = activateAny(form, f32x4.add(v, bias), p0, p1, slope, k);
+  v = activateAny(form, f32x4.add(v, bias), v128.load32_splat(k, P0), v128.load32_splat(k, P1), slope, k);
   if (flags & PROGRAM_FLAG_EXACT) v = canonical(v);
   storePart(p, v, count);
 }
@@ -144,7 +151,7 @@ function line(
   if (rest) {
     const add = biasStep ? partOr(bias, rest, 0) : v128.load(bias);
     const factor = slopeStep ? partOr(slope, rest, 0) : v128.load(slope);
-    finishTail(form, flags, job, p0, p1, p, rest, p + toC0, add, factor, k);
+    finishTail(form, flags, job, p, rest, p + toC0, add, factor, k);
   }
 }
 
@@ -158,7 +165,10 @@ function block(
   const k = scratch + 32;
   if (form > SLOPED) layConstants(k);
   const flags = load<i32>(program, PROGRAM_FLAGS), kind = load<i32>(program, PROGRAM_ACTIVATION);
-  const p0 = splat(first(kind, load<f32>(job, JOB_P0), k)), p1 = splat(second(kind, load<f32>(job, JOB_P1), k));
+  const low = first(kind, load<f32>(job, JOB_P0), k), high = second(kind, load<f32>(job, JOB_P1), k);
+  const p0 = splat(low), p1 = splat(high);
+  store<f32>(k, low, P0);
+  store<f32>(k, high, P1);
   const toC0 = load<usize>(job, JOB_C0) - load<usize>(job, JOB_C);
   const biasBase = load<usize>(job, JOB_BIAS), slopeBase = load<usize>(job, JOB_SLOPE);
   const biasStep: usize = biasKind == BIAS_KIND_ROW ? 16 : 0, slopeStep: usize = slopeKind == BIAS_KIND_ROW ? 16 : 0;
