@@ -32,7 +32,7 @@ type Values = ArrayLike<number>;
 export function referenceOf(core: Core, { execution, operands }: TapeStep): Float64Array | undefined {
   const p = execution.problem;
   const floats = core.heap.floats();
-  const at = (address: number | undefined): Values => floats.subarray((address ?? 0) >> 2);
+  const at = (address: number | undefined): Values => floats.subarray((address ?? 0) >>> 2);
   const { a, b, c0, bias, slope, alpha, beta, p0, p1, packedB } = operands;
   const out = new Float64Array(resultElements(p));
   switch (p.op) {
@@ -81,7 +81,7 @@ export function referenceOf(core: Core, { execution, operands }: TapeStep): Floa
 
 /** The largest difference relative to the largest value. */
 export function departureOf(core: Core, { operands }: TapeStep, wanted: Float64Array): number {
-  const first = operands.c >> 2;
+  const first = operands.c >>> 2;
   const got = core.heap.floats().subarray(first, first + wanted.length);
   let [worst, most] = [0, Number.MIN_VALUE];
   for (let i = 0; i < wanted.length; i++) {

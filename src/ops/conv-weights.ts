@@ -54,7 +54,7 @@ export class ConvWeights extends KeptWeights implements PrepackedConv, Source {
   }
 
   values(): Float32Array {
-    const first = this.store.raw.address >> 2;
+    const first = this.store.raw.address >>> 2;
     return this.heap.floats().subarray(first, first + this.elements);
   }
 

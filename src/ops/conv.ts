@@ -175,7 +175,7 @@ export function referenceOperands(
 ) {
   if (core.exact) throw untrusted(core);
   const floats = core.heap.floats();
-  const from = (address: number) => floats.subarray(address >> 2);
+  const from = (address: number) => floats.subarray(address >>> 2);
   const [x, w, bias, slope, residual] = at as readonly [number, number, number, number, number];
   const elements = p.batch * p.outC * p.outH * p.outW;
   return {
@@ -245,7 +245,7 @@ class ConvRequest implements Request {
     const window = windowOf(one, { kH: 1, kW: 1 }, {});
     const zeros = new Block(core.heap, 4 * Math.max(p.outC, p.batch * p.groups * p.outH * p.outW), 'scratch');
     try {
-      core.heap.floats().fill(0, zeros.address >> 2, (zeros.address + zeros.bytes) >> 2);
+      core.heap.floats().fill(0, zeros.address >>> 2, (zeros.address + zeros.bytes) >>> 2);
       const planned = core.plan({ ...p, ...window, inC: p.groups, prepacked: false, algorithm: undefined });
       if (!planned) throw untrusted(core);
       const operands = this.operands(core, undefined, at, out.block.address);

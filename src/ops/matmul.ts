@@ -164,7 +164,7 @@ class MatmulRequest implements Request {
     if (p.batch === 0 || p.m === 0 || p.n === 0) return;
     const zeros = new Block(core.heap, 4 * Math.max(p.m, p.n), 'scratch');
     try {
-      core.heap.floats().fill(0, zeros.address >> 2, (zeros.address + zeros.bytes) >> 2);
+      core.heap.floats().fill(0, zeros.address >>> 2, (zeros.address + zeros.bytes) >>> 2);
       const one = { sharedA: true, sharedB: true, leading: undefined, prepackedB: false, panel: undefined };
       const planned = core.plan({ ...p, ...one, k: 1, transposeA: false, transposeB: false });
       if (!planned) throw untrusted(core);
@@ -179,7 +179,7 @@ class MatmulRequest implements Request {
     const p = this.problem;
     if (p.panel || core.exact) throw untrusted(core);
     const floats = core.heap.floats();
-    const from = (address: number) => floats.subarray(address >> 2);
+    const from = (address: number) => floats.subarray(address >>> 2);
     const [a, b, bias, slope] = at as readonly [number, number, number, number];
     const values = {
       a: from(a),

@@ -28,7 +28,7 @@ export class Operand implements Held, Source {
   place(): number {
     if (this.#data) {
       const block = new Block(this.#heap, 4 * this.#data.length, 'scratch');
-      this.#heap.floats().set(this.#data, block.address >> 2);
+      this.#heap.floats().set(this.#data, block.address >>> 2);
       this.#block = block;
       return block.address;
     }
@@ -67,7 +67,7 @@ export class Operand implements Held, Source {
   values(): Float32Array {
     if (this.#data) return this.#data;
     const { address } = this.#tensor!.block;
-    return this.#heap.floats().subarray(address >> 2, (address >> 2) + this.elements);
+    return this.#heap.floats().subarray(address >>> 2, (address >>> 2) + this.elements);
   }
 }
 
@@ -220,11 +220,11 @@ export class CopyOf implements Held, Source {
   }
 
   place(): number {
-    const from = this.#operand.place() >> 2;
+    const from = this.#operand.place() >>> 2;
     try {
       const elements = sizeOf(this.#operand.shape);
       this.#block = new Block(this.#heap, 4 * elements, 'scratch');
-      this.#heap.floats().copyWithin(this.#block.address >> 2, from, from + elements);
+      this.#heap.floats().copyWithin(this.#block.address >>> 2, from, from + elements);
       return this.#block.address;
     } finally {
       this.#operand.done();
@@ -278,8 +278,8 @@ class SharedSlope implements Held, Source {
     try {
       this.#block = new Block(this.#heap, 4 * this.#channels, 'scratch');
       const floats = this.#heap.floats();
-      const first = this.#block.address >> 2;
-      floats.fill(floats[from >> 2]!, first, first + this.#channels);
+      const first = this.#block.address >>> 2;
+      floats.fill(floats[from >>> 2]!, first, first + this.#channels);
       return this.#block.address;
     } finally {
       this.#operand.done();

@@ -16,7 +16,7 @@ export function unpackedB(core: Core, problem: Problem, address: Address): Float
 
 /** The matrix as it was given: [k, n], or [n, k] where it was transposed. */
 export function matrixOf({ shape: [k, n], panel, block }: Panels, isTransposed: boolean): Float32Array {
-  const first = block.address >> 2;
+  const first = block.address >>> 2;
   const matrix = unpackedPanels(k, n, panel, block.heap.floats().subarray(first, first + block.bytes / 4));
   if (!isTransposed) return matrix;
   const turned = new Float32Array(matrix.length);

@@ -92,7 +92,7 @@ class PoolRequest implements Request {
   runEmpty(): void {}
 
   runReference(core: Core, at: readonly number[], out: DenseTensor): void {
-    referencePool(this.problem, core.heap.floats().subarray(at[0]! >> 2), out.data);
+    referencePool(this.problem, core.heap.floats().subarray(at[0]! >>> 2), out.data);
   }
 }
 

@@ -28,8 +28,8 @@ export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptio
   }
   const weights = new ConvWeights(core.heap, operand.shape, algorithm);
   try {
-    const from = operand.place() >> 2;
-    const to = weights.place() >> 2;
+    const from = operand.place() >>> 2;
+    const to = weights.place() >>> 2;
     core.heap.floats().copyWithin(to, from, from + sizeOf(operand.shape));
     weights.done();
     operand.done();

@@ -76,7 +76,7 @@ function matmulTrial(core: Trier, p: MatmulProblem, take: Take): Parts {
 
 function checkProduct(core: Trier, p: MatmulProblem, a: number, b: number, c: number): string | undefined {
   const floats = core.backend.floats();
-  const [A, B, C] = [a >> 2, b >> 2, c >> 2];
+  const [A, B, C] = [a >>> 2, b >>> 2, c >>> 2];
   const next = randomFrom(11);
   const pick = (count: number) => Math.floor(next() * count);
   for (let check = 0; check < SPOT_CHECKS; check++) {
@@ -109,7 +109,7 @@ function convTrial(core: Trier, p: ConvProblem, take: Take, keep: (own: { dispos
     : undefined;
   if (weights) {
     keep(weights);
-    core.heap.floats().copyWithin(weights.place() >> 2, raw >> 2, (raw >> 2) + count);
+    core.heap.floats().copyWithin(weights.place() >>> 2, raw >>> 2, (raw >>> 2) + count);
     weights.done();
   }
   const scalars = { c, bias, slope: bias, c0, alpha: 1, beta: 1, p0: -1, p1: 1 };
@@ -161,8 +161,8 @@ function checkConv(
   const slack = plan.algorithm.startsWith('winograd') ? SLACK.winograd : SLACK.plain;
   for (let check = 0; check < SPOT_CHECKS; check++) {
     const at = { n: pick(p.batch), oc: pick(p.outC), y: pick(p.outH), x: pick(p.outW) };
-    const { sum, size } = termsAt(p, floats, x >> 2, w >> 2, at);
-    const got = floats[(c >> 2) + pixelAt(p, p.outC, p.outH, p.outW, at.n, at.oc, at.y, at.x)]!;
+    const { sum, size } = termsAt(p, floats, x >>> 2, w >>> 2, at);
+    const got = floats[(c >>> 2) + pixelAt(p, p.outC, p.outH, p.outW, at.n, at.oc, at.y, at.x)]!;
     if (!(Math.abs(got - sum) <= slack * 2 ** -23 * (termsOf(p) + 2) * size))
       return `element [${at.n}, ${at.oc}, ${at.y}, ${at.x}] is ${got}, not ${sum}`;
   }

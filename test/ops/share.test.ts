@@ -3,7 +3,7 @@ import { setTimeout as later } from 'node:timers/promises';
 import { type TransferListItem, Worker } from 'node:worker_threads';
 import test from 'tape';
 import { attachRuntime } from '../../src/index.ts';
-import { createRuntimeWith } from '../../src/ops/runtime.ts';
+import { coreOf, createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeOptions, SharedRuntime, SharedTensor } from '../../src/ops/types.ts';
 import { moduleFile } from '../support/bundle.ts';
 import { codeOf, SLOW_MACHINE, until } from '../support/faulty.ts';
@@ -73,11 +73,21 @@ let guests = 0;
 /** The first message only joins. */
 const JOINS = 'if (given === undefined) return;';
 
-test('a guest computes on the memory and the threads of the runtime', async (t) => {
-  const rt = await make();
-  const guest = await Guest.make(
-    rt,
-    `${JOINS}
+const GiB = 2 ** 30;
+
+for (const taken of [0, 3])
+  test(`a guest computes on the memory and the threads of the runtime, ${taken} GiB of it taken`, async (t) => {
+    const rt = await make({ memory: { maximum: 4 * GiB } });
+    // not touched: addresses and no room
+    try {
+      for (let i = 0; i < 2 * taken; i++) coreOf(rt).backend.allocate(GiB / 2, 'scratch');
+    } catch (error) {
+      await rt.close();
+      return t.skip(String(error));
+    }
+    const guest = await Guest.make(
+      rt,
+      `${JOINS}
     const [a, b] = [rt.tensor(product.a.data, [130, 64]), rt.tensor(product.b.data, [64, 70])];
     const faults = [];
     for (const right of [b, product.b, rt.prepack(b)])
@@ -93,21 +103,21 @@ test('a guest computes on the memory and the threads of the runtime', async (t) 
     await rt.matmul(rt.zeros([900, 900]), rt.zeros([900, 900]), { onProgress: ({ done, total }) => progress.push(done / total) });
     return { faults, same, y: y.shape, z: z.shape, dtype: tensor.dtype, scale, progress: progress.at(-1),
       threads: rt.info.threads.actual, key: rt.explain('64x64x64').key, list: rt.wisdom.list().length, used: rt.memory().used };`,
-  );
-  const got = await guest.ask<Record<string, unknown>>(1);
-  t.deepEqual(got.faults, Array(6).fill('right'), 'awaited and blocking, tensors, arrays and panels');
-  t.equal(got.same, true, 'into its own tensor');
-  t.deepEqual([got.y, got.z, got.dtype], [[130, 70], [70, 130], 'u8']);
-  t.ok((got.scale as number) > 0);
-  t.equal(got.progress, 1, 'progress');
-  t.equal(got.threads, 2);
-  t.equal(got.key, rt.explain('64x64x64').key, 'the same plans');
-  t.ok((got.used as number) > 4 * 130 * 64, 'the same memory');
-  await guest.worker.terminate();
-  await until(() => rt.memory().tensors === 0);
-  t.pass('what it had is given back when it ends');
-  await rt.close();
-});
+    );
+    const got = await guest.ask<Record<string, unknown>>(1);
+    t.deepEqual(got.faults, Array(6).fill('right'), 'awaited and blocking, tensors, arrays and panels');
+    t.equal(got.same, true, 'into its own tensor');
+    t.deepEqual([got.y, got.z, got.dtype], [[130, 70], [70, 130], 'u8']);
+    t.ok((got.scale as number) > 0);
+    t.equal(got.progress, 1, 'progress');
+    t.equal(got.threads, 2);
+    t.equal(got.key, rt.explain('64x64x64').key, 'the same plans');
+    t.ok((got.used as number) > 4 * 130 * 64, 'the same memory');
+    await guest.worker.terminate();
+    await until(() => rt.memory().tensors === 0);
+    t.pass('what it had is given back when it ends');
+    await rt.close();
+  });
 
 test('tensors change hands without a copy', async (t) => {
   const rt = await make();

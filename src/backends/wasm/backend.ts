@@ -226,11 +226,11 @@ export class WasmBackend implements ChainBackend {
 
   trace(steps: number): TraceWasm {
     const address = this.allocate(steps * TRACE_BYTES, 'runtime');
-    this.#ints.fill(0, address >> 2, (address + steps * TRACE_BYTES) >> 2);
+    this.#ints.fill(0, address >>> 2, (address + steps * TRACE_BYTES) >>> 2);
     const at = (step: number): StepTime | undefined => {
       const entry = address + step * TRACE_BYTES;
       // written last: whoever sees it sees the rest, and what the step has computed
-      const thread = Atomics.load(this.#ints, (entry + TRACE.THREAD) >> 2);
+      const thread = Atomics.load(this.#ints, (entry + TRACE.THREAD) >>> 2);
       if (thread === 0) return undefined;
       const [start, end] = new Float64Array(this.#ints.buffer, entry, 2) as unknown as [number, number];
       return { thread: thread === MAX_WORKERS ? 0 : thread, start, end };

@@ -53,7 +53,7 @@ function kernelIndex(kernels: KernelIndex, name: string): number {
 
 function encodeStep(words: Int32Array, at: number, step: Step): void {
   const put = (field: number, value: number) => {
-    words[at + (field >> 2)] = value;
+    words[at + (field >>> 2)] = value;
   };
   put(RECORD.OP, OP[step.op]);
   put(RECORD.NEEDS, step.needs);
@@ -87,9 +87,9 @@ export function encodeProgram(
 ): void {
   const { constants, epilogue, plan } = program;
   const kernel = findKernel(plan.kernel);
-  const base = at >> 2;
+  const base = at >>> 2;
   const put = (field: number, value: number) => {
-    words[base + (field >> 2)] = value;
+    words[base + (field >>> 2)] = value;
   };
   // pooling has steps of its own and no kernel of the table
   if (kernel) {
@@ -104,9 +104,9 @@ export function encodeProgram(
   put(PROGRAM.FLAGS, flagsOf(program));
   for (const field of CONSTANT_FIELDS) put(PROGRAM[upperSnake(field)], constants[field]);
   program.steps.forEach((step, index) => {
-    encodeStep(words, (at + PROGRAM_BYTES + index * RECORD_BYTES) >> 2, step);
+    encodeStep(words, (at + PROGRAM_BYTES + index * RECORD_BYTES) >>> 2, step);
   });
-  const table = (at + offsetsAt(program)) >> 2;
+  const table = (at + offsetsAt(program)) >>> 2;
   program.offsets.forEach((offset, index) => {
     words[table + index] = 4 * offset;
   });
@@ -128,14 +128,14 @@ export interface JobState {
 }
 
 function encodeState(words: Int32Array, address: number, { id, records, trace }: JobState): void {
-  const at = address >> 2;
-  Atomics.store(words, at + (JOB.NEXT >> 2), CLOSED);
-  words[at + (JOB.DONE >> 2)] = 0;
-  words[at + (JOB.LIMIT >> 2)] = records;
-  words[at + (JOB.ID >> 2)] = id;
-  words[at + (JOB.STOP >> 2)] = 0;
-  words[at + (JOB.WAITERS >> 2)] = 0;
-  words[at + (JOB.TRACE >> 2)] = trace;
+  const at = address >>> 2;
+  Atomics.store(words, at + (JOB.NEXT >>> 2), CLOSED);
+  words[at + (JOB.DONE >>> 2)] = 0;
+  words[at + (JOB.LIMIT >>> 2)] = records;
+  words[at + (JOB.ID >>> 2)] = id;
+  words[at + (JOB.STOP >>> 2)] = 0;
+  words[at + (JOB.WAITERS >>> 2)] = 0;
+  words[at + (JOB.TRACE >>> 2)] = trace;
 }
 
 /** Fills a job's words; it stays closed until the team opens it, so that a late thread cannot claim half-written records. */
@@ -146,29 +146,29 @@ export function encodeJob(
   programAddress: number,
   call: Call,
 ): void {
-  const at = address >> 2;
+  const at = address >>> 2;
   encodeState(words, address, state);
-  words[at + (JOB.LINKS >> 2)] = 0;
-  words[at + (JOB.PROGRAM >> 2)] = programAddress;
-  words[at + (JOB.A >> 2)] = call.a;
-  words[at + (JOB.B >> 2)] = call.b;
-  words[at + (JOB.C >> 2)] = call.c;
-  words[at + (JOB.C0 >> 2)] = call.c0;
-  words[at + (JOB.BIAS >> 2)] = call.bias;
-  words[at + (JOB.PACKED_A >> 2)] = call.packedA;
-  words[at + (JOB.PACKED_B >> 2)] = call.packedB;
-  words[at + (JOB.SLOPE >> 2)] = call.slope;
-  words[at + (JOB.PRIVATE >> 2)] = call.own;
+  words[at + (JOB.LINKS >>> 2)] = 0;
+  words[at + (JOB.PROGRAM >>> 2)] = programAddress;
+  words[at + (JOB.A >>> 2)] = call.a;
+  words[at + (JOB.B >>> 2)] = call.b;
+  words[at + (JOB.C >>> 2)] = call.c;
+  words[at + (JOB.C0 >>> 2)] = call.c0;
+  words[at + (JOB.BIAS >>> 2)] = call.bias;
+  words[at + (JOB.PACKED_A >>> 2)] = call.packedA;
+  words[at + (JOB.PACKED_B >>> 2)] = call.packedB;
+  words[at + (JOB.SLOPE >>> 2)] = call.slope;
+  words[at + (JOB.PRIVATE >>> 2)] = call.own;
   if (call.raw) {
-    words[at + (JOB.RAW_A >> 2)] = call.raw.a;
-    words[at + (JOB.RAW_B >> 2)] = call.raw.b;
-    words[at + (JOB.OUT >> 2)] = call.raw.out;
-    words[at + (JOB.QUANTIZED >> 2)] = call.raw.quantized;
+    words[at + (JOB.RAW_A >>> 2)] = call.raw.a;
+    words[at + (JOB.RAW_B >>> 2)] = call.raw.b;
+    words[at + (JOB.OUT >>> 2)] = call.raw.out;
+    words[at + (JOB.QUANTIZED >>> 2)] = call.raw.quantized;
   }
-  words[at + (JOB.ALPHA >> 2)] = bitsOf(call.alpha);
-  words[at + (JOB.BETA >> 2)] = bitsOf(call.beta);
-  words[at + (JOB.P0 >> 2)] = bitsOf(call.p0);
-  words[at + (JOB.P1 >> 2)] = bitsOf(call.p1);
+  words[at + (JOB.ALPHA >>> 2)] = bitsOf(call.alpha);
+  words[at + (JOB.BETA >>> 2)] = bitsOf(call.beta);
+  words[at + (JOB.P0 >>> 2)] = bitsOf(call.p0);
+  words[at + (JOB.P1 >>> 2)] = bitsOf(call.p1);
 }
 
 /** A call that is run with others as one job: where its words and its program are. */
@@ -180,14 +180,14 @@ export interface LinkedCall {
 
 /** Writes the table of links: each record waits for all calls before its own. */
 export function encodeLinks(words: Int32Array, address: number, calls: readonly LinkedCall[]): void {
-  let at = address >> 2;
+  let at = address >>> 2;
   let before = 0;
   for (const { job, program, steps } of calls) {
     steps.forEach(({ needs }, index) => {
-      words[at + (LINK.NEEDS >> 2)] = before + needs;
-      words[at + (LINK.JOB >> 2)] = job;
-      words[at + (LINK.RECORD >> 2)] = program + PROGRAM_BYTES + index * RECORD_BYTES;
-      at += LINK_BYTES >> 2;
+      words[at + (LINK.NEEDS >>> 2)] = before + needs;
+      words[at + (LINK.JOB >>> 2)] = job;
+      words[at + (LINK.RECORD >>> 2)] = program + PROGRAM_BYTES + index * RECORD_BYTES;
+      at += LINK_BYTES >>> 2;
     });
     before += steps.length;
   }
@@ -196,5 +196,5 @@ export function encodeLinks(words: Int32Array, address: number, calls: readonly 
 /** Fills the words of a job that is several calls; it stays closed as one call's does. */
 export function encodeChain(words: Int32Array, address: number, state: JobState, links: number): void {
   encodeState(words, address, state);
-  words[(address + JOB.LINKS) >> 2] = links;
+  words[(address + JOB.LINKS) >>> 2] = links;
 }

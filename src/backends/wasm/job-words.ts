@@ -22,7 +22,7 @@ export class JobWords {
   }
 
   read(address: number, word: number): number {
-    return Atomics.load(this.#all(), (address + word) >> 2);
+    return Atomics.load(this.#all(), (address + word) >>> 2);
   }
 
   isAtRest(address: number): boolean {
@@ -30,44 +30,44 @@ export class JobWords {
   }
 
   setHelpers(address: number, helpers: number): void {
-    Atomics.store(this.#all(), (address + JOB.HELPERS) >> 2, helpers);
+    Atomics.store(this.#all(), (address + JOB.HELPERS) >>> 2, helpers);
   }
 
   /** Lets records be claimed, from the first on or from where it was closed: the last thing done to a job's words. */
   open(address: number, helpers: number, at = CLOSED - this.read(address, JOB.LIMIT)): void {
     this.setHelpers(address, helpers);
-    Atomics.store(this.#all(), (address + JOB.NEXT) >> 2, at);
+    Atomics.store(this.#all(), (address + JOB.NEXT) >>> 2, at);
   }
 
   /** Lets no further record be claimed. Those that were claimed will be done, for they wait for none behind them. Returns where to
    *  go on, or undefined where none was left to claim. */
   shut(address: number): number | undefined {
-    const next = Atomics.exchange(this.#all(), (address + JOB.NEXT) >> 2, CLOSED);
+    const next = Atomics.exchange(this.#all(), (address + JOB.NEXT) >>> 2, CLOSED);
     return next < CLOSED ? next : undefined;
   }
 
   /** Tells the workers of a job that is open. */
   announce(address: number): void {
-    Atomics.store(this.#fixed, (TEAM_ADDRESS + TEAM.JOB) >> 2, address);
+    Atomics.store(this.#fixed, (TEAM_ADDRESS + TEAM.JOB) >>> 2, address);
     this.signal();
   }
 
   signal(): void {
-    Atomics.add(this.#fixed, (TEAM_ADDRESS + TEAM.SIGNAL) >> 2, 1);
-    Atomics.notify(this.#fixed, (TEAM_ADDRESS + TEAM.SIGNAL) >> 2);
+    Atomics.add(this.#fixed, (TEAM_ADDRESS + TEAM.SIGNAL) >>> 2, 1);
+    Atomics.notify(this.#fixed, (TEAM_ADDRESS + TEAM.SIGNAL) >>> 2);
   }
 
   quit(): void {
-    Atomics.store(this.#fixed, (TEAM_ADDRESS + TEAM.QUIT) >> 2, 1);
+    Atomics.store(this.#fixed, (TEAM_ADDRESS + TEAM.QUIT) >>> 2, 1);
     this.signal();
   }
 
   /** The job that a worker is inside of, or 0. */
   busyWith(index: number): number {
-    return Atomics.load(this.#fixed, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >> 2);
+    return Atomics.load(this.#fixed, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >>> 2);
   }
 
   setIdle(index: number): void {
-    Atomics.store(this.#fixed, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >> 2, 0);
+    Atomics.store(this.#fixed, (WORKERS_ADDRESS + index * WORKER_BYTES + WORKER.BUSY) >>> 2, 0);
   }
 }

@@ -37,14 +37,14 @@ function work({ modules, index }: WorkerStart, memory: WebAssembly.Memory, send:
       send({ type: 'fault', job: exports.failRecord(job), message });
     }
     // only now: who ends while BUSY is set may not have told what it had to tell
-    Atomics.store(words, (own + WORKER.BUSY) >> 2, 0);
+    Atomics.store(words, (own + WORKER.BUSY) >>> 2, 0);
   };
   send({ type: 'ready' });
   let seen = 0;
   for (;;) {
     seen = exports.awaitSignal(TEAM_ADDRESS, seen, SPINS);
-    if (Atomics.load(words, (TEAM_ADDRESS + TEAM.QUIT) >> 2)) break;
-    takePart(Atomics.load(words, (TEAM_ADDRESS + TEAM.JOB) >> 2));
+    if (Atomics.load(words, (TEAM_ADDRESS + TEAM.QUIT) >>> 2)) break;
+    takePart(Atomics.load(words, (TEAM_ADDRESS + TEAM.JOB) >>> 2));
   }
 }
 

@@ -100,7 +100,7 @@ async function runPart(
 ): Promise<void> {
   const share = 1 / place.threads;
   const view = (address: Address, elements: number) =>
-    core.heap.floats().subarray(address >> 2, (address >> 2) + elements);
+    core.heap.floats().subarray(address >>> 2, (address >>> 2) + elements);
   const { c: result, ...read } = cut.shares;
   const send = (executor: ApartExecutor): Promise<void> => {
     // while it waited for its turn

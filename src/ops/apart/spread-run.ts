@@ -131,7 +131,7 @@ function sendStrip(
   const { batch, m, n, k, sharedA } = problem;
   const { backend } = executor;
   const view = (address: Address, elements: number) =>
-    core.heap.floats().subarray(address >> 2, (address >> 2) + elements);
+    core.heap.floats().subarray(address >>> 2, (address >>> 2) + elements);
   const kept = (name: string, address: Address, elements: number) =>
     keepValues(executor, state, name, 4 * elements, () => view(address, elements));
   const columns = { rows: batch * m, wide: n, first: strip.first, count: strip.columns };

@@ -103,7 +103,7 @@ export class ApartTape {
   }
 
   #view(base: Address, bytes: number): Float32Array {
-    return this.#core.heap.floats().subarray(base >> 2, (base + bytes) >> 2);
+    return this.#core.heap.floats().subarray(base >>> 2, (base + bytes) >>> 2);
   }
 
   /** What arrives after the run is over, because it was aborted, is not looked at. */

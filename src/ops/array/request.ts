@@ -135,7 +135,7 @@ export class ArrayRequest implements Request {
   runReference(core: Core, at: readonly number[], out: DenseTensor): void {
     const p = this.problem;
     const floats = core.heap.floats();
-    const values = (index: number) => (this.inputs[index] ? floats.subarray(at[index]! >> 2) : undefined);
+    const values = (index: number) => (this.inputs[index] ? floats.subarray(at[index]! >>> 2) : undefined);
     const operands = [values(0), values(1), values(2)].filter((list) => list !== undefined);
     const scalars = this.#scalars;
     if (p.op === 'map') referenceMap(p, operands, scalars, out.data);

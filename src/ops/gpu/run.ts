@@ -95,7 +95,7 @@ async function deliver(core: Core, request: Request, values: GpuValues, stays: b
   block.hold();
   try {
     await values.fetch(() =>
-      core.heap.floats().subarray(block.address >> 2, (block.address >> 2) + tensor.size),
+      core.heap.floats().subarray(block.address >>> 2, (block.address >>> 2) + tensor.size),
     );
     tensor.check('fill');
     tensor.changedHere();

@@ -96,7 +96,7 @@ async function firstUnits(
   const { c, ...read } = cut.shares;
   const elements = ({ fixed, stride }: Share) => fixed + stride * units;
   const view = (address: number, count: number) =>
-    core.heap.floats().subarray(address >> 2, (address >> 2) + count);
+    core.heap.floats().subarray(address >>> 2, (address >>> 2) + count);
   const taken: GpuBlock[] = [];
   const kept = (block: GpuBlock) => {
     taken.push(block);

@@ -24,7 +24,7 @@ export async function runOnGpuJs(
     if (options.signal?.aborted) throw abortReason(options.signal);
     if (!values) return undefined;
     core.checkOpen('compute');
-    core.heap.floats().set(values, placed.out.block.address >> 2);
+    core.heap.floats().set(values, placed.out.block.address >>> 2);
     options.onProgress?.({ phase: 'run', done: 1, total: 1 });
     failed = false;
     return placed.out;

@@ -178,11 +178,11 @@ class Kernel implements UserKernel {
     const placed: Operand[] = [];
     try {
       const at = operands.map((operand) => {
-        const address = operand.place() >> 2;
+        const address = operand.place() >>> 2;
         placed.push(operand);
         return address;
       });
-      const to = tensor.ensureBlock().address >> 2;
+      const to = tensor.ensureBlock().address >>> 2;
       const start = systemClock.now();
       const steps = operands.map((operand) => (operand.elements === 1 ? 0 : 1));
       apply(this.#parts, heap.floats(), at, steps, to, elements);

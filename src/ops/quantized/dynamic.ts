@@ -29,7 +29,7 @@ function quantise(core: Core, from: number, count: number, to: number): Scale {
   try {
     exports.float_range(from, count, range.address);
     const floats = core.heap.floats();
-    const at = range.address >> 2;
+    const at = range.address >>> 2;
     const found = scaleOf(floats[at]!, floats[at + 1]!);
     exports.quantize_floats(from, count, found.scale, found.zeroPoint, to);
     return found;

@@ -187,19 +187,19 @@ export class Parameters implements Held {
     let at = QUANTIZED_BYTES / 4;
     const put = (list: ArrayLike<number>, to: Int32Array | Float32Array, field: number) => {
       to.set(list, at);
-      words[field >> 2] = address + 4 * at;
+      words[field >>> 2] = address + 4 * at;
       // the word after an address says how far its values are apart
-      words[(field >> 2) + 1] = list.length > 1 ? 4 : 0;
+      words[(field >>> 2) + 1] = list.length > 1 ? 4 : 0;
       at += list.length + SLACK;
     };
     put(rowZeros, words, QUANTIZED.ZERO_A);
     put(columnZeros, words, QUANTIZED.ZERO_B);
     put(rowScales, floats, QUANTIZED.ROW_SCALE);
     put(columnScales, floats, QUANTIZED.COL_SCALE);
-    floats[QUANTIZED.OUT_SCALE >> 2] = scaleY;
-    words[QUANTIZED.OUT_ZERO >> 2] = zeroY;
-    words[QUANTIZED.BIAS >> 2] = bias;
-    words[QUANTIZED.BIAS_BY_ROW >> 2] = this.#swapped ? 1 : 0;
+    floats[QUANTIZED.OUT_SCALE >>> 2] = scaleY;
+    words[QUANTIZED.OUT_ZERO >>> 2] = zeroY;
+    words[QUANTIZED.BIAS >>> 2] = bias;
+    words[QUANTIZED.BIAS_BY_ROW >>> 2] = this.#swapped ? 1 : 0;
     return address;
   }
 

@@ -119,7 +119,7 @@ export class IntegerRequest implements Request {
     const view = (index: number, dtype: DType, count: number) =>
       viewOf(core.heap, dtype, at[index] ?? 0, count);
     const params = viewOf(core.heap, 'i32', at[2]!, QUANTIZED_BYTES / 4);
-    const integerBias = params[QUANTIZED.BIAS >> 2]!;
+    const integerBias = params[QUANTIZED.BIAS >>> 2]!;
     const bias =
       integerBias !== 0
         ? viewOf(core.heap, 'i32', integerBias, this.#biasElements)

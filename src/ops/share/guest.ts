@@ -406,7 +406,7 @@ class Guest {
 
   #sleep(id: number): Answer {
     const { mailbox, timeoutMs } = this.#handle;
-    const at = (word: number) => (mailbox + word) >> 2;
+    const at = (word: number) => (mailbox + word) >>> 2;
     const words = new Int32Array(this.buffer);
     let beat = -1;
     let silentMs = 0;
@@ -430,7 +430,7 @@ class Guest {
         );
     }
     const fresh = new Int32Array(this.buffer);
-    const [address, bytes] = [fresh[at(MAILBOX.ADDRESS)]!, fresh[at(MAILBOX.BYTES)]!];
+    const [address, bytes] = [fresh[at(MAILBOX.ADDRESS)]! >>> 0, fresh[at(MAILBOX.BYTES)]!];
     // decoders take no shared memory
     const text = new TextDecoder().decode(new Uint8Array(this.buffer, address, bytes).slice());
     return fromText(text) as Answer;

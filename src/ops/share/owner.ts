@@ -168,7 +168,7 @@ class Client {
     this.#port = port;
     this.number = number;
     this.mailbox = core.backend.allocate(MAILBOX_BYTES, 'runtime');
-    this.#words().fill(0, this.mailbox >> 2, (this.mailbox + MAILBOX_BYTES) >> 2);
+    this.#words().fill(0, this.mailbox >>> 2, (this.mailbox + MAILBOX_BYTES) >>> 2);
     port.onmessage = ({ data }: MessageEvent<ToOwner>) => this.#heard(data);
     keepAlive(port, false);
   }
@@ -195,8 +195,8 @@ class Client {
   /** The runtime is closing: whoever waits hears of it. */
   close(): void {
     this.#post({ type: 'closed' });
-    Atomics.store(this.#words(), (this.mailbox + MAILBOX.SEQUENCE) >> 2, -1);
-    Atomics.notify(this.#words(), (this.mailbox + MAILBOX.SEQUENCE) >> 2);
+    Atomics.store(this.#words(), (this.mailbox + MAILBOX.SEQUENCE) >>> 2, -1);
+    Atomics.notify(this.#words(), (this.mailbox + MAILBOX.SEQUENCE) >>> 2);
     this.#isGone = true;
     this.#port.close();
   }
@@ -322,7 +322,7 @@ class Client {
 
   #beat(): void {
     if (this.#isGone) return;
-    Atomics.add(this.#words(), (this.mailbox + MAILBOX.BEAT) >> 2, 1);
+    Atomics.add(this.#words(), (this.mailbox + MAILBOX.BEAT) >>> 2, 1);
   }
 
   /** In the mailbox, or where there is more. */
@@ -347,10 +347,10 @@ class Client {
     }
     const words = this.#words();
     new Uint8Array(words.buffer).set(bytes, at);
-    words[(this.mailbox + MAILBOX.ADDRESS) >> 2] = at;
-    words[(this.mailbox + MAILBOX.BYTES) >> 2] = bytes.length;
-    Atomics.store(words, (this.mailbox + MAILBOX.SEQUENCE) >> 2, id);
-    Atomics.notify(words, (this.mailbox + MAILBOX.SEQUENCE) >> 2);
+    words[(this.mailbox + MAILBOX.ADDRESS) >>> 2] = at;
+    words[(this.mailbox + MAILBOX.BYTES) >>> 2] = bytes.length;
+    Atomics.store(words, (this.mailbox + MAILBOX.SEQUENCE) >>> 2, id);
+    Atomics.notify(words, (this.mailbox + MAILBOX.SEQUENCE) >>> 2);
   }
 }
 

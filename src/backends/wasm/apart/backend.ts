@@ -182,7 +182,7 @@ export class ApartBackend implements ChainBackend {
   }
 
   #run(words: Int32Array<ArrayBuffer>, records: number, kernel: string): Job {
-    words[JOB.NEXT >> 2] = CLOSED - records;
+    words[JOB.NEXT >>> 2] = CLOSED - records;
     this.write(this.#jobWords, words);
     let failure: { readonly reason: unknown } | undefined;
     let isDone = false;
@@ -210,7 +210,7 @@ export class ApartBackend implements ChainBackend {
   /** Hands what lies there to `use`, which must not keep it. */
   async read(at: Address, bytes: number, use: (values: Float32Array) => void): Promise<void> {
     const data = (await this.#ask((id) => ({ type: 'read', at, bytes, id }), 'reading a result'))!;
-    use(new Float32Array(data, 0, bytes >> 2));
+    use(new Float32Array(data, 0, bytes >>> 2));
     this.#buffers.put(data);
   }
 
