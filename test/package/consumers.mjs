@@ -132,6 +132,9 @@ function compiles(name) {
   return check(compiled.ok, `${name}: compiles`, compiled.detail);
 }
 
+/** Has the types of models checked as well. */
+const MODEL_TYPES = "export type { InferenceSession } from 'tesserae/onnx';\n";
+
 /** Whatever a strict user may have switched on, and the library's own types are checked too. */
 const strict = {
   target: 'ES2022',
@@ -277,22 +280,24 @@ try {
       runs('cjs', 'main.js');
     }
 
-    const nodenext = projectWith('ts-nodenext', 'module', {
-      'main.ts': `import { createRuntime } from 'tesserae';\n${ts}${finish}`,
-      'old.cts': `import tesserae = require('tesserae');\nconst { createRuntime } = tesserae;\n${ts}${finish}`,
-      'tsconfig.json': {
-        // Node's types and no DOM.
-        compilerOptions: { ...strict, module: 'nodenext', lib: ['ES2022'], types: ['node'], typeRoots },
-        files: ['main.ts', 'old.cts'],
-      },
-    });
-    if (nodenext && compiles('ts-nodenext')) {
-      runs('ts-nodenext, ESM', 'out/main.js');
-      runs('ts-nodenext, CJS', 'out/old.cjs');
+    for (const module of ['nodenext', 'node16']) {
+      const name = `ts-${module}`;
+      const made = projectWith(name, 'module', {
+        'main.ts': `import { createRuntime } from 'tesserae';\n${MODEL_TYPES}${ts}${finish}`,
+        'old.cts': `import tesserae = require('tesserae');\nconst { createRuntime } = tesserae;\n${ts}${finish}`,
+        'tsconfig.json': {
+          // Node's types and no DOM.
+          compilerOptions: { ...strict, module, lib: ['ES2022'], types: ['node'], typeRoots },
+          files: ['main.ts', 'old.cts'],
+        },
+      });
+      if (!made || !compiles(name)) continue;
+      runs(`${name}, ESM`, 'out/main.js');
+      runs(`${name}, CJS`, 'out/old.cjs');
     }
 
     const bundler = projectWith('ts-bundler', 'module', {
-      'main.ts': `import { createRuntime } from 'tesserae';\n${ts}${finish}`,
+      'main.ts': `import { createRuntime } from 'tesserae';\n${MODEL_TYPES}${ts}${finish}`,
       'tsconfig.json': {
         // The DOM and no Node types.
         compilerOptions: {
