@@ -13,6 +13,7 @@ const OPTIONS: ReadonlySet<string> = new Set(['op', 'algorithm']);
 
 export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptions): PrepackedConv {
   core.checkOpen('prepack');
+  core.tape?.spoil('weights are packed on the way');
   checkOptions(options, OPTIONS);
   const { algorithm } = options;
   if (algorithm !== undefined && !CONV_ALGORITHMS.includes(algorithm))

@@ -76,6 +76,7 @@ export function packPlan(core: Core, problem: MatmulProblem, { nr, kc }: { nr: n
 
 export function prepack(core: Core, b: TensorLike, options: PrepackOptions): Prepacked {
   core.checkOpen('prepack');
+  core.tape?.spoil('weights are packed on the way');
   checkOptions(options, OPTIONS);
   if (options.op !== undefined && options.op !== 'matmul')
     throw badArgument('op', options.op, "Use 'matmul' or 'conv'.");

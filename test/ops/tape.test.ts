@@ -89,6 +89,42 @@ test('a tape: nothing is executed before it is run, or spoiled', async (t) => {
   await rt.close();
 });
 
+test('a tape: what looks at values gets them', async (t) => {
+  const rt = await makeTeam(1);
+  const core = coreOf(rt);
+  const x = rt.tensor([1, -2, 3, -4], [2, 2]);
+  const kernel = rt.kernel(new Function('return function (a) { return a + 1; }')());
+  const looks: Record<string, (y: Tensor) => Tensor> = {
+    'a function of the caller': (y) => kernel.runSync([y]),
+    'panels of it': (y) => rt.matmulSync(x, rt.prepack(y)),
+    'filters of it': (y) =>
+      rt.conv2dSync(
+        { data: new Float32Array(4).fill(1), shape: [1, 1, 2, 2] },
+        rt.prepack((y as DenseTensor).reshaped([1, 1, 2, 2]), { op: 'conv' }),
+      ),
+    'a sum of nothing': (y) =>
+      rt.binarySync(
+        'add',
+        y,
+        rt.matmulSync(
+          { data: new Float32Array(0), shape: [2, 0] },
+          { data: new Float32Array(0), shape: [0, 2] },
+          { bias: { data: Float32Array.of(5, 6), shape: [2] } },
+        ),
+      ),
+    'quantised values': (y) =>
+      rt.matmulDynamicSync(y, { data: Int8Array.of(1, 2, 3, 4), shape: [2, 2] }, { wScale: 1 }),
+  };
+  for (const [what, look] of Object.entries(looks)) {
+    const make = () => look(rt.unarySync('neg', x));
+    const tape = core.makeTape();
+    t.equal(core.record(tape, make).data.join(), make().data.join(), what);
+    t.ok(tape.spoiled, `${tape.spoiled}`);
+    core.forget(tape);
+  }
+  await rt.close();
+});
+
 for (const threads of [1, 2, 3]) {
   test(seeded(`a tape: the same bytes as call by call, ${threads} threads`), async (t) => {
     const rt = await makeTeam(threads);

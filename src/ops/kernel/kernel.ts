@@ -172,7 +172,8 @@ class Kernel implements UserKernel {
   }
 
   #here({ operands, shape, elements, out }: MapCall): Tensor {
-    const { heap } = this.#core;
+    const { heap, tape } = this.#core;
+    tape?.spoil('a function of the caller runs on the way');
     const made = out ? undefined : new DenseTensor(heap, shape);
     const tensor = out ?? made!;
     const placed: Operand[] = [];

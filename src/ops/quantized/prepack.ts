@@ -140,6 +140,7 @@ export function prepackInteger(
   options: PrepackIntegerOptions | PrepackFiltersOptions,
 ): PrepackedInteger | PrepackedFilters {
   core.checkOpen('prepack');
+  core.tape?.spoil('weights are packed on the way');
   if (options?.op === 'conv') {
     checkOptions(options, FILTER_OPTIONS);
     return prepackFilters(core, b, options.zeroPoint);

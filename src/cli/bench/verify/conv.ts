@@ -117,6 +117,13 @@ interface Reference {
   readonly magnitude: number;
 }
 
+/** Taps that are not in the padding. Their bounds are found before the loop: with a test for each tap in it Node 22 (V8 12.4) computed NaN
+ *  for single elements, once in some ten processes. */
+function inside(first: number, step: number, taps: number, extent: number): { from: number; to: number } {
+  const from = Math.max(0, Math.ceil(-first / step));
+  return { from, to: Math.min(taps, Math.ceil((extent - first) / step)) };
+}
+
 function referenceFor({ shape, x, w, bias }: ConvOperands): (place: number) => Reference {
   const { inC, inH, inW, outC, kH, kW, stride, padding, dilation, groups, activation } = shape;
   const { outH, outW, terms } = convExtents(shape);
@@ -127,15 +134,15 @@ function referenceFor({ shape, x, w, bias }: ConvOperands): (place: number) => R
     const firstC = Math.floor(plane / outC) * inC + Math.floor(channel / outPerGroup) * inPerGroup;
     const top = (Math.floor(place / outW) % outH) * stride[0] - padding[0];
     const left = (place % outW) * stride[1] - padding[1];
+    const [rows, columns] = [inside(top, dilation[0], kH, inH), inside(left, dilation[1], kW, inW)];
     let sum = bias === undefined ? 0 : at(bias, channel);
     let magnitude = Math.abs(sum);
-    for (let c = 0, tap = channel * terms; c < inPerGroup; c++) {
-      for (let i = 0; i < kH; i++) {
-        const row = top + i * dilation[0];
-        const line = ((firstC + c) * inH + row) * inW;
-        for (let j = 0, column = left; j < kW; j++, tap++, column += dilation[1]) {
-          if (row < 0 || row >= inH || column < 0 || column >= inW) continue;
-          const product = x[line + column]! * w[tap]!;
+    for (let c = 0; c < inPerGroup; c++) {
+      for (let i = rows.from; i < rows.to; i++) {
+        const line = ((firstC + c) * inH + top + i * dilation[0]) * inW + left;
+        const taps = channel * terms + (c * kH + i) * kW;
+        for (let j = columns.from; j < columns.to; j++) {
+          const product = x[line + j * dilation[1]]! * w[taps + j]!;
           sum += product;
           magnitude += Math.abs(product);
         }
