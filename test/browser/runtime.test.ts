@@ -23,6 +23,7 @@ test('a page that is isolated computes on threads that share memory', async (t) 
   );
   t.ok(report.turns > 3, `the page had ${report.turns} turns meanwhile`);
   t.equal(report.strict, 'none', 'a strict caller gets what it asked for');
+  t.equal(report.spread, 'right', 'a matrix in strips, on threads beside those');
 });
 
 test('a page that is not isolated computes on threads with memories of their own, and says why', async (t) => {
@@ -36,6 +37,7 @@ test('a page that is not isolated computes on threads with memories of their own
   t.deepEqual(report.events, [], 'nothing to tell');
   t.ok(report.turns > 3, `the page had ${report.turns} turns meanwhile`);
   t.equal(report.strict, 'E_FALLBACK', 'a strict caller is refused');
+  t.equal(report.spread, 'right', 'a matrix in strips');
 });
 
 test('a page whose policy forbids blob: computes right all the same', async (t) => {
@@ -50,6 +52,7 @@ test('a page whose policy forbids blob: computes right all the same', async (t) 
     report.events.some(({ type }) => type === 'worker-lost'),
     'an event tells that no worker could start',
   );
+  t.equal(report.spread, 'E_FALLBACK', 'no thread could have a strip');
 });
 
 test('with a file for its threads that page has them all', async (t) => {
@@ -63,6 +66,7 @@ test('with a file for its threads that page has them all', async (t) => {
     t.equal(report.threads.actual, report.threads.requested, report.threads.reason);
     t.deepEqual(report.events, [], 'nothing to tell');
     t.ok(report.turns > 3, `the page had ${report.turns} turns meanwhile`);
+    t.equal(report.spread, 'right', 'a matrix in strips');
   }
 });
 

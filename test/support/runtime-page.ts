@@ -13,6 +13,8 @@ export interface RuntimeReport {
   /** Turns that the page's own thread had while a long product ran. */
   readonly turns: number;
   readonly strict: string;
+  /** What came of a matrix in strips on several threads: `right`, what is wrong, or the error's code. */
+  readonly spread: string;
 }
 
 const PRODUCTS: readonly (readonly [number, number, number])[] = [
@@ -51,7 +53,21 @@ async function run(): Promise<RuntimeReport> {
     events,
     turns,
     strict: await strictCode(),
+    spread: await spreadOutcome(worker),
   };
+}
+
+async function spreadOutcome(worker: string | null): Promise<string> {
+  const rt = await createRuntime({ wisdom: false, ...(worker ? { worker } : {}) });
+  try {
+    const product = wholeProduct(40, 300, 700);
+    const matrix = await rt.spread(product.b);
+    return wrong(await rt.matmul(product.a, matrix), product) ?? 'right';
+  } catch (error) {
+    return error instanceof TesseraeError ? error.code : String(error);
+  } finally {
+    await rt.close();
+  }
 }
 
 async function turnsDuring(work: () => Promise<void>): Promise<number> {
