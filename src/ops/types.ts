@@ -59,59 +59,10 @@ import type {
   TensorLike,
 } from './tensor-types.ts';
 
-export type {
-  AveragePoolOptions,
-  Conv1dOptions,
-  ConvOptions,
-  ConvTransposeOptions,
-  GlobalPoolOptions,
-  PoolOptions,
-  PrepackConvOptions,
-  PrepackedConv,
-} from './conv-types.ts';
-export type {
-  Band,
-  BandOptions,
-  ColumnSource,
-  Matmul,
-  MatmulOptions,
-  Prepacked,
-  PrepackOptions,
-  Spread,
-  SpreadOptions,
-} from './matmul-types.ts';
-export type {
-  BackendName,
-  BudgetOptions,
-  BudgetReport,
-  Explanation,
-  FeatureReport,
-  GpuReport,
-  MachineReport,
-  MemoryReport,
-  Numerics,
-  Policy,
-  Profile,
-  RuntimeInfo,
-  Span,
-  TraceEvent,
-  TuneReport,
-} from './report-types.ts';
-export type {
-  ArrayWithShape,
-  AsyncOptions,
-  DType,
-  Location,
-  PlacedOptions,
-  Progress,
-  SharedRuntime,
-  SharedTensor,
-  Storage,
-  Tensor,
-  TensorLike,
-  ToOptions,
-  TypedArrays,
-} from './tensor-types.ts';
+export type * from './conv-types.ts';
+export type * from './matmul-types.ts';
+export type * from './report-types.ts';
+export type * from './tensor-types.ts';
 
 export type EngineFlags = 'off' | 'allow';
 /** `'auto'`: each call where it is measured to be cheapest. */

@@ -31,11 +31,21 @@ export async function runApart(
   if ((await place.open()) !== undefined) return undefined;
   core.checkOpen('compute');
   options.signal?.throwIfAborted();
+  return inMemory(core, request, (operands) =>
+    runParts(core, place, { cut, ms, operands, kept: request.kept?.() }, options),
+  );
+}
+
+/** Work that reads operands where they lie in this thread's memory, and writes the result there. */
+export async function inMemory(
+  core: Core,
+  request: Request,
+  work: (operands: Operands) => Promise<void>,
+): Promise<Tensor> {
   const placed = new Placement(core, request);
   let failed = true;
   try {
-    const operands = request.operands(core, undefined, placed.at, placed.out.block.address);
-    await runParts(core, place, { cut, ms, operands, kept: request.kept?.() }, options);
+    await work(request.operands(core, undefined, placed.at, placed.out.block.address));
     failed = false;
     return placed.out;
   } finally {

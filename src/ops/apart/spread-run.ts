@@ -4,10 +4,9 @@ import type { MatmulProblem } from '../../problem/matmul.ts';
 import type { ApartExecutor } from '../../schedule/apart.ts';
 import type { Operands } from '../../schedule/operands.ts';
 import type { Core } from '../core.ts';
-import { Placement } from '../placement.ts';
 import type { Request } from '../request.ts';
 import type { PlacedOptions, Tensor } from '../types.ts';
-import { keepValues, orAborted } from './run.ts';
+import { inMemory, keepValues, orAborted } from './run.ts';
 import {
   gatherColumns,
   noThreadsApart,
@@ -40,16 +39,9 @@ export async function runSpread(
   if (reason !== undefined) throw noThreadsApart(reason);
   core.checkOpen('compute');
   options.signal?.throwIfAborted();
-  const placed = new Placement(core, request);
-  let failed = true;
-  try {
-    const operands = request.operands(core, undefined, placed.at, placed.out.block.address);
-    await multiply(core, matrix, request.problem as MatmulProblem, operands, options);
-    failed = false;
-    return placed.out;
-  } finally {
-    placed.release(failed);
-  }
+  return inMemory(core, request, (operands) =>
+    multiply(core, matrix, request.problem as MatmulProblem, operands, options),
+  );
 }
 
 async function multiply(
