@@ -11,7 +11,6 @@ import type {
   Job,
   Prepared,
   Priority,
-  RunControl,
   Trace,
 } from '../backends/types.ts';
 import { sharedNow } from '../core/clock.ts';
@@ -96,7 +95,7 @@ interface Ready {
 }
 
 interface Watched {
-  readonly control: RunControl;
+  readonly trace: Trace;
   end(): void;
 }
 
@@ -141,7 +140,7 @@ export class Executor {
     program.uses++;
     try {
       watched = this.#watchOne(execution, operands, program);
-      this.#backend.runSync(program.prepared, call, threads, { priority, ...watched?.control });
+      this.#backend.runSync(program.prepared, call, threads, { priority, trace: watched?.trace });
     } finally {
       watched?.end();
       this.#release(call, operands);
@@ -183,7 +182,7 @@ export class Executor {
     program.uses++;
     try {
       watched = this.#watchOne(execution, operands, program);
-      const how = { priority: control.priority, client: control.client, ...watched?.control };
+      const how = { priority: control.priority, client: control.client, trace: watched?.trace };
       const job = this.#backend.run(program.prepared, call, execution.plan.threads, how);
       await this.#await(job, control);
     } finally {
@@ -258,7 +257,7 @@ export class Executor {
       const job = this.#backend.runChain(linked.chain, this.#mostThreads, {
         priority,
         client: control.client,
-        ...watched?.control,
+        trace: watched?.trace,
       });
       const running = this.#await(job, control).then(() => {
         linked.ms = this.#now() - start;
@@ -275,7 +274,7 @@ export class Executor {
     }
     const watched = this.#watch(linked.calls);
     try {
-      this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority, ...watched?.control });
+      this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority, trace: watched?.trace });
     } finally {
       watched?.end();
     }
@@ -300,7 +299,7 @@ export class Executor {
       for (const observer of this.#observers) observer({ calls, asked, trace });
       trace.release();
     };
-    return { control: { trace }, end };
+    return { trace, end };
   }
 
   async #await(job: Job, { signal, onProgress }: AsyncControl): Promise<void> {

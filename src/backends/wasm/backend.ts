@@ -179,12 +179,12 @@ export class WasmBackend implements ChainBackend {
 
   runSync(prepared: Prepared, call: Call, threads: number, control: RunControl = {}): void {
     const job = this.#job(prepared as PreparedWasm, call, control);
-    this.#runHere(job, { threads: threads - 1, kernel: prepared.program.plan.kernel, ...control });
+    this.#runHere(job, taskOf(prepared.program.plan.kernel, threads - 1, control));
   }
 
   run(prepared: Prepared, call: Call, threads: number, control: RunControl = {}): Job {
     const job = this.#job(prepared as PreparedWasm, call, control);
-    return this.#post(job, { threads, kernel: prepared.program.plan.kernel, ...control });
+    return this.#post(job, taskOf(prepared.program.plan.kernel, threads, control));
   }
 
   link(calls: readonly Linked[]): ChainWasm {
@@ -204,19 +204,11 @@ export class WasmBackend implements ChainBackend {
   }
 
   runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {
-    this.#runHere(this.#chainJob(chain as ChainWasm, control), {
-      threads: threads - 1,
-      kernel: CHAIN_NAME,
-      ...control,
-    });
+    this.#runHere(this.#chainJob(chain as ChainWasm, control), taskOf(CHAIN_NAME, threads - 1, control));
   }
 
   runChain(chain: Chain, threads: number, control: RunControl = {}): Job {
-    return this.#post(this.#chainJob(chain as ChainWasm, control), {
-      threads,
-      kernel: CHAIN_NAME,
-      ...control,
-    });
+    return this.#post(this.#chainJob(chain as ChainWasm, control), taskOf(CHAIN_NAME, threads, control));
   }
 
   async close(): Promise<void> {
@@ -313,4 +305,8 @@ function hintGarbage(): void {
   } catch {
     // it was only a hint
   }
+}
+
+function taskOf(kernel: string, threads: number, { priority, client }: RunControl): Task {
+  return { threads, kernel, priority, client };
 }
