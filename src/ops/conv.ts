@@ -117,7 +117,10 @@ export function convFromShapes(
   const { algorithm } = options;
   return checkAlgorithm(
     convProblem({ batch, inC: channels, outC }, window, {
-      ...traits,
+      bias: traits.bias,
+      residual: traits.residual,
+      activation: traits.activation,
+      prepacked: traits.prepacked,
       layout,
       groups,
       algorithm,
@@ -218,10 +221,22 @@ class ConvRequest implements Request {
     const p = this.problem;
     const keeper = this.inputs[1];
     const form = keeper instanceof ConvWeights && planned ? keeper.formFor(core, p, planned.plan) : undefined;
-    const rest = { c: result, bias, slope, c0, alpha: 1, beta: 1, ...this.#scalars };
-    return p.layout === 'nchw'
-      ? { a: weights, b: x, packedA: form, ...rest }
-      : { a: x, b: weights, packedB: form, ...rest };
+    const isFirst = p.layout === 'nchw';
+    const { p0, p1 } = this.#scalars;
+    return {
+      a: isFirst ? weights : x,
+      b: isFirst ? x : weights,
+      packedA: isFirst ? form : undefined,
+      packedB: isFirst ? undefined : form,
+      c: result,
+      bias,
+      slope,
+      c0,
+      alpha: 1,
+      beta: 1,
+      p0,
+      p1,
+    };
   }
 
   kept(): KeptOperand | undefined {
