@@ -130,7 +130,10 @@ function callGpuJs(
 function callSpread(core: Core, request: Request, options: PlacedOptions): Promise<Tensor> | undefined {
   const { spread } = request;
   if (!spread || request.empty) return undefined;
-  const release = holdAll(request);
+  const releases = [holdAll(request), spread.hold()];
+  const release = () => {
+    for (const one of releases) one();
+  };
   const work = async () => {
     if (isAway(request)) await fetchAll(request);
     const tensor = await runSpread(core, spread, request, options);

@@ -67,10 +67,10 @@ export class ApartExecutor {
 
   /** Address of a copy, or of something made from one, that is there as long as its keeper; `fill` sends it the first time. */
   keep(keeper: Keeper, name: string, bytes: number, fill: (address: Address) => void): Address {
-    const own = this.#kept.get(keeper) ?? new Map<string, Address>();
-    const known = own.get(name);
+    const known = this.kept(keeper, name);
     if (known !== undefined) return known;
     this.sweep();
+    const own = this.#kept.get(keeper) ?? new Map<string, Address>();
     const address = this.backend.allocate(bytes, 'prepacked');
     try {
       fill(address);

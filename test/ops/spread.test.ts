@@ -212,6 +212,19 @@ test('spread: abort and close', async (t) => {
   }
   t.equal(rt.memory().used, before, 'memory is back');
   t.equal(used(), there, 'over there as well');
+  let asked = 0;
+  const source = sourceOf(middle.b, false);
+  const counted = (...place: [number, number]) => {
+    asked++;
+    return source.columns(...place);
+  };
+  const other = await rt.spread({ ...source, columns: counted });
+  const calls = [rt.matmul(middle.a, other), rt.matmul(middle.a, other)];
+  other.dispose();
+  t.equal(await codeOf(rt.matmul(middle.a, other)), 'E_DISPOSED');
+  for (const call of calls) t.equal(wrong(await call, middle), undefined, 'disposed of during a call');
+  t.equal(asked, other.parts.length, 'nothing was brought again');
+  t.equal(used(), there, 'given back after the last call');
   const control = new AbortController();
   const columns = async (_first: number, count: number) => {
     control.abort(new Error('enough'));

@@ -53,6 +53,8 @@ export class SpreadMatrix implements Spread, Keeper {
   /** What the threads keep the strips for. It outlives this object, so that a forgotten one can be told from one in use. */
   readonly keeper = new SpreadKeeper();
   readonly #matrix: Matrix;
+  #calls = 0;
+  #isGone = false;
 
   constructor(core: Core, place: ApartPlace, matrix: Matrix, parts: readonly Strip[]) {
     this.core = core;
@@ -68,13 +70,22 @@ export class SpreadMatrix implements Spread, Keeper {
   }
 
   get disposed(): boolean {
-    return this.keeper.disposed;
+    return this.#isGone;
   }
 
   dispose(): void {
     if (this.disposed) return;
+    this.#isGone = true;
     this.core.heap.unwatch(this.keeper);
-    this.keeper.dispose();
+    if (this.#calls === 0) this.keeper.dispose();
+  }
+
+  /** Keeps the strips until the returned function is called, whatever their owner does. */
+  hold(): () => void {
+    this.#calls++;
+    return () => {
+      if (--this.#calls === 0 && this.#isGone) this.keeper.dispose();
+    };
   }
 
   [Symbol.dispose](): void {
