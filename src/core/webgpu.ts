@@ -14,7 +14,7 @@ export interface GpuBuffer {
 
 export interface GpuPassEncoder {
   setPipeline(pipeline: GpuPipeline): void;
-  setBindGroup(index: number, group: GpuBindGroup): void;
+  setBindGroup(index: number, group: GpuBindGroup, offsets?: readonly number[]): void;
   dispatchWorkgroups(x: number, y?: number, z?: number): void;
   end(): void;
 }
@@ -44,9 +44,8 @@ export interface GpuCommandEncoder {
 }
 
 /** Opaque objects that are only passed on. */
-export interface GpuPipeline {
-  getBindGroupLayout(index: number): object;
-}
+export type GpuPipeline = object;
+export type GpuPipelineLayout = object;
 export type GpuBindGroup = object;
 
 /** A buffer, or a part of it, as a shader sees it. */
@@ -96,9 +95,21 @@ export interface GpuDevice {
   createBuffer(descriptor: { size: number; usage: number; mappedAtCreation?: boolean }): GpuBuffer;
   createShaderModule(descriptor: { code: string }): object;
   createComputePipelineAsync(descriptor: {
-    layout: 'auto';
+    layout: GpuPipelineLayout;
     compute: { module: object; entryPoint: string };
   }): Promise<GpuPipeline>;
+  createBindGroupLayout(descriptor: {
+    entries: readonly {
+      binding: number;
+      visibility: number;
+      buffer: {
+        type: 'uniform' | 'storage' | 'read-only-storage';
+        hasDynamicOffset?: boolean;
+        minBindingSize?: number;
+      };
+    }[];
+  }): object;
+  createPipelineLayout(descriptor: { bindGroupLayouts: readonly object[] }): GpuPipelineLayout;
   createBindGroup(descriptor: {
     layout: object;
     entries: readonly { binding: number; resource: GpuBinding }[];

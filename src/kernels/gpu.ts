@@ -26,6 +26,8 @@ export interface GpuGemm {
   readonly lanes: 'strips' | 'blocks';
   /** How many threads share an element: each sums its part of every slice, and the parts are added at the end. */
   readonly depth: number;
+  /** Slices that workgroup memory holds: with two, threads wait for one another once a slice, not twice. */
+  readonly stages: 1 | 2;
 }
 
 /** Products on matrix units; listed where the device multiplies the fragments that the kernels have. */
@@ -60,39 +62,46 @@ export interface GpuArray {
 export type GpuKernel = GpuGemm | GpuMatrixGemm | GpuDepthwise | GpuArray;
 
 type Shape = readonly [tileM: number, tileN: number, tileK: number, threadM: number, threadN: number];
-type Way = readonly [ahead: boolean, lanes: GpuGemm['lanes'], depth: number];
+type Way = readonly [ahead: boolean, lanes: GpuGemm['lanes'], depth: number, stages: GpuGemm['stages']];
 
-const PLAIN: Way = [false, 'strips', 1];
-const AHEAD: Way = [true, 'strips', 1];
-const AHEAD_BLOCKS: Way = [true, 'blocks', 1];
+const PLAIN: Way = [false, 'strips', 1, 1];
+const AHEAD: Way = [true, 'strips', 1, 1];
+const AHEAD_BLOCKS: Way = [true, 'blocks', 1, 1];
+const STAGES: Way = [true, 'strips', 1, 2];
+const STAGES_BLOCKS: Way = [true, 'blocks', 1, 2];
 
 /**
  * All of them run within WebGPU's default limits: 256 threads and 16 KiB of workgroup memory. Large tiles reuse more of what they
  * load, small ones fill the machine where the result is small, and deep ones shorten the way along k where hardly any tile is. The
- * ways were chosen on an H100, for squares of 512 to 4096.
+ * ways were chosen on an H100, for squares of 256 to 8192 and the layers of ResNet-50.
  */
 const GEMM_SHAPES: readonly (readonly [Shape, Way])[] = [
   [[32, 32, 16, 2, 4], PLAIN],
   [
     [16, 16, 64, 2, 4],
-    [true, 'strips', 8],
+    [true, 'strips', 8, 1],
   ],
-  [
-    [32, 32, 32, 4, 4],
-    [true, 'strips', 4],
-  ],
+  [[32, 32, 32, 4, 4], AHEAD],
+  [[32, 32, 32, 2, 4], STAGES],
   [[32, 64, 16, 4, 4], AHEAD],
-  [[64, 32, 16, 4, 4], AHEAD_BLOCKS],
+  [[32, 64, 16, 4, 4], STAGES],
+  [[64, 32, 16, 4, 4], STAGES_BLOCKS],
+  [[64, 32, 32, 4, 4], AHEAD],
   [[64, 64, 16, 8, 4], AHEAD_BLOCKS],
-  [[64, 128, 16, 8, 8], AHEAD_BLOCKS],
+  [[64, 64, 16, 8, 4], STAGES_BLOCKS],
+  [[64, 128, 8, 8, 8], STAGES],
   [[128, 128, 8, 8, 8], AHEAD],
-  [[128, 128, 8, 16, 8], AHEAD],
-  [[128, 256, 8, 8, 16], AHEAD],
+  [[128, 128, 8, 16, 8], STAGES],
 ];
 
-function gemmRow([shape, [ahead, lanes, depth]]: readonly [Shape, Way]): GpuGemm {
+function gemmRow([shape, [ahead, lanes, depth, stages]]: readonly [Shape, Way]): GpuGemm {
   const [tileM, tileN, tileK, threadM, threadN] = shape;
-  const ways = [ahead && 'ahead', lanes === 'blocks' && lanes, depth > 1 && `deep${depth}`];
+  const ways = [
+    ahead && 'ahead',
+    lanes === 'blocks' && lanes,
+    depth > 1 && `deep${depth}`,
+    stages > 1 && `stages${stages}`,
+  ];
   return {
     name: `f32_gemm_${tileM}x${tileN}x${tileK}_${threadM}x${threadN}__wgsl${ways.map((way) => (way ? `_${way}` : '')).join('')}`,
     family: 'gpu-gemm',
@@ -104,6 +113,7 @@ function gemmRow([shape, [ahead, lanes, depth]]: readonly [Shape, Way]): GpuGemm
     ahead,
     lanes,
     depth,
+    stages,
   };
 }
 
@@ -168,10 +178,11 @@ export const FRAGMENT = 16;
 /** Halves from one line of a fragment to the next in workgroup memory: eight neighbouring lines then meet all banks once. */
 export const FRAGMENT_STRIDE = 24;
 
-/** Bytes of workgroup memory: one tile of each operand, and room for sums that threads or, on matrix units, subgroups hand over. */
+/** Bytes of workgroup memory: slices of both operands, and room for sums that threads or, on matrix units, subgroups hand over. */
 export function workgroupBytes(kernel: GpuGemm | GpuMatrixGemm): number {
   const { family, tileM, tileN, tileK } = kernel;
-  if (family === 'gpu-gemm') return 4 * (tileK * (tileM + tileN) + (kernel.depth > 1 ? tileM * tileN : 0));
+  if (family === 'gpu-gemm')
+    return 4 * (kernel.stages * tileK * (tileM + tileN) + (kernel.depth > 1 ? tileM * tileN : 0));
   const [across, down] = partsOf(kernel);
   const fragments = ((tileM + tileN) / FRAGMENT) * (tileK / FRAGMENT);
   return 2 * fragments * FRAGMENT * FRAGMENT_STRIDE + 4 * across * down * FRAGMENT ** 2;

@@ -2,10 +2,10 @@
  * Plans on a GPU and where a problem is worth being computed: what computing takes, and what moving takes of that which is not
  * there yet or is wanted back. Arithmetic only; the numbers come from a probe and from the tuner.
  */
-import { ceilDiv } from '../core/math.ts';
+import { ceilDiv, roundUp } from '../core/math.ts';
 import { type Shape, sizeOf } from '../core/shape.ts';
 import { GPU_KERNELS, type GpuGemm, type GpuKernel, type GpuMatrixGemm, gpuServes } from '../kernels/gpu.ts';
-import { type ConvProblem, termsOf } from '../problem/conv.ts';
+import { type ConvProblem, isPlainProduct, termsOf } from '../problem/conv.ts';
 import type { FoldProblem } from '../problem/fold.ts';
 import type { MatmulProblem } from '../problem/matmul.ts';
 import type { PoolProblem } from '../problem/pool.ts';
@@ -18,12 +18,14 @@ import {
 } from '../problem/problem.ts';
 import { cutOf, uploadOf } from './cut.ts';
 import { type FieldChecks, fieldFault, isQuantity, isRecord } from './machine.ts';
-import type { Candidate, Plan } from './plan.ts';
+import { type Candidate, type Plan, printPlan } from './plan.ts';
 
 /** What the probe of a GPU found. */
 export interface GpuProfile {
   /** Milliseconds from a call to its end on the device, for next to no work: recording, submitting, waiting. */
   readonly launchMs: number;
+  /** Milliseconds of a kernel of next to nothing between others, each of which waits for the one before. */
+  readonly passMs: number;
   /** Milliseconds that reading a few bytes back takes beyond that, and GB/s of large moves. */
   readonly readbackMs: number;
   readonly uploadGBs: number;
@@ -36,12 +38,16 @@ export interface GpuProfile {
   readonly kernelGflops: Readonly<Record<string, number>>;
   /** Milliseconds that each of them takes for a step of k where the result is so small that only the way along k counts. */
   readonly kernelStepMs: Readonly<Record<string, number>>;
+  /** The same of rows that gather patches of an image; those that are not here are as fast as with matrices. */
+  readonly gatherGflops: Readonly<Record<string, number>>;
+  readonly gatherStepMs: Readonly<Record<string, number>>;
 }
 
 const isRates = (value: unknown) => isRecord(value) && Object.values(value).every(isQuantity);
 
 const PROFILE_FIELDS: FieldChecks<GpuProfile> = {
   launchMs: isQuantity,
+  passMs: isQuantity,
   readbackMs: isQuantity,
   uploadGBs: isQuantity,
   downloadGBs: isQuantity,
@@ -49,6 +55,8 @@ const PROFILE_FIELDS: FieldChecks<GpuProfile> = {
   peakGflops: isQuantity,
   kernelGflops: isRates,
   kernelStepMs: isRates,
+  gatherGflops: isRates,
+  gatherStepMs: isRates,
 };
 
 /** Why `value` is no profile of a GPU, or undefined if it is one. */
@@ -94,30 +102,82 @@ function isRow(kernel: GpuKernel): kernel is Row {
   return kernel.family === 'gpu-gemm' || kernel.family === 'gpu-matrix';
 }
 
-function gpuPlan(kernel: GpuKernel): Plan {
+/** `kc`: steps of k that one workgroup sums; others sum the rest. */
+function gpuPlan(kernel: GpuKernel, kc: number): Plan {
   const isGemm = isRow(kernel);
   const algorithm = isGemm ? 'gemm' : kernel.family === 'gpu-depthwise' ? 'depthwise' : 'fixed';
-  const { tileM, tileN, tileK } = isGemm ? kernel : { tileM: 1, tileN: 4, tileK: 1 };
+  const { tileM, tileN } = isGemm ? kernel : { tileM: 1, tileN: 4 };
   return {
     backend: 'webgpu',
     kernel: kernel.name,
     algorithm,
     packing: 'none',
     mc: tileM,
-    kc: tileK,
+    kc,
     nc: tileN,
     order: 'nm',
     threads: 1,
   };
 }
 
-/** Milliseconds of the arithmetic, where there is enough of it to fill the machine, or of the way along k. Padding up to whole tiles
- *  is computed too. */
-function gemmMs(e: ProductExtents, kernel: Row, gflops: number, stepMs: number): number {
+/** Parts that k is cut into where tiles are too few to fill the machine. */
+const PARTS = [2, 4, 8, 16, 32] as const;
+/** Slices that are worth a workgroup of their own, and bytes that the sums of parts may take. */
+const SLICES_LEAST = 2;
+const SUMS_MOST = 64 * 2 ** 20;
+
+function tilesOf({ products, m, n }: ProductExtents, { tileM, tileN }: Row): number {
+  return products * ceilDiv(m, tileM) * ceilDiv(n, tileN);
+}
+
+/** A row's rate where there is enough to do, and milliseconds of a step of k. */
+interface RowRates {
+  readonly gflops: number;
+  readonly stepMs: number;
+}
+
+/** Undefined for a row that was not tried. */
+function ratesOf(p: Problem, { name }: Row, profile: GpuProfile): RowRates | undefined {
+  const gflops = profile.kernelGflops[name];
+  if (gflops === undefined) return undefined;
+  const isGathered = p.op === 'conv' && !isPlainProduct(p);
+  const gathered = isGathered ? profile.gatherGflops[name] : undefined;
+  return gathered === undefined
+    ? { gflops, stepMs: profile.kernelStepMs[name] ?? 0 }
+    : { gflops: gathered, stepMs: profile.gatherStepMs[name] ?? 0 };
+}
+
+/** Milliseconds of the arithmetic. Padding up to whole tiles is computed too. */
+function arithmeticMs(e: ProductExtents, kernel: Row, { gflops }: RowRates): number {
   const { tileM, tileN, tileK } = kernel;
-  const k = ceilDiv(e.k, tileK) * tileK;
-  const flops = 2 * e.products * ceilDiv(e.m, tileM) * tileM * ceilDiv(e.n, tileN) * tileN * k;
-  return Math.max(flops / gflops / 1e6, k * stepMs);
+  const flops = 2 * tilesOf(e, kernel) * tileM * tileN * roundUp(e.k, tileK);
+  return flops / gflops / 1e6;
+}
+
+/** Milliseconds of the arithmetic, where there is enough of it to fill the machine, or of the way along k; and of adding parts of k up. */
+function gemmMs(e: ProductExtents, kernel: Row, kc: number, rates: RowRates, profile: GpuProfile): number {
+  const along = roundUp(Math.min(kc, e.k), kernel.tileK) * rates.stepMs;
+  const alone = Math.max(arithmeticMs(e, kernel, rates), along);
+  const parts = ceilDiv(e.k, kc);
+  if (parts === 1) return alone;
+  const moved = 2 * sumsBytes(e, parts);
+  return alone + profile.passMs + moved / profile.memoryGBs / 1e6;
+}
+
+function sumsBytes({ products, m, n }: ProductExtents, parts: number): number {
+  return 4 * parts * products * m * n;
+}
+
+/** Steps of k that a workgroup may sum: all of them, or a part where the way along k is what takes the time. */
+function kcsOf(e: ProductExtents, kernel: Row, rates: RowRates): number[] {
+  const { family, tileK } = kernel;
+  if (family !== 'gpu-gemm' || e.k * rates.stepMs <= arithmeticMs(e, kernel, rates)) return [e.k];
+  const cut = PARTS.map((parts) => ({ parts, kc: roundUp(ceilDiv(e.k, parts), tileK) }));
+  const worth = cut.filter(
+    ({ parts, kc }) =>
+      kc >= SLICES_LEAST * tileK && ceilDiv(e.k, kc) === parts && sumsBytes(e, parts) <= SUMS_MOST,
+  );
+  return [e.k, ...worth.map(({ kc }) => kc)];
 }
 
 /** What a depthwise kernel reaches of the best product's rate, until it is measured: it multiplies each value that it loads once. */
@@ -146,29 +206,26 @@ function movingAlone(p: Moving, { memoryGBs }: GpuProfile): number {
   return (4 * (readOf(p) + resultElements(p))) / memoryGBs / 1e6;
 }
 
-function computeMs(p: Problem, kernel: GpuKernel, profile: GpuProfile): number | undefined {
-  if (!gpuServes(p, kernel)) return undefined;
-  if (p.op === 'pool' || p.op === 'fold' || isArrayProblem(p)) return movingAlone(p, profile);
+/** Ways to compute a problem by a row, with what they take. */
+function waysOf(p: Problem, kernel: GpuKernel, profile: GpuProfile): GpuPlan[] {
+  if (!gpuServes(p, kernel)) return [];
+  const way = (ms: number, kc = 1) => ({ plan: gpuPlan(kernel, kc), computeMs: ms + profile.launchMs });
+  if (p.op === 'pool' || p.op === 'fold' || isArrayProblem(p)) return [way(movingAlone(p, profile))];
   const extents = productOf(p);
-  if (!extents) return undefined;
+  if (!extents) return [];
   if (kernel.family === 'gpu-depthwise') {
     const rate = DEPTHWISE_SHARE * Math.max(...Object.values(profile.kernelGflops));
-    return flopsOf(p) / rate / 1e6;
+    return [way(flopsOf(p) / rate / 1e6)];
   }
-  if (!isRow(kernel)) return undefined;
-  const gflops = profile.kernelGflops[kernel.name];
-  return gflops === undefined
-    ? undefined
-    : gemmMs(extents, kernel, gflops, profile.kernelStepMs[kernel.name] ?? 0);
+  const rates = isRow(kernel) ? ratesOf(p, kernel, profile) : undefined;
+  if (!isRow(kernel) || !rates) return [];
+  return kcsOf(extents, kernel, rates).map((kc) => way(gemmMs(extents, kernel, kc, rates, profile), kc));
 }
 
 /** Rows that serve a problem, best guess first, with what they take beside moving. */
 export function gpuPlans(p: Problem, profile: GpuProfile): GpuPlan[] {
   if ('exact' in p && p.exact) return [];
-  const plans = GPU_KERNELS.flatMap((kernel): GpuPlan[] => {
-    const ms = computeMs(p, kernel, profile);
-    return ms === undefined ? [] : [{ plan: gpuPlan(kernel), computeMs: ms + profile.launchMs }];
-  });
+  const plans = GPU_KERNELS.flatMap((kernel) => waysOf(p, kernel, profile));
   return plans.sort((a, b) => a.computeMs - b.computeMs);
 }
 
@@ -256,10 +313,10 @@ export function splitCall(
 export function gpuCandidates(p: Problem, plans: readonly GpuPlan[], profile: GpuProfile): Candidate[] {
   const moves = allMoves(p);
   const ms = movingMs(moves, profile);
-  const estimates = new Map(gpuPlans(p, profile).map(({ plan, computeMs: own }) => [plan.kernel, own]));
+  const estimates = new Map(gpuPlans(p, profile).map(({ plan, computeMs: own }) => [printPlan(plan), own]));
   return plans.map(({ plan, computeMs: own, isMeasured }) => ({
     plan,
-    estimateMs: (estimates.get(plan.kernel) ?? own) + ms,
+    estimateMs: (estimates.get(printPlan(plan)) ?? own) + ms,
     ...(isMeasured ? { measuredMs: own + ms } : {}),
     transfer: { bytes: moves.upload + moves.download, ms },
   }));

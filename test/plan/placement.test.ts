@@ -19,12 +19,15 @@ import { windowOf } from '../../src/problem/window.ts';
 /** A fast GPU behind a slow road: 5 ms until a call is through, 10 TFLOP/s. */
 const FAR: GpuProfile = {
   launchMs: 5,
+  passMs: 0.01,
   readbackMs: 1,
   uploadGBs: 10,
   downloadGBs: 5,
   peakGflops: 20_000,
   kernelGflops: Object.fromEntries(GPU_KERNELS.map(({ name }) => [name, 10_000])),
   kernelStepMs: {},
+  gatherGflops: {},
+  gatherStepMs: {},
   memoryGBs: 400,
 };
 const CPU_GFLOPS = 100;
@@ -54,7 +57,7 @@ test('placement: what is already there is not moved', (t) => {
   const all = allMoves(p);
   t.equal(all.upload, 2 * 4 * 512 * 512, 'both operands');
   t.equal(all.download, 4 * 512 * 512, 'the result');
-  const slow = { ...FAR, launchMs: 0, uploadGBs: 0.5, downloadGBs: 0.5 };
+  const slow = { ...FAR, launchMs: 0, passMs: 0.01, uploadGBs: 0.5, downloadGBs: 0.5 };
   const none = { upload: 0, download: 0 };
   const hereMs = 2.7;
   t.equal(placeCall(hereMs, best && { ...best, computeMs: 0.1 }, { here: none, there: all }, slow), 'here');
@@ -101,7 +104,14 @@ test('placement: depthwise layers have a row of their own', (t) => {
 
 test('placement: one product on both sides, where that wins', (t) => {
   const p = matmulProblem({ m: 2048, n: 1024, k: 1024 });
-  const alike: GpuProfile = { ...FAR, launchMs: 0.2, readbackMs: 0.2, uploadGBs: 100, downloadGBs: 100 };
+  const alike: GpuProfile = {
+    ...FAR,
+    launchMs: 0.2,
+    passMs: 0.01,
+    readbackMs: 0.2,
+    uploadGBs: 100,
+    downloadGBs: 100,
+  };
   const [best] = gpuPlans(p, { ...alike, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } });
   const hereMs = (2 * 2048 * 1024 * 1024) / CPU_GFLOPS / 1e6;
   const both = splitCall(p, hereMs, best!, alike);
@@ -134,7 +144,14 @@ test('placement: one product on both sides, where that wins', (t) => {
 });
 
 test('placement: convolutions are cut by channels or by images', (t) => {
-  const alike: GpuProfile = { ...FAR, launchMs: 0.2, readbackMs: 0.2, uploadGBs: 100, downloadGBs: 100 };
+  const alike: GpuProfile = {
+    ...FAR,
+    launchMs: 0.2,
+    passMs: 0.01,
+    readbackMs: 0.2,
+    uploadGBs: 100,
+    downloadGBs: 100,
+  };
   const profile = { ...alike, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } };
   const window = windowOf({ height: 56, width: 56 }, { kH: 3, kW: 3 }, { padding: 1 });
   const one = convProblem({ batch: 1, inC: 256, outC: 512 }, window, { bias: true });

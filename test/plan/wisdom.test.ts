@@ -19,6 +19,7 @@ const MACHINE: MachineProfile = {
 
 const GPU: GpuProfile = {
   launchMs: 0.2,
+  passMs: 0.01,
   readbackMs: 0.1,
   uploadGBs: 9,
   downloadGBs: 6,
@@ -26,6 +27,8 @@ const GPU: GpuProfile = {
   peakGflops: 62_000,
   kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 15_000 },
   kernelStepMs: { f32_gemm_32x32x16_2x4__wgsl: 1e-4 },
+  gatherGflops: {},
+  gatherStepMs: {},
 };
 
 /** A text as `export()` makes it, of these body lines: the way to write a text that is well signed but wrong. */

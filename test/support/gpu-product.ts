@@ -7,14 +7,15 @@ import { isHalf } from '../../src/problem/halves.ts';
 import type { MatmulProblem } from '../../src/problem/matmul.ts';
 import type { Values } from './problems.ts';
 
-/** One product by one row; the result lies between guards of NaN before it is written. */
+/** One product by one row, `kc` steps of k a workgroup; the result lies between guards of NaN before it is written. */
 export async function productOn(
   backend: WebGpuBackend,
   kernel: GpuKernel,
   p: MatmulProblem,
   values: Values,
+  kc?: number,
 ): Promise<Float32Array> {
-  const launch = lower(p, kernel);
+  const launch = lower(p, kernel, kc);
   if (!launch) throw new Error(`${kernel.name} does not serve`);
   const pipeline = await backend.pipeline(launch);
   const result = new Float32Array(p.batch * p.m * p.n);

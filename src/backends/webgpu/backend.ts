@@ -12,16 +12,20 @@ import type {
   GpuPipeline,
 } from '../../core/webgpu.ts';
 import { MAP_READ, USAGE } from '../../core/webgpu.ts';
+import { BindGroups } from './bind-groups.ts';
 import { Buffers, type GpuBlock } from './buffers.ts';
-import type { Launch, Scalars } from './launch.ts';
+import type { Launch } from './launch.ts';
 import type { AdapterReport, OpenedGpu } from './open.ts';
 import { ParamsSlab } from './params-slab.ts';
 import { Pipelines } from './pipelines.ts';
-import { encodeParams } from './wgsl/params.ts';
-import { BINDINGS, type Binding } from './wgsl/product.ts';
+import type { Scalars } from './wgsl/params.ts';
+import type { Binding } from './wgsl/product.ts';
 
 /** Two stamps of 64 bits. */
 const STAMPS_BYTES = 16;
+
+/** Scalars of sums that others finish. */
+const SUM_ALONE: Scalars = { alpha: 1, beta: 0, p0: 0, p1: 0 };
 
 const NOTHING_WRONG = Promise.resolve(null);
 /** Names that are remembered: shapes that come and go must not gather. */
@@ -50,7 +54,9 @@ export class WebGpuBackend {
   readonly buffers: Buffers;
   readonly #pipelines: Pipelines;
   readonly #params: ParamsSlab;
-  readonly #layouts = new WeakMap<GpuPipeline, object>();
+  readonly #groups: BindGroups;
+  /** Workgroups along one dimension of a dispatch. */
+  readonly mostGroups: number;
   /** Names of work that the device found nothing wrong with. */
   readonly #taken = new Set<string>();
   readonly #owned: boolean;
@@ -66,8 +72,10 @@ export class WebGpuBackend {
   constructor({ device, report, owned }: OpenedGpu, onLost: (reason: string) => void) {
     this.device = device;
     this.report = report;
+    this.mostGroups = device.limits.maxComputeWorkgroupsPerDimension;
     this.buffers = new Buffers(device, () => this.#commands());
-    this.#pipelines = new Pipelines(device);
+    this.#groups = new BindGroups(device);
+    this.#pipelines = new Pipelines(device, this.#groups);
     this.#params = new ParamsSlab(device);
     this.#owned = owned;
     this.#gone = device.lost.then(({ reason, message }) => {
@@ -89,37 +97,42 @@ export class WebGpuBackend {
   pipeline(launch: Launch): GpuPipeline | Promise<GpuPipeline> {
     this.#check();
     const pipeline = this.#pipelines.get(launch);
-    return pipeline instanceof Promise ? this.#orLost(pipeline) : pipeline;
+    const after = launch.after && this.#pipelines.get(launch.after.launch);
+    if (!(pipeline instanceof Promise || after instanceof Promise)) return pipeline;
+    return this.#orLost(Promise.all([pipeline, after]).then(([first]) => first));
   }
 
-  /** Records a call. Its blocks may be given back at once: whoever takes them next is recorded behind it. */
+  /** Records a call whose pipeline is there. Its blocks may be given back at once: whoever takes them next is recorded behind it. */
   record(launch: Launch, pipeline: GpuPipeline, blocks: Blocks, scalars: Scalars): void {
     this.#check();
-    const most = this.device.limits.maxComputeWorkgroupsPerDimension;
-    const table = launch.table && this.buffers.once(launch.table);
-    const layout = this.#layoutOf(pipeline);
-    for (let first = 0; first < launch.products; first += most) {
-      if (this.#params.isFull) this.flush();
-      const params = this.#params.put(encodeParams({ ...launch.params, ...scalars, firstProduct: first }));
-      const entries = launch.bindings.map((name) => ({
-        binding: BINDINGS.indexOf(name),
-        resource: name === 'params' ? params : { buffer: bufferOf(name, table, blocks) },
-      }));
-      const pass = this.#computing();
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, this.device.createBindGroup({ layout, entries }));
-      pass.dispatchWorkgroups(...launch.groups, Math.min(most, launch.products - first));
-    }
+    const { after } = launch;
+    if (after) {
+      const sums = this.buffers.take(after.bytes);
+      const second = this.#pipelines.get(after.launch) as GpuPipeline;
+      this.#dispatch(launch, pipeline, { ...blocks, c: sums }, SUM_ALONE);
+      this.#dispatch(after.launch, second, { ...blocks, a: sums }, scalars);
+      this.buffers.giveBack(sums);
+    } else this.#dispatch(launch, pipeline, blocks, scalars);
     if (this.#params.isFull) this.flush();
   }
 
-  #layoutOf(pipeline: GpuPipeline): object {
-    let layout = this.#layouts.get(pipeline);
-    if (!layout) {
-      layout = pipeline.getBindGroupLayout(0);
-      this.#layouts.set(pipeline, layout);
+  #dispatch(launch: Launch, pipeline: GpuPipeline, blocks: Blocks, scalars: Scalars): void {
+    const most = this.mostGroups;
+    const table = launch.table && this.buffers.once(launch.table);
+    const group = this.#groups.get(launch.bindings, (name) =>
+      name === 'params' ? this.#params.buffer : bufferOf(name, table, blocks),
+    );
+    const hasParams = launch.bindings[0] === 'params';
+    for (let first = 0; first < launch.products; first += most) {
+      if (this.#params.isFull) this.flush();
+      const pass = this.#computing();
+      pass.setPipeline(pipeline);
+      if (hasParams) {
+        const offset = this.#params.put({ ...launch.params, firstProduct: first }, scalars);
+        pass.setBindGroup(0, group, [offset]);
+      } else pass.setBindGroup(0, group);
+      pass.dispatchWorkgroups(...launch.groups, Math.min(most, launch.products - first));
     }
-    return layout;
   }
 
   /** The commands that wait, between passes. */

@@ -44,23 +44,21 @@ export class Buffers {
   #kept = 0;
   #isClosed = false;
   #used = 0;
+  /** Bytes of the largest buffer that the device binds. */
+  readonly most: number;
 
   /** `encode` gives the commands that wait to be submitted. */
   constructor(device: GpuDevice, encode: () => GpuCommandEncoder) {
     this.#device = device;
     this.#encode = encode;
     this.#staging = new Staging(device);
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+    this.most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
   }
 
   /** Bytes in blocks that are handed out, and in those kept for further use. */
   get use(): { readonly used: number; readonly kept: number } {
     return { used: this.#used, kept: this.#kept };
-  }
-
-  /** Bytes of the largest buffer that the device binds. */
-  get most(): number {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
-    return Math.min(maxBufferSize, maxStorageBufferBindingSize);
   }
 
   fits(bytes: number): boolean {

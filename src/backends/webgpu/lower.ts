@@ -1,5 +1,5 @@
 /** From a problem and a row of the table to what is dispatched: the shader's text, its numbers, and how many workgroups. */
-import { ceilDiv } from '../../core/math.ts';
+import { ceilDiv, roundUp } from '../../core/math.ts';
 import { broadcastMap } from '../../core/shape.ts';
 import {
   type GpuArray,
@@ -19,6 +19,7 @@ import { lowerArray } from './lower-array.ts';
 import { DEPTHWISE_THREADS, depthwiseBindings, depthwiseKey, depthwiseSource } from './wgsl/depthwise.ts';
 import { gemmKey, gemmSource, type Reading } from './wgsl/gemm.ts';
 import { type MatrixText, matrixKey, matrixSource } from './wgsl/gemm-matrix.ts';
+import { PARTS_THREADS, partsBindings, partsKey, partsSource } from './wgsl/parts.ts';
 import { type Patches, patchesOf } from './wgsl/patches.ts';
 import { bindingsOf, type Finish } from './wgsl/product.ts';
 
@@ -36,7 +37,7 @@ interface Products extends Finish {
   readonly a: Matrix | Patches;
   readonly b: Matrix | Patches;
   readonly halves: Halves;
-  readonly params: Omit<Launch['params'], 'slopeByRow'>;
+  readonly params: Omit<Launch['params'], 'slopeByRow' | 'parts' | 'kPart'>;
   /** Whether channels are rows of the result. */
   readonly channelRows: boolean;
   readonly products: number;
@@ -52,7 +53,11 @@ function readingOf(name: 'a' | 'b', side: Matrix | Patches): Reading {
 }
 
 /** What a shader is made of, by the row's family. */
-function textOf(kernel: Row, { a, b, halves, table, ...finish }: Products): Pick<Launch, 'key' | 'source'> {
+function textOf(
+  kernel: Row,
+  { a, b, halves, table, ...finish }: Products,
+  isPart: boolean,
+): Pick<Launch, 'key' | 'source'> {
   const { vectorC, bias, activation, adds } = finish;
   const common = { vectorC, bias, activation, adds, table: table !== undefined };
   if (kernel.family === 'gpu-gemm') {
@@ -60,7 +65,7 @@ function textOf(kernel: Row, { a, b, halves, table, ...finish }: Products): Pick
       a: isHalf(halves, 'a') ? 'f16' : 'f32',
       b: isHalf(halves, 'b') ? 'f16' : 'f32',
     } as const;
-    const text = { ...common, kernel, a: readingOf('a', a), b: readingOf('b', b), storage };
+    const text = { ...common, kernel, a: readingOf('a', a), b: readingOf('b', b), storage, isPart };
     return { key: gemmKey(text), source: () => gemmSource(text) };
   }
   if (!('ld' in a && 'ld' in b)) throw new Error(`${kernel.name} takes matrices`);
@@ -69,15 +74,40 @@ function textOf(kernel: Row, { a, b, halves, table, ...finish }: Products): Pick
   return { key: matrixKey(text), source: () => matrixSource(text) };
 }
 
-function launchOf(kernel: Row, made: Products): Launch {
-  const { params, channelRows, products, table } = made;
+/** What follows the sum, left to the second half. */
+const SUM_ALONE = { bias: 'none', activation: 'none', adds: 'nothing' } as const;
+
+function launchOf(kernel: Row, made: Products, kc: number): Launch {
+  const { params, channelRows, table } = made;
+  const kPart = roundUp(Math.min(kc, params.k), kernel.tileK);
+  const parts = kernel.family === 'gpu-gemm' ? ceilDiv(params.k, kPart) : 1;
+  const isPart = parts > 1;
+  const whole = isPart ? { ...made, ...SUM_ALONE } : made;
+  const numbers = { ...params, slopeByRow: channelRows ? 1 : 0, parts, kPart };
   return {
-    ...textOf(kernel, made),
-    bindings: bindingsOf({ ...made, table: table !== undefined }),
+    ...textOf(kernel, whole, isPart),
+    bindings: bindingsOf({ ...whole, table: table !== undefined }),
     groups: [ceilDiv(params.n, kernel.tileN), ceilDiv(params.m, kernel.tileM)],
-    products,
-    params: { ...params, slopeByRow: channelRows ? 1 : 0 },
+    products: made.products * parts,
+    params: numbers,
     table,
+    ...(isPart && { after: sumOfParts(made, numbers) }),
+  };
+}
+
+function sumOfParts(made: Products, params: Launch['params']): NonNullable<Launch['after']> {
+  const { m, n, parts } = params;
+  return {
+    launch: {
+      key: partsKey(made),
+      source: () => partsSource(made),
+      bindings: partsBindings(made),
+      groups: [ceilDiv(m * ceilDiv(n, 4), PARTS_THREADS), 1],
+      products: made.products,
+      params,
+      table: undefined,
+    },
+    bytes: 4 * made.products * parts * m * n,
   };
 }
 
@@ -188,14 +218,18 @@ function lowerDepthwise(p: ConvProblem, name: string): Launch {
   };
 }
 
-/** Undefined where the row does not serve the problem. */
-export function lower(problem: Problem, kernel: GpuKernel): Launch | undefined {
+/** Undefined where the row does not serve the problem. Workgroups of products sum `kc` steps of k each. */
+export function lower(
+  problem: Problem,
+  kernel: GpuKernel,
+  kc: number = Number.POSITIVE_INFINITY,
+): Launch | undefined {
   if (!gpuServes(problem, kernel)) return undefined;
   if (problem.op === 'pool' || problem.op === 'fold' || isArrayProblem(problem))
     return lowerArray(problem, kernel as GpuArray);
   if (kernel.family === 'gpu-depthwise') return lowerDepthwise(problem as ConvProblem, kernel.name);
   const row = kernel as Row;
-  if (problem.op === 'matmul') return launchOf(row, matmulProducts(problem));
+  if (problem.op === 'matmul') return launchOf(row, matmulProducts(problem), kc);
   const conv = problem as ConvProblem;
-  return launchOf(row, conv.layout === 'nhwc' ? nhwcProducts(conv) : nchwProducts(conv));
+  return launchOf(row, conv.layout === 'nhwc' ? nhwcProducts(conv) : nchwProducts(conv), kc);
 }

@@ -2,8 +2,8 @@
  * The uniforms of dispatches that are submitted together, in one buffer that is written once before they are: a buffer of its own for each
  * took 0.7 ms a call (H100, Dawn). A write in the queue comes after what was submitted before, so the buffer serves all submits.
  */
-import { type GpuBinding, type GpuBuffer, type GpuDevice, USAGE } from '../../core/webgpu.ts';
-import { PARAMS_BYTES } from './wgsl/params.ts';
+import { type GpuBuffer, type GpuDevice, USAGE } from '../../core/webgpu.ts';
+import { encodeParams, type Params, type Scalars } from './wgsl/params.ts';
 
 /** Dispatches that are gathered before they are submitted, so that the device does not wait for a long chain to be written down. */
 const SLOTS = 32;
@@ -13,6 +13,7 @@ const ALIGNMENT = 256;
 export class ParamsSlab {
   readonly #device: GpuDevice;
   readonly #words = new Uint8Array(SLOTS * ALIGNMENT);
+  readonly #view = new DataView(this.#words.buffer);
   #buffer: GpuBuffer | undefined;
   #used = 0;
 
@@ -24,13 +25,18 @@ export class ParamsSlab {
     return this.#used === SLOTS;
   }
 
-  put(words: ArrayBuffer): GpuBinding {
+  get buffer(): GpuBuffer {
     const usage = USAGE.uniform | USAGE.copyDst;
     this.#buffer ??= this.#device.createBuffer({ size: this.#words.byteLength, usage });
+    return this.#buffer;
+  }
+
+  /** Where they lie in the buffer. */
+  put(params: Params, scalars: Scalars): number {
     const offset = ALIGNMENT * this.#used;
     this.#used++;
-    this.#words.set(new Uint8Array(words), offset);
-    return { buffer: this.#buffer, offset, size: PARAMS_BYTES };
+    encodeParams(this.#view, offset, params, scalars);
+    return offset;
   }
 
   destroy(): void {

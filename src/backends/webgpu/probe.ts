@@ -10,7 +10,10 @@ import {
   workgroupBytes,
 } from '../../kernels/gpu.ts';
 import type { GpuProfile } from '../../plan/gpu.ts';
+import { type ConvProblem, convProblem, termsOf } from '../../problem/conv.ts';
 import { matmulProblem } from '../../problem/matmul.ts';
+import { flopsOf } from '../../problem/problem.ts';
+import { windowOf } from '../../problem/window.ts';
 import type { Blocks, WebGpuBackend } from './backend.ts';
 import { type Launch, NO_EXTENTS } from './launch.ts';
 import { lower } from './lower.ts';
@@ -22,6 +25,8 @@ export interface GpuProbeOptions {
   readonly extent: number;
   /** Rows and columns of a product as deep as that whose few tiles leave the machine idle. */
   readonly few: number;
+  /** Whether rows are timed on images as well; the extent must be large enough for those (2048). */
+  readonly gathers: boolean;
   readonly kernelMs: number;
   /** Bytes of the moves. */
   readonly moveBytes: number;
@@ -39,6 +44,9 @@ const ONCE = { alpha: 1, beta: 0, p0: 0, p1: 0 } as const;
 
 type Row = GpuGemm | GpuMatrixGemm;
 
+/** What a processor that stands in for a GPU is tried with: a second of compiling each. */
+const SOFTWARE_ROWS = ['f32_gemm_32x32x16_2x4__wgsl', 'f32_gemm_64x64x16_8x4__wgsl_ahead_blocks'];
+
 /** Rows that a short probe tries of those that the device takes: on a software adapter each costs a second of compiling. */
 export function probedGpuKernels({ report, device }: WebGpuBackend): Row[] {
   const most = device.limits.maxComputeWorkgroupStorageSize;
@@ -46,30 +54,29 @@ export function probedGpuKernels({ report, device }: WebGpuBackend): Row[] {
     if (!isOffered(kernel, report.features)) return false;
     return (kernel.family === 'gpu-gemm' || kernel.family === 'gpu-matrix') && workgroupBytes(kernel) <= most;
   });
-  return report.software
-    ? rows.filter(({ tileM, tileN, tileK }) => tileM === tileN && tileK === 16 && tileM <= 64)
-    : rows;
+  return report.software ? rows.filter((row) => SOFTWARE_ROWS.includes(row.name)) : rows;
 }
 
 export async function probeGpu(backend: WebGpuBackend, options: GpuProbeOptions): Promise<GpuProfile> {
   const { clock } = options;
   const launchMs = await best(clock, 5, () => nothing(backend, options.kernels[0]!));
+  const passMs = await pass(backend, options);
   const few = new Float32Array(4);
   const block = backend.buffers.upload(few);
   const readMs = await best(clock, 5, () => backend.download(block, () => few));
   backend.buffers.giveBack(block);
   const { uploadGBs, downloadGBs, memoryGBs } = await moves(backend, options);
   const peakGflops = await peak(backend, options);
-  const { kernelGflops, kernelStepMs } = await rates(backend, options);
+  const rows = await rates(backend, options);
   return {
     launchMs,
+    passMs,
     readbackMs: Math.max(0, readMs - launchMs),
     uploadGBs,
     downloadGBs,
     memoryGBs,
     peakGflops,
-    kernelGflops,
-    kernelStepMs,
+    ...rows,
   };
 }
 
@@ -107,37 +114,68 @@ async function moves(backend: WebGpuBackend, { clock, moveBytes }: GpuProbeOptio
   };
 }
 
-/** A product of next to nothing, on the device. */
-async function nothing(backend: WebGpuBackend, kernel: Row): Promise<void> {
-  const launch = productLaunch(kernel, 16, 16);
-  const pipeline = await backend.pipeline(launch);
-  const { buffers } = backend;
+/** Works on the operands of a product of next to nothing. */
+async function onLittle<T>({ buffers }: WebGpuBackend, work: (blocks: Blocks) => Promise<T>): Promise<T> {
   const blocks = { a: buffers.take(1024), b: buffers.take(1024), c: buffers.take(1024) };
-  backend.record(launch, pipeline, blocks, ONCE);
-  await backend.settle();
+  const made = await work(blocks);
   for (const block of Object.values(blocks)) buffers.giveBack(block);
+  return made;
 }
 
-/** How fast each row is on a large product that lies on the device, and what a step along k takes where tiles are few. */
+/** Such a product, on the device. */
+function nothing(backend: WebGpuBackend, kernel: Row): Promise<void> {
+  const launch = productLaunch(kernel, 16, 16);
+  return onLittle(backend, async (blocks) => {
+    backend.record(launch, await backend.pipeline(launch), blocks, ONCE);
+    await backend.settle();
+  });
+}
+
+/** Many of them behind one another. */
+function pass(backend: WebGpuBackend, { clock, kernels, kernelMs }: GpuProbeOptions): Promise<number> {
+  const launches = [productLaunch(kernels[0]!, 16, 16)];
+  return onLittle(backend, async (blocks) => {
+    const [ms] = await timeLaunches(backend, launches, blocks, { clock, budgetMs: kernelMs });
+    return ms!;
+  });
+}
+
+/** How fast each row is on a large problem that lies on the device, and what a step along k takes where tiles are few. */
 async function rates(
   backend: WebGpuBackend,
-  { clock, kernels, extent, few, kernelMs }: GpuProbeOptions,
-): Promise<Pick<GpuProfile, 'kernelGflops' | 'kernelStepMs'>> {
+  { clock, kernels, extent, few, gathers, kernelMs }: GpuProbeOptions,
+): Promise<Pick<GpuProfile, 'kernelGflops' | 'kernelStepMs' | 'gatherGflops' | 'gatherStepMs'>> {
   const bytes = 4 * extent * extent;
   const { buffers } = backend;
   const blocks = { a: buffers.take(bytes), b: buffers.take(bytes), c: buffers.take(bytes) };
-  const timed = (lines: number) => {
-    const launches = kernels.map((kernel) => productLaunch(kernel, lines, extent));
-    return timeLaunches(backend, launches, blocks, { clock, budgetMs: kernelMs * kernels.length });
+  const timed = async (rows: readonly Row[], launch: (row: Row) => Launch, per: (ms: number) => number) => {
+    const budgetMs = kernelMs * rows.length;
+    const times = await timeLaunches(backend, rows.map(launch), blocks, { clock, budgetMs });
+    return Object.fromEntries(rows.map(({ name }, index) => [name, per(times[index]!)]));
   };
-  const [large, narrow] = [await timed(extent), await timed(few)];
+  const gflops = (flops: number) => (ms: number) => flops / ms / 1e6;
+  const square = (lines: number) => (row: Row) => productLaunch(row, lines, extent);
+  const found = {
+    kernelGflops: await timed(kernels, square(extent), gflops(2 * extent ** 3)),
+    kernelStepMs: await timed(kernels, square(few), (ms) => ms / extent),
+  };
+  const gathering = gathers ? kernels.filter(({ family }) => family === 'gpu-gemm') : [];
+  const image = (p: ConvProblem) => (row: Row) => lower(p, row)!;
+  const made = {
+    ...found,
+    gatherGflops: await timed(gathering, image(LARGE_IMAGE), gflops(flopsOf(LARGE_IMAGE))),
+    gatherStepMs: await timed(gathering, image(SMALL_IMAGE), (ms) => ms / termsOf(SMALL_IMAGE)),
+  };
   for (const block of Object.values(blocks)) buffers.giveBack(block);
-  const named = (values: readonly number[]) =>
-    Object.fromEntries(kernels.map(({ name }, index) => [name, values[index]!]));
-  return {
-    kernelGflops: named(large.map((ms) => (2 * extent ** 3) / ms / 1e6)),
-    kernelStepMs: named(narrow.map((ms) => ms / extent)),
-  };
+  return made;
+}
+
+/** 3 x 3: much to do, and 128 x 128 of it as deep as a product of 2048. */
+const LARGE_IMAGE = imageProblem({ inC: 128, outC: 512 }, { height: 64, width: 64 });
+const SMALL_IMAGE = imageProblem({ inC: 228, outC: 128 }, { height: 8, width: 16 });
+
+function imageProblem(channels: { inC: number; outC: number }, input: { height: number; width: number }) {
+  return convProblem({ batch: 1, ...channels }, windowOf(input, { kH: 3, kW: 3 }, { padding: 1 }), {});
 }
 
 function productLaunch(kernel: Row, lines: number, k: number): Launch {
@@ -196,13 +234,14 @@ export interface TimingLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Milliseconds of each of some launches, of one at least, on the same blocks: in turn, the best of a few rounds, as many as the budget allows. */
+/** Milliseconds of each of some launches on the same blocks: in turn, the best of a few rounds, as many as the budget allows. */
 export async function timeLaunches(
   backend: WebGpuBackend,
   launches: readonly Launch[],
   blocks: Blocks,
   { clock, budgetMs, signal }: TimingLimits,
 ): Promise<number[]> {
+  if (launches.length === 0) return [];
   const pipelines = await Promise.all(launches.map((launch) => backend.pipeline(launch)));
   const runs = async (index: number, times: number) => {
     const start = clock.now();

@@ -7,7 +7,7 @@ import {
 } from '../../backends/reference/array.ts';
 import { referenceFold } from '../../backends/reference/conv-transpose.ts';
 import { referencePool } from '../../backends/reference/pool.ts';
-import type { Scalars } from '../../backends/webgpu/launch.ts';
+import type { Scalars } from '../../backends/webgpu/wgsl/params.ts';
 import { fillRandom } from '../../core/random.ts';
 import { columnElements, type FoldProblem } from '../../problem/fold.ts';
 import type { LinesProblem } from '../../problem/lines.ts';

@@ -3,6 +3,7 @@
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import { convert, prepareHalves } from '../../backends/webgpu/halves.ts';
 import { roundToHalf } from '../../core/half.ts';
+import { ceilDiv } from '../../core/math.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { type Halves, isHalf } from '../../problem/halves.ts';
 import { isArrayProblem, type Problem } from '../../problem/problem.ts';
@@ -34,12 +35,21 @@ const LARGE = 320;
 const TRIED = 256;
 const PRODUCTS_MOST = 3;
 
-/** A product that the same shader computes: what its text depends on are the rests of extents, by 8 at most. */
-function smaller(p: Problem): Problem {
-  if (p.op !== 'matmul' || p.leading) return p;
+interface Tried {
+  readonly problem: Problem;
+  readonly plan: Plan;
+}
+
+/** A product that the same shaders compute: what their texts depend on are the rests of extents, by 8 at most, and whether k is cut. */
+function smaller(p: Problem, plan: Plan): Tried {
+  if (p.op !== 'matmul' || p.leading) return { problem: p, plan };
   const least = (extent: number) => (extent <= LARGE ? extent : TRIED + (extent % (LARGE - TRIED)));
   const { batch, m, n, k } = p;
-  return { ...p, batch: Math.min(batch, PRODUCTS_MOST), m: least(m), n: least(n), k: least(k) };
+  const problem = { ...p, batch: Math.min(batch, PRODUCTS_MOST), m: least(m), n: least(n), k: least(k) };
+  return {
+    problem,
+    plan: { ...plan, kc: plan.kc < k ? Math.min(plan.kc, ceilDiv(problem.k, 2)) : problem.k },
+  };
 }
 
 /** Checks a shader's answer at its first use on a device, on random operands. */
@@ -47,11 +57,11 @@ export async function trusted(core: Core, place: GpuPlace, problem: Problem, pla
   // planners hand out one plan for a problem: naming its shader once is enough
   if (place.trusted.has(plan)) return true;
   const plain = bare(problem);
-  const { key } = place.launch(plain, plan.kernel);
+  const { key } = place.launch(plain, plan);
   if (!place.checked.has(key)) {
-    const less = smaller(plain);
-    const isAlike = place.launch(less, plan.kernel).key === key;
-    const fault = await trialOnGpu(core, place, isAlike ? less : plain, plan);
+    const less = smaller(plain, plan);
+    const isAlike = place.launch(less.problem, less.plan).key === key;
+    const fault = await trialOnGpu(core, place, isAlike ? less : { problem: plain, plan });
     if (fault !== undefined) {
       place.quarantine(plan.kernel, `${key}: ${fault}`);
       return false;
@@ -66,8 +76,7 @@ export async function trusted(core: Core, place: GpuPlace, problem: Problem, pla
 async function trialOnGpu(
   core: Core,
   place: GpuPlace,
-  problem: Problem,
-  plan: Plan,
+  { problem, plan }: Tried,
 ): Promise<string | undefined> {
   const { backend } = place;
   const trial =
@@ -76,7 +85,7 @@ async function trialOnGpu(
       : isArrayProblem(problem)
         ? arrayTrial(problem)
         : productTrial(core, problem, plan);
-  const launch = place.launch(trial.problem, plan.kernel);
+  const launch = place.launch(trial.problem, plan);
   const pipeline = await backend.pipeline(launch);
   const halves = halvesIn(problem);
   if (halves !== 'none') await prepareHalves(backend);

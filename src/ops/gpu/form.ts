@@ -1,7 +1,7 @@
 /** Operands of a product or a convolution as the GPU takes them. */
 
 import type { WebGpuBackend } from '../../backends/webgpu/backend.ts';
-import type { Scalars } from '../../backends/webgpu/launch.ts';
+import type { Scalars } from '../../backends/webgpu/wgsl/params.ts';
 import { ConvWeights } from '../conv-weights.ts';
 import type { Source } from '../tensor.ts';
 import { valuesOn } from './remote.ts';

@@ -117,9 +117,9 @@ export class GpuPlace {
     return plans;
   }
 
-  /** The launch of a problem by a row of the table. */
-  launch(problem: Problem, kernel: string): Launch {
-    return this.#launches.get(problem, kernel);
+  /** The launch of a problem by a plan's row of the table. */
+  launch(problem: Problem, plan: Plan): Launch {
+    return this.#launches.get(problem, plan);
   }
 
   /** Plans by the probe's figures alone. */
@@ -219,10 +219,10 @@ export class GpuPlace {
 
   /** Why a problem is beyond what the device takes at once, its largest operand being of so many bytes, or undefined. */
   beyond(problem: Problem, plan: Plan, largest: number): TesseraeError | undefined {
-    const { buffers, device } = this.#backend;
-    const [x, y] = this.launch(problem, plan.kernel).groups;
+    const { buffers, mostGroups } = this.#backend;
+    const [x, y] = this.launch(problem, plan).groups;
     const groups = Math.max(x, y);
-    const most = { bytes: buffers.most, groups: device.limits.maxComputeWorkgroupsPerDimension };
+    const most = { bytes: buffers.most, groups: mostGroups };
     if (buffers.fits(largest) && groups <= most.groups) return undefined;
     return new TesseraeError(
       'E_GPU_MEMORY',
@@ -336,6 +336,7 @@ function probe(backend: WebGpuBackend): Promise<GpuProfile> {
     clock: systemClock,
     extent: software ? 256 : 2048,
     few: software ? 32 : 128,
+    gathers: !software,
     kernelMs: software ? 1 : 20,
     moveBytes: software ? 4 * MiB : 64 * MiB,
     kernels: probedGpuKernels(backend),

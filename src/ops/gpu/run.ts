@@ -53,7 +53,7 @@ async function runOnce(
   if (sourcesOf(form).some((source) => source.isAway && !valuesOn(backend, source.remote)))
     throw deviceLost('an operand went with it');
   const problem = storedProblem(request.problem, form);
-  const launch = place.launch(problem, plan.kernel);
+  const launch = place.launch(problem, plan);
   const pipeline = await backend.pipeline(launch);
   if (signal?.aborted) throw abortReason(signal);
   core.checkOpen('compute');
@@ -62,7 +62,7 @@ async function runOnce(
   const bytes = 4 * resultElements(request.problem);
   const lent: { blocks?: Lent } = {};
   const old = readsOut(request) ? request.out : undefined;
-  const made = backend.watched(`${keyOf(problem)} by ${plan.kernel}`, () => {
+  const made = backend.watched(`${keyOf(problem)} by ${plan.kernel} kc=${plan.kc}`, () => {
     lent.blocks = lend(backend, sources, { halves: halvesIn(problem), old, bytes });
     backend.record(launch, pipeline, lent.blocks.blocks, form.scalars);
     lent.blocks.release();

@@ -39,8 +39,8 @@ export async function runSplit(
   const units = Math.round(plan.share! * cut.units);
   const upper = cut.part(units);
   if (!(await trusted(core, place, upper, plan))) return undefined;
-  const launch = place.launch(upper, plan.kernel);
-  const name = `${keyOf(upper)} by ${plan.kernel}`;
+  const launch = place.launch(upper, plan);
+  const name = `${keyOf(upper)} by ${plan.kernel} kc=${plan.kc}`;
   const pipeline = await place.backend.pipeline(launch);
   core.checkOpen('compute');
   options.signal?.throwIfAborted();

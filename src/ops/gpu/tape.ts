@@ -5,7 +5,8 @@
 import type { Address } from '../../backends/types.ts';
 import type { Blocks, WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
-import type { Launch, Scalars } from '../../backends/webgpu/launch.ts';
+import { boundTo, type Launch } from '../../backends/webgpu/launch.ts';
+import type { Scalars } from '../../backends/webgpu/wgsl/params.ts';
 import { hashText } from '../../core/hash.ts';
 import type { GpuPipeline } from '../../core/webgpu.ts';
 import { type Leg, legsOf, type Traveller } from '../../plan/travel.ts';
@@ -252,7 +253,7 @@ async function serve(core: Core, place: GpuPlace, tape: Tape, step: TapeStep): P
     if (place.beyond(problem, plan, largest)) continue;
     if (!(await trusted(core, place, problem, plan))) continue;
     const execution = { key: keyOf(problem), problem: step.execution.problem, plan, ms: computeMs };
-    return { step: { ...step, execution }, problem, launch: place.launch(problem, plan.kernel) };
+    return { step: { ...step, execution }, problem, launch: place.launch(problem, plan) };
   }
   return undefined;
 }
@@ -266,7 +267,7 @@ function traveller(parts: Parts, { operands, execution }: TapeStep, served: Serv
 }
 
 function bindsTo({ launch }: Served, name: OperandName): boolean {
-  return launch.bindings.includes(name);
+  return boundTo(launch).includes(name);
 }
 
 /** The mirror of a block; what lasts is sent there now. */

@@ -7,7 +7,7 @@ import { systemClock } from '../../core/clock.ts';
 import { abortReason } from '../../core/errors.ts';
 import { fillRandom } from '../../core/random.ts';
 import { type GpuPlan, sideElements } from '../../plan/gpu.ts';
-import type { Effort, Plan } from '../../plan/plan.ts';
+import { type Effort, type Plan, samePlan } from '../../plan/plan.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import { isHalf } from '../../problem/halves.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
@@ -23,8 +23,8 @@ export interface GpuTuneLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Rows that `measure` tries; `exhaustive` tries all. A software adapter takes a second to compile each. */
-const TRIED = { software: 4, gpu: 10 } as const;
+/** Plans that `measure` tries; `exhaustive` tries all. A software adapter takes a second to compile each shader. */
+const TRIED = { software: 4, gpu: 24 } as const;
 
 /** Times the best guesses on operands that lie on the device, and keeps the order that they came in at. Undefined where there is no kernel. */
 export async function tuneOnGpu(
@@ -45,6 +45,7 @@ export async function tuneOnGpu(
   const { backend } = place;
   const blocks = await randomBlocks(backend, plain);
   try {
+    await compileAll(place, plain, tried);
     const sound: Plan[] = [];
     for (const { plan } of tried) {
       if (limits.signal?.aborted) throw abortReason(limits.signal);
@@ -52,7 +53,7 @@ export async function tuneOnGpu(
     }
     if (backend.lost) throw deviceLost('while it was measured');
     if (sound.length === 0) return undefined;
-    const launches = sound.map(({ kernel }) => place.launch(plain, kernel));
+    const launches = sound.map((plan) => place.launch(plain, plan));
     const times = await timeLaunches(backend, launches, blocks, { clock: systemClock, ...limits });
     // calls behind one another share what one of them costs alone
     const { launchMs } = place.profile;
@@ -64,7 +65,7 @@ export async function tuneOnGpu(
   place.learn(problem, measured, limits.effort);
   const [best] = place.plans(problem);
   if (!best) return undefined;
-  const estimateMs = guesses.find(({ plan }) => plan.kernel === best.plan.kernel)?.computeMs;
+  const estimateMs = guesses.find(({ plan }) => samePlan(plan, best.plan))?.computeMs;
   return {
     key: keyOf(problem),
     plan: best.plan,
@@ -73,6 +74,11 @@ export async function tuneOnGpu(
     measured: measured.length,
     candidates: guesses.length,
   };
+}
+
+/** Beside one another, ahead of their checks; what the device refuses is found out there. */
+async function compileAll(place: GpuPlace, plain: Problem, plans: readonly GpuPlan[]): Promise<void> {
+  await Promise.allSettled(plans.map(({ plan }) => place.backend.pipeline(place.launch(plain, plan))));
 }
 
 /** Elements of random values that operands are filled with, again and again: their time does not depend on which they are, but zeros
@@ -103,5 +109,5 @@ export async function prepareOnGpu(core: Core, place: GpuPlace, problem: Problem
   const [best] = place.plans(problem);
   if (!best || !place.isWelcome) return;
   if (await trusted(core, place, problem, best.plan))
-    await place.backend.pipeline(place.launch(problem, best.plan.kernel));
+    await place.backend.pipeline(place.launch(problem, best.plan));
 }

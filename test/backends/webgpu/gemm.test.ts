@@ -92,10 +92,12 @@ test(seeded('gpu gemm: random problems with every epilogue, batches and transpos
   for (let i = 0; i < FUZZ_CASES; i++) {
     const p = randomProblem(random, { batches: true, epilogues: true });
     const values = randomValues(p, random);
+    // every other one by several workgroups along k
+    const kc = i % 2 === 0 ? undefined : random.int(1, Math.max(1, p.k));
     t.equal(
-      faultOf(p, values, await productOn(backend, FUZZED, p, values)),
+      faultOf(p, values, await productOn(backend, FUZZED, p, values, kc)),
       undefined,
-      `case ${i}: ${JSON.stringify(p)}`,
+      `case ${i}: ${JSON.stringify(p)} kc ${kc}`,
     );
   }
   t.comment(`${backend.pipelines} pipelines on ${backend.report.name}`);

@@ -74,8 +74,13 @@ test('gpu kernels: every row has a name that says its shape, and fits the least 
   t.equal(new Set(GPU_KERNELS.map(({ name }) => name)).size, GPU_KERNELS.length, 'names are unique');
   for (const kernel of GPU_KERNELS) {
     if (kernel.family !== 'gpu-gemm') continue;
-    const { tileM, tileN, tileK, threadM, threadN, ahead, lanes, depth } = kernel;
-    const ways = [ahead && 'ahead', lanes === 'blocks' && lanes, depth > 1 && `deep${depth}`];
+    const { tileM, tileN, tileK, threadM, threadN, ahead, lanes, depth, stages } = kernel;
+    const ways = [
+      ahead && 'ahead',
+      lanes === 'blocks' && lanes,
+      depth > 1 && `deep${depth}`,
+      stages > 1 && `stages${stages}`,
+    ];
     const way = ways.map((word) => (word ? `_${word}` : '')).join('');
     t.equal(kernel.name, `f32_gemm_${tileM}x${tileN}x${tileK}_${threadM}x${threadN}__wgsl${way}`);
     const [x, y, z] = threadsOf(kernel);
@@ -83,6 +88,7 @@ test('gpu kernels: every row has a name that says its shape, and fits the least 
     t.ok(workgroupBytes(kernel) <= 16384, `${workgroupBytes(kernel)} bytes of workgroup memory`);
     t.ok(tileK % (4 * depth) === 0 && threadN % 4 === 0, 'whole vectors');
     if (depth > 1) t.equal(lanes, 'strips', 'deep ones count lanes as they come');
+    if (stages > 1) t.ok(ahead, 'what is loaded has registers to wait in');
     if (lanes === 'blocks') t.ok(x % 8 === 0 && y % 4 === 0, 'whole blocks of lanes');
   }
   t.end();

@@ -114,12 +114,15 @@ test('gpu: a strange device that computes nothing is found out', async (t) => {
       gpuProfile: {
         ...{
           launchMs: 0.1,
+          passMs: 0.01,
           readbackMs: 0.1,
           uploadGBs: 1,
           downloadGBs: 1,
           memoryGBs: 1,
           peakGflops: 1,
           kernelStepMs: {},
+          gatherGflops: {},
+          gatherStepMs: {},
         },
         kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1 },
       },

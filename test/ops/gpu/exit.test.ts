@@ -17,7 +17,7 @@ const CASES: Readonly<Record<string, string>> = {
 
 const PRELUDE = `
 import { createRuntimeWith } from './src/ops/runtime.ts';
-const profile = { launchMs: 1, readbackMs: 1, uploadGBs: 1, downloadGBs: 1, memoryGBs: 1, peakGflops: 1, kernelStepMs: {},
+const profile = { launchMs: 1, passMs: 0.01, readbackMs: 1, uploadGBs: 1, downloadGBs: 1, memoryGBs: 1, peakGflops: 1, kernelStepMs: {}, gatherGflops: {}, gatherStepMs: {},
   kernelGflops: { f32_gemm_32x32x16_2x4__wgsl: 1 } };
 const rt = await createRuntimeWith({ threads: 2, wisdom: false, backend: 'webgpu' }, { gpuProfile: profile });
 const a = rt.tensor(new Float32Array(64).fill(1), [8, 8]);

@@ -8,9 +8,10 @@ import { Replay } from '../../../src/ops/replay.ts';
 import { coreOf, createRuntimeWith } from '../../../src/ops/runtime.ts';
 import { DenseTensor } from '../../../src/ops/tensor.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions, Tensor } from '../../../src/ops/types.ts';
+import { termsOf } from '../../../src/problem/conv.ts';
 import { codeOf, failure } from '../../support/faulty.ts';
 import { workingGpu } from '../../support/gpu.ts';
-import { ONE_ROW } from '../../support/gpu-profile.ts';
+import { LONG_WAY, ONE_ROW } from '../../support/gpu-profile.ts';
 import { madeUpMachine } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
 
@@ -22,7 +23,10 @@ interface Made {
   readonly events: RuntimeEvent[];
 }
 
-async function makeOnGpu(options: RuntimeOptions = {}, opensAgain = true): Promise<Made | string> {
+async function makeOnGpu(
+  options: RuntimeOptions = {},
+  { opensAgain = true, profile = ONE_ROW } = {},
+): Promise<Made | string> {
   const gpu = await workingGpu();
   if (typeof gpu === 'string') return gpu;
   const devices: GpuDevice[] = [];
@@ -36,7 +40,7 @@ async function makeOnGpu(options: RuntimeOptions = {}, opensAgain = true): Promi
   const onEvent = (event: RuntimeEvent) => events.push(event);
   const rt = await createRuntimeWith(
     { threads: 2, wisdom: false, backend: 'webgpu', onEvent, ...options },
-    { machine: madeUpMachine(5), gpuProfile: ONE_ROW, openGpu: open },
+    { machine: madeUpMachine(5), gpuProfile: profile, openGpu: open },
   );
   return { rt, devices, events };
 }
@@ -107,9 +111,15 @@ async function runFault(made: Network, random: Random): Promise<number> {
   return off(made.output.data as Float32Array, made.wanted());
 }
 
-for (const withSine of [false, true]) {
-  test(seeded(`gpu tape: ${withSine ? 'one step stays on the threads' : 'all of it there'}`), async (t) => {
-    const made = await makeOnGpu();
+const WAYS = [
+  ['all of it there', false, ONE_ROW],
+  ['one step stays on the threads', true, ONE_ROW],
+  ['sums cut between workgroups', false, LONG_WAY],
+] as const;
+
+for (const [name, withSine, profile] of WAYS) {
+  test(seeded(`gpu tape: ${name}`), async (t) => {
+    const made = await makeOnGpu({}, { profile });
     if (typeof made === 'string') return t.skip(made);
     const { rt, events } = made;
     const random = new Random(911);
@@ -118,9 +128,12 @@ for (const withSine of [false, true]) {
     for (let turn = 0; turn < 5; turn++) far.push(await runFault(net, random));
     t.ok(Math.max(...far) < 1e-5, `off by ${far.map((one) => one.toExponential(1))}`);
     const places: string[] = [];
-    await net.replay.runEach(({ execution }) =>
-      places.push(`${execution.problem.op} ${execution.plan.backend}`),
-    );
+    let cut = 0;
+    await net.replay.runEach(({ execution: { problem, plan } }) => {
+      places.push(`${problem.op} ${plan.backend}`);
+      if (problem.op === 'conv' && plan.algorithm === 'gemm' && plan.kc < termsOf(problem)) cut++;
+    });
+    t.equal(cut, profile === LONG_WAY ? 1 : 0, 'convolutions whose sums are cut');
     const here = places.filter((place) => !place.endsWith('webgpu'));
     t.deepEqual(here, withSine ? ['map wasm'] : [], places.join(', '));
     t.deepEqual(
@@ -137,7 +150,7 @@ for (const withSine of [false, true]) {
 
 for (const opensAgain of [true, false]) {
   test(seeded(`gpu tape: the device is lost and ${opensAgain ? 'comes back' : 'stays away'}`), async (t) => {
-    const made = await makeOnGpu({}, opensAgain);
+    const made = await makeOnGpu({}, { opensAgain });
     if (typeof made === 'string') return t.skip(made);
     const { rt, devices, events } = made;
     const random = new Random(912);

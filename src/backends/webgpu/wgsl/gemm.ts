@@ -10,7 +10,7 @@
 import { type GpuGemm, threadsOf } from '../../../kernels/gpu.ts';
 import { activationSource } from './activations.ts';
 import { type Patches, patchesSource } from './patches.ts';
-import { type Finish, finishKey, finishSource, productHead, productStart, range } from './product.ts';
+import { endOfK, type Finish, finishKey, finishSource, productHead, productStart, range } from './product.ts';
 
 /**
  * How an operand is read:
@@ -33,6 +33,8 @@ export interface GemmText extends Finish {
   readonly storage: Readonly<Record<Side, Storage>>;
   /** Offsets of each product's operands come from a table: broadcasting along some leading extents. */
   readonly table: boolean;
+  /** Whether a workgroup sums a part of k only, and leaves the rest to `partsSource`. */
+  readonly isPart: boolean;
 }
 
 function readingKey(reading: Reading): string {
@@ -47,6 +49,7 @@ export function gemmKey(text: GemmText): string {
     `b=${readingKey(text.b)}${text.storage.b === 'f16' ? ' f16' : ''}`,
     finishKey(text),
     ...(text.table ? ['table'] : []),
+    ...(text.isPart ? ['part'] : []),
   ].join(' ');
 }
 
@@ -74,17 +77,20 @@ fn half1(word: u32, index: u32) -> f32 { return unpack2x16float(word)[index & 1u
 `;
 
 /** Functions that give one element, or zero outside. */
-function elementSource(name: Side, reading: Reading, storage: Storage): string {
+function elementSource(name: Side, reading: Reading, storage: Storage, end: string): string {
   if (isVector(reading)) return '';
   const [lines, signature] = name === 'a' ? ['m', 'line: u32, d: u32'] : ['n', 'd: u32, line: u32'];
-  const head = `fn ${name}At(${signature}) -> f32 {
-  if (line >= params.${lines} || d >= params.k) { return 0.0; }`;
   const element = (index: string) => elementAt(name, storage, index);
-  if (typeof reading !== 'string') return patchesSource(name, reading, element);
+  if (typeof reading !== 'string') return patchesSource(name, reading, end, element);
   // A by rows has its lines apart, B by rows has its steps of k apart
   const linesApart = (name === 'a') === (reading === 'rows');
   const index = linesApart ? `line * params.ld${name} + d` : `d * params.ld${name} + line`;
-  return `${head}\n  let at = ${name}Base + ${index};\n  return ${element('at')};\n}\n`;
+  // no branch: neighbours are loaded together
+  return `fn ${name}At(${signature}) -> f32 {
+  let at = ${name}Base + ${index};
+  return select(0.0, ${element('at')}, line < params.${lines} && d < ${end});
+}
+`;
 }
 
 /** The pieces in which threads fill an operand's slice. */
@@ -107,13 +113,14 @@ function turned(name: Side, storage: Storage, others: string, along: string): st
 }
 
 /** A's slice, by the threads that read it: `tileA[z * rows of threads + y][row of the thread * vectors along k + vector]`. */
-function sliceA({ kernel, a, storage }: GemmText): Slice {
+function sliceA(text: GemmText): Slice {
+  const { kernel, a, storage, isPart } = text;
   const { tileM, tileK, threadM } = kernel;
   const deep = tileK / 4;
   const [, wgy, wgz] = threadsOf(kernel);
   const own = deep / wgz;
   const line = wgz === 1 ? `row / ${threadM}u` : `d4 / ${own}u * ${wgy}u + row / ${threadM}u`;
-  const inA = `tileA[${line}][(row % ${threadM}u) * ${own}u + d4 % ${own}u]`;
+  const inA = `tileA${stageOf(text, `[${line}][(row % ${threadM}u) * ${own}u + d4 % ${own}u]`)}`;
   if (a === 'blocks') {
     const place = `let row4 = i % ${tileM / 4}u; let d4 = i / ${tileM / 4}u;`;
     return {
@@ -122,7 +129,7 @@ function sliceA({ kernel, a, storage }: GemmText): Slice {
       type: 'mat4x4<f32>',
       source: `fn fetchA(i: u32, k0: u32) -> mat4x4<f32> {
   ${place} let line = m0 + 4u * row4; let d = k0 + 4u * d4;
-  ${turned('a', storage.a, 'd + #u < params.k', 'line < params.m')}
+  ${turned('a', storage.a, `d + #u < ${endOfK(isPart)}`, 'line < params.m')}
 }
 fn stashA(i: u32, v: mat4x4<f32>) {
   ${place} let turned = transpose(v);
@@ -138,7 +145,7 @@ fn stashA(i: u32, v: mat4x4<f32>) {
       : `let row = i / ${deep}u; let d4 = i % ${deep}u;`;
   const value =
     a === 'vectors'
-      ? `if (line < params.m && d < params.k) { return ${vectorAt('a', storage.a, 'aBase + line * params.lda + d')}; }
+      ? `if (line < params.m && d < ${endOfK(isPart)}) { return ${vectorAt('a', storage.a, 'aBase + line * params.lda + d')}; }
   return vec4<f32>(0.0);`
       : typeof a === 'string'
         ? 'return vec4<f32>(aAt(line, d), aAt(line, d + 1u), aAt(line, d + 2u), aAt(line, d + 3u));'
@@ -157,13 +164,14 @@ fn stashA(i: u32, v: vec4<f32>) { ${place} ${inA} = v; }
 }
 
 /** B's slice, by the threads that read it: `tileB[z][step * vectors + vector][x]`. */
-function sliceB({ kernel, b, storage }: GemmText): Slice {
+function sliceB(text: GemmText): Slice {
+  const { kernel, b, storage, isPart } = text;
   const { tileN, tileK, threadN } = kernel;
   const wide = tileN / 4;
   const [wgx, , wgz] = threadsOf(kernel);
   const own = tileK / wgz;
   const inB = (step: string) =>
-    `tileB[(${step}) / ${own}u][(${step}) % ${own}u * ${threadN / 4}u + col4 / ${wgx}u][col4 % ${wgx}u]`;
+    `tileB${stageOf(text, `[(${step}) / ${own}u][(${step}) % ${own}u * ${threadN / 4}u + col4 / ${wgx}u][col4 % ${wgx}u]`)}`;
   if (b === 'blocks') {
     const place = `let d4 = i % ${tileK / 4}u; let col4 = i / ${tileK / 4}u;`;
     return {
@@ -172,7 +180,7 @@ function sliceB({ kernel, b, storage }: GemmText): Slice {
       type: 'mat4x4<f32>',
       source: `fn fetchB(i: u32, k0: u32) -> mat4x4<f32> {
   ${place} let line = n0 + 4u * col4; let d = k0 + 4u * d4;
-  ${turned('b', storage.b, 'line + #u < params.n', 'd < params.k')}
+  ${turned('b', storage.b, 'line + #u < params.n', `d < ${endOfK(isPart)}`)}
 }
 fn stashB(i: u32, v: mat4x4<f32>) {
   ${place} let turned = transpose(v);
@@ -187,7 +195,7 @@ fn stashB(i: u32, v: mat4x4<f32>) {
       : `let step = i / ${wide}u; let col4 = i % ${wide}u;`;
   const value =
     b === 'vectors'
-      ? `if (line < params.n && d < params.k) { return ${vectorAt('b', storage.b, 'bBase + d * params.ldb + line')}; }
+      ? `if (line < params.n && d < ${endOfK(isPart)}) { return ${vectorAt('b', storage.b, 'bBase + d * params.ldb + line')}; }
   return vec4<f32>(0.0);`
       : typeof b === 'string'
         ? 'return vec4<f32>(bAt(d, line), bAt(d, line + 1u), bAt(d, line + 2u), bAt(d, line + 3u));'
@@ -210,50 +218,96 @@ function piece(round: number, threads: number): string {
   return round === 0 ? 'thread' : `thread + ${round * threads}u`;
 }
 
-/** For each round of pieces, where all threads or only some have one. */
-function rounds({ count }: Slice, threads: number, statement: (round: number) => string): string[] {
-  return range(Math.ceil(count / threads)).map((round) =>
-    (round + 1) * threads <= count
-      ? statement(round)
-      : `if (${piece(round, threads)} < ${count}u) { ${statement(round)} }`,
-  );
+/** Registers for a thread's pieces of a slice. */
+interface Pieces {
+  readonly declared: string;
+  /** Reads those of the slice that begins at `k0`. */
+  take(k0: string): string;
+  readonly stash: string;
 }
 
 /**
- * The loop over k. A kernel that reads ahead has the next slice in registers while it multiplies this one; what is gathered element by
- * element is not, because so many branches would be written out for each piece.
+ * Vectors are read one statement each. What is gathered element by element is read in a loop, which devices unroll: written out, it took
+ * SwiftShader minutes and gigabytes to compile.
  */
+function piecesOf({ name, count, type }: Slice, isWritten: boolean, threads: number): Pieces {
+  const most = Math.ceil(count / threads);
+  const guarded = (round: number, statement: string) =>
+    (round + 1) * threads <= count ? statement : `if (${piece(round, threads)} < ${count}u) { ${statement} }`;
+  if (isWritten) {
+    const each = (statement: (round: number) => string) =>
+      range(most)
+        .map((round) => guarded(round, statement(round)))
+        .join(' ');
+    return {
+      declared: range(most)
+        .map((round) => `var next${name}${round}: ${type};`)
+        .join(' '),
+      take: (k0) => each((round) => `next${name}${round} = fetch${name}(${piece(round, threads)}, ${k0});`),
+      stash: each((round) => `stash${name}(${piece(round, threads)}, next${name}${round});`),
+    };
+  }
+  const loop = (statement: string) => {
+    const whole = count % threads === 0 ? statement : `if (i < ${count}u) { ${statement} }`;
+    return `for (var round = 0u; round < ${most}u; round++) { let i = thread + round * ${threads}u; ${whole} }`;
+  };
+  return {
+    declared: `var next${name}: array<${type}, ${most}>;`,
+    take: (k0) => loop(`next${name}[round] = fetch${name}(i, ${k0});`),
+    stash: loop(`stash${name}(i, next${name}[round]);`),
+  };
+}
+
+/** Slices of both operands in workgroup memory: one, or two in turn. */
+function stageOf({ kernel }: GemmText, place: string): string {
+  return kernel.stages === 1 ? place : `[stage]${place}`;
+}
+
+/** The loop over k, slice by slice: each is loaded, and then multiplied while the next one is on its way into registers. */
 function loop(text: GemmText, slices: readonly Slice[], threads: number): string {
-  const { tileK, ahead } = text.kernel;
-  const isAhead = ({ name }: Slice) => ahead && isVector(name === 'A' ? text.a : text.b);
-  const each = (statement: (slice: Slice, round: number) => string) =>
-    slices
-      .filter(isAhead)
-      .flatMap((slice) => rounds(slice, threads, (round) => statement(slice, round)))
-      .join('\n    ');
-  const next = ({ name }: Slice, round: number) => `next${name}${round}`;
-  const take = (k0: string) =>
-    each((slice, round) => `${next(slice, round)} = fetch${slice.name}(${piece(round, threads)}, ${k0});`);
-  const declared = slices
-    .filter(isAhead)
-    .flatMap((slice) =>
-      range(Math.ceil(slice.count / threads)).map((round) => `var ${next(slice, round)}: ${slice.type};`),
-    );
-  const fill = slices
-    .filter((slice) => !isAhead(slice))
-    .map(
+  const { kernel, isPart } = text;
+  const { tileK, ahead, stages } = kernel;
+  const [from, to] = isPart ? ['kFirst', 'kLast'] : ['0u', 'params.k'];
+  const head = `for (var k0 = ${from}; k0 < ${to}; k0 += ${tileK}u) {`;
+  if (!ahead) {
+    const fill = slices.map(
       ({ name, count }) =>
         `for (var i = thread; i < ${count}u; i += ${threads}u) { stash${name}(i, fetch${name}(i, k0)); }`,
     );
-  return `${declared.join(' ')}
-  ${take('0u')}
-  for (var k0 = 0u; k0 < params.k; k0 += ${tileK}u) {
-    ${each((slice, round) => `stash${slice.name}(${piece(round, threads)}, ${next(slice, round)});`)}
+    return `${head}
     ${fill.join('\n    ')}
     workgroupBarrier();
-    ${take(`k0 + ${tileK}u`)}
     ${multiply(text)}
     workgroupBarrier();
+  }`;
+  }
+  const pieces = slices.map((slice) =>
+    piecesOf(slice, isVector(slice.name === 'A' ? text.a : text.b), threads),
+  );
+  const declared = pieces.map((one) => one.declared);
+  const take = (k0: string) => pieces.map((one) => one.take(k0)).join('\n    ');
+  const stash = pieces.map((one) => one.stash).join('\n    ');
+  const following = take(`k0 + ${tileK}u`);
+  const first = `${declared.join(' ')}
+  ${take(from)}`;
+  // where there are two, one is filled while others may still be read: threads meet once for each slice
+  return stages === 1
+    ? `${first}
+  ${head}
+    ${stash}
+    workgroupBarrier();
+    ${following}
+    ${multiply(text)}
+    workgroupBarrier();
+  }`
+    : `${first}
+  ${stash}
+  ${head}
+    workgroupBarrier();
+    ${following}
+    ${multiply(text)}
+    stage = 1u - stage;
+    ${stash}
   }`;
 }
 
@@ -262,7 +316,8 @@ function loop(text: GemmText, slices: readonly Slice[], threads: number): string
  * of each access is the thread's and the other is known when the shader is compiled: devices check each index that they do not know
  * (https://www.w3.org/TR/WGSL/#out-of-bounds-access-sec), and those checks took two thirds of the time (H100, Dawn).
  */
-function multiply({ kernel }: GemmText): string {
+function multiply(text: GemmText): string {
+  const { kernel } = text;
   const { tileK, threadM, threadN } = kernel;
   const vectors = threadN / 4;
   const [, wgy, wgz] = threadsOf(kernel);
@@ -270,9 +325,13 @@ function multiply({ kernel }: GemmText): string {
   const [line, part] = wgz === 1 ? ['y', '0'] : [`z * ${wgy}u + y`, 'z'];
   return range(own)
     .map((d4) => {
-      const rows = range(threadM).map((i) => `let a${i} = tileA[${line}][${i * own + d4}];`);
+      const rows = range(threadM).map(
+        (i) => `let a${i} = tileA${stageOf(text, `[${line}][${i * own + d4}]`)};`,
+      );
       const steps = range(4).flatMap((s) => [
-        ...range(vectors).map((j) => `let b${s}_${j} = tileB[${part}][${(4 * d4 + s) * vectors + j}][x];`),
+        ...range(vectors).map(
+          (j) => `let b${s}_${j} = tileB${stageOf(text, `[${part}][${(4 * d4 + s) * vectors + j}][x]`)};`,
+        ),
         ...range(threadM).flatMap((i) =>
           range(vectors).map((j) => `s${i}_${j} = fma(vec4<f32>(a${i}[${s}]), b${s}_${j}, s${i}_${j});`),
         ),
@@ -304,26 +363,38 @@ function place({ lanes }: GpuGemm, wgx: number): string {
   let x = (part % ${wgx / 8}u) * 8u + lane % 8u; let y = (part / ${wgx / 8}u) * 4u + lane / 8u;`;
 }
 
+/** Workgroup memory for slices; which of two stages is filled next, or read. */
+function slicesSource(text: GemmText): string {
+  const { kernel } = text;
+  const { tileK, threadM, threadN, stages } = kernel;
+  const [wgx, wgy, wgz] = threadsOf(kernel);
+  const staged = (type: string) => (stages === 1 ? type : `array<${type}, ${stages}>`);
+  const a = `array<array<vec4<f32>, ${(threadM * tileK) / 4 / wgz}>, ${wgy * wgz}>`;
+  const b = `array<array<array<vec4<f32>, ${wgx}>, ${((threadN / 4) * tileK) / wgz}>, ${wgz}>`;
+  return `var<workgroup> tileA: ${staged(a)};
+var<workgroup> tileB: ${staged(b)};${stages === 1 ? '' : '\nvar<private> stage = 0u;'}`;
+}
+
 /** The whole shader; its entry point is `main`, a workgroup for each tile: x columns, y rows, z products. */
 export function gemmSource(text: GemmText): string {
   const { kernel } = text;
-  const { tileM, tileN, tileK, threadM, threadN } = kernel;
+  const { tileM, tileN, threadM, threadN } = kernel;
   const [wgx, wgy, wgz] = threadsOf(kernel);
   const slices = [sliceA(text), sliceB(text)];
   const hasHalves = text.storage.a === 'f16' || text.storage.b === 'f16';
   const vectors = threadN / 4;
+  const end = endOfK(text.isPart);
   const sums = range(threadM).flatMap((i) => range(vectors).map((j) => ({ i, j })));
-  return `${productHead(text, { a: arrayType(text.a, text.storage.a), b: arrayType(text.b, text.storage.b) })}${hasHalves ? HALVES : ''}var<workgroup> tileA: array<array<vec4<f32>, ${(threadM * tileK) / 4 / wgz}>, ${wgy * wgz}>;
-var<workgroup> tileB: array<array<array<vec4<f32>, ${wgx}>, ${(vectors * tileK) / wgz}>, ${wgz}>;
+  return `${productHead(text, { a: arrayType(text.a, text.storage.a), b: arrayType(text.b, text.storage.b) })}${hasHalves ? HALVES : ''}${slicesSource(text)}
 ${wgz === 1 ? '' : `var<workgroup> parts: array<array<vec4<f32>, ${wgx * wgy}>, ${sums.length}>;`}
-${activationSource(text.activation)}${elementSource('a', text.a, text.storage.a)}${elementSource('b', text.b, text.storage.b)}${slices.map(({ source }) => source).join('')}${finishSource(text)}
+${activationSource(text.activation)}${elementSource('a', text.a, text.storage.a, end)}${elementSource('b', text.b, text.storage.b, end)}${slices.map(({ source }) => source).join('')}${finishSource(text)}
 @compute @workgroup_size(${wgx}, ${wgy}, ${wgz})
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  ${productStart(text.table, tileM, tileN)}
+  ${productStart(text.table, tileM, tileN, text.isPart)}
   ${place(kernel, wgx)}
   ${sums.map(({ i, j }) => `var s${i}_${j} = vec4<f32>(0.0);`).join('\n  ')}
   ${loop(text, slices, wgx * wgy * wgz)}

@@ -1,40 +1,43 @@
 /** The uniform that every shader of a product reads: extents, distances in elements, and the epilogue's numbers. */
 
-/** Names in their order; all are words of 32 bits. */
-const WORDS = {
-  m: 'u32',
-  n: 'u32',
-  k: 'u32',
-  lda: 'u32',
-  ldb: 'u32',
-  ldc: 'u32',
+/** Names in their order. */
+const WORDS = [
+  'm',
+  'n',
+  'k',
+  'lda',
+  'ldb',
+  'ldc',
   /** From one product of a batch to the next; 0 where an operand is shared. */
-  strideA: 'u32',
-  strideB: 'u32',
-  strideC: 'u32',
-  offsetA: 'u32',
-  offsetB: 'u32',
-  offsetC: 'u32',
+  'strideA',
+  'strideB',
+  'strideC',
+  'offsetA',
+  'offsetB',
+  'offsetC',
   /** A batch may be cut into several dispatches. */
-  firstProduct: 'u32',
+  'firstProduct',
   /** Whether channels are rows of the result, for slopes; products that are groups of one image have different channels. */
-  slopeByRow: 'u32',
-  groups: 'u32',
-  alpha: 'f32',
-  beta: 'f32',
-  p0: 'f32',
-  p1: 'f32',
-} as const;
+  'slopeByRow',
+  'groups',
+  /** Workgroups that sum a tile, each its part of k, and the extent of a part; 1 and k where one does. */
+  'parts',
+  'kPart',
+] as const;
 
-export type Params = Readonly<Record<keyof typeof WORDS, number>>;
+/** Behind them, the floats of a call. */
+const SCALARS = ['alpha', 'beta', 'p0', 'p1'] as const;
+
+/** Scalars of a call, as the other backends take them. */
+export type Scalars = Readonly<Record<(typeof SCALARS)[number], number>>;
+
+export type Params = Readonly<Record<(typeof WORDS)[number], number>>;
 
 /** Bytes of the uniform: a multiple of 16. */
-export const PARAMS_BYTES = 16 * Math.ceil(Object.keys(WORDS).length / 4);
+export const PARAMS_BYTES = 16 * Math.ceil((WORDS.length + SCALARS.length) / 4);
 
 export const PARAMS = `struct Params {
-${Object.entries(WORDS)
-  .map(([name, type]) => `  ${name}: ${type},`)
-  .join('\n')}
+${[...WORDS.map((name) => `  ${name}: u32,`), ...SCALARS.map((name) => `  ${name}: f32,`)].join('\n')}
 }
 `;
 
@@ -44,14 +47,15 @@ function bounded(value: number): number {
   return Math.min(Math.max(value, -most), most);
 }
 
-export function encodeParams(params: Params): ArrayBuffer {
-  const buffer = new ArrayBuffer(PARAMS_BYTES);
-  const words = new Uint32Array(buffer);
-  const floats = new Float32Array(buffer);
-  for (const [index, [name, type]] of Object.entries(WORDS).entries()) {
-    const value = params[name as keyof Params];
-    if (type === 'u32') words[index] = value;
-    else floats[index] = bounded(value);
+/** Writes them down, from a multiple of four bytes on. */
+export function encodeParams(words: DataView, offset: number, params: Params, scalars: Scalars): void {
+  let at = offset;
+  for (const name of WORDS) {
+    words.setUint32(at, params[name], true);
+    at += 4;
   }
-  return buffer;
+  for (const name of SCALARS) {
+    words.setFloat32(at, bounded(scalars[name]), true);
+    at += 4;
+  }
 }

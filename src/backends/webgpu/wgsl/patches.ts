@@ -21,11 +21,14 @@ export function patchesOf(layout: Layout, channels: number, window: Window, wind
 
 /**
  * Four neighbours of the operand, zero outside: of A, which has lines along k, four steps of one line; of B four lines at one step. k runs
- * over (channel, kh, kw), lines are pixels of the result. What four have in common is divided out once.
+ * over (channel, kh, kw), lines are pixels of the result. What four have in common is divided out once. There are no branches, so that
+ * neighbours are loaded together and ahead of their use: what lies outside is loaded from anywhere (devices see to it that there is
+ * something), and not taken.
  */
 export function patchesSource(
   name: 'a' | 'b',
   { layout, window, channels }: Patches,
+  end: string,
   element: (index: string) => string,
 ): string {
   const { inH, inW, kH, kW, outW, strideH, strideW, dilationH, dilationW, padTop, padLeft } = window;
@@ -35,32 +38,26 @@ export function patchesSource(
       : `(u32(row) * ${inW}u + u32(column)) * ${channels}u + channel`;
   const extent = name === 'a' ? 'm' : 'n';
   const pixel = (line: string) =>
-    `i32(${line} / ${outW}u) * ${strideH} - ${padTop}, i32(${line} % ${outW}u) * ${strideW} - ${padLeft}`;
+    `vec2<i32>(i32(${line} / ${outW}u) * ${strideH} - ${padTop}, i32(${line} % ${outW}u) * ${strideW} - ${padLeft})`;
   // four pixels of one row are a stride apart
   const isOneRow = name === 'b' && outW % 4 === 0;
-  const origin = (j: number) => {
-    if (name === 'a' || j === 0) return '';
-    return isOneRow ? ` column0 += ${strideW};` : ` origin = vec2<i32>(${pixel(`(line + ${j}u)`)});`;
-  };
   const one = (j: number) => {
-    const [l, step] = name === 'a' ? ['line', `d + ${j}u`] : [`line + ${j}u`, 'd'];
-    const at = isOneRow ? 'vec2<i32>(origin.x, column0)' : 'origin';
-    return `${origin(j)} if (${l} < params.${extent} && ${step} < params.k) { v[${j}] = ${name}Pixel(${at}, ${step}); }`;
+    if (name === 'a') return `${name}Pixel(origin, d + ${j}u, line < params.${extent})`;
+    const origin = isOneRow ? `origin + vec2<i32>(0, ${j * strideW})` : pixel(`(line + ${j}u)`);
+    return `${name}Pixel(${origin}, d, line + ${j}u < params.${extent})`;
   };
-  return `fn ${name}Pixel(origin: vec2<i32>, d: u32) -> f32 {
+  return `fn ${name}Pixel(origin: vec2<i32>, d: u32, isLine: bool) -> f32 {
   let channel = d / ${kH * kW}u; let tap = d % ${kH * kW}u;
   let row = origin.x + i32(tap / ${kW}u) * ${dilationH};
   let column = origin.y + i32(tap % ${kW}u) * ${dilationW};
-  if (row < 0 || row >= ${inH} || column < 0 || column >= ${inW}) { return 0.0; }
   let at = ${name}Base + ${index};
-  return ${element('at')};
+  // below zero is far beyond the extents
+  let isInside = isLine && d < ${end} && u32(row) < ${inH}u && u32(column) < ${inW}u;
+  return select(0.0, ${element('at')}, isInside);
 }
 fn ${name}Patch(line: u32, d: u32) -> vec4<f32> {
-  var origin = vec2<i32>(${pixel('line')});
-  ${isOneRow ? 'var column0 = origin.y;' : ''}
-  var v = vec4<f32>();
-  ${[0, 1, 2, 3].map(one).join('\n  ')}
-  return v;
+  ${name === 'a' || isOneRow ? `let origin = ${pixel('line')};` : ''}
+  return vec4<f32>(${[0, 1, 2, 3].map(one).join(', ')});
 }
 `;
 }

@@ -45,20 +45,35 @@ export function productHead(
     const at = `@group(0) @binding(${BINDINGS.indexOf(name)})`;
     return name === 'params' ? `${at} var<uniform> params: Params;` : `${at} var<storage, ${storage[name]};`;
   });
-  const state = ['aBase', 'bBase', 'cBase', 'firstChannel', 'm0', 'n0'];
+  const state = ['aBase', 'bBase', 'cBase', 'firstChannel', 'm0', 'n0', 'kEnd'];
   return `${PARAMS}
 ${[...lines, ...state.map((name) => `var<private> ${name}: u32;`)].join('\n')}
 `;
 }
 
-/** The first statements: which tile of which product a workgroup has. */
-export function productStart(hasTable: boolean, tileM: number, tileN: number): string {
+/** Where a workgroup's part of k ends, as functions of a shader call it. */
+export function endOfK(isPart: boolean): string {
+  return isPart ? 'kEnd' : 'params.k';
+}
+
+/**
+ * The first statements: which tile of which product a workgroup has, and where its part of k lies: from `kFirst` to
+ * `kLast`, which loops run to, because what is the same for all threads must be seen to be. Sums of parts lie behind
+ * one another, as results of so many products.
+ */
+export function productStart(hasTable: boolean, tileM: number, tileN: number, isPart = false): string {
   const offsets = hasTable
     ? 'let offsets = table[product]; aBase = offsets.x; bBase = offsets.y;'
     : 'aBase = product * params.strideA; bBase = product * params.strideB;';
-  return `m0 = group.y * ${tileM}u; n0 = group.x * ${tileN}u; let product = group.z + params.firstProduct;
+  const number = 'group.z + params.firstProduct';
+  const which = isPart
+    ? `let slot = ${number}; let product = slot / params.parts;
+  let kFirst = slot % params.parts * params.kPart;
+  let kLast = min(kFirst + params.kPart, params.k); kEnd = kLast;`
+    : `let product = ${number};`;
+  return `m0 = group.y * ${tileM}u; n0 = group.x * ${tileN}u; ${which}
   ${offsets}
-  aBase += params.offsetA; bBase += params.offsetB; cBase = params.offsetC + product * params.strideC;
+  aBase += params.offsetA; bBase += params.offsetB; cBase = params.offsetC + ${isPart ? 'slot' : 'product'} * params.strideC;
   firstChannel = (product % params.groups) * params.m;`;
 }
 
