@@ -17,7 +17,7 @@ import {
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
   JOB_TRACE, TRACE_BYTES, TRACE_END, TRACE_START, TRACE_THREAD,
-  TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY, WORKER_BYTES, WORKERS_ADDRESS,
+  TEAM_ADDRESS, TEAM_CORES, TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY, WORKER_BYTES, WORKERS_ADDRESS,
 } from '../gen/layout';
 import { depthwise, filtersByTap, pool } from '../conv/channelwise';
 import { fold, tapFilters } from '../conv/fold';
@@ -34,7 +34,8 @@ import { widenColumns, widenFilters, widenPixels, widenPlanes, widenRows } from 
 
 /** Turns of a spin before a thread sleeps: some microseconds, the length of a typical wait between phases. */
 const SPIN = 2000;
-/** The same between calls that are run as one job: waking takes longer than most of them (about half a millisecond). */
+/** The same between calls that are run as one job: waking takes longer than most of them (about half a millisecond). Not where there are
+ *  more threads than cores: those that spin would keep the one that they wait for from running. */
 const SPIN_IN_CHAIN = 500_000;
 /** A sleeper looks up at least this often (nanoseconds), in case the thread that it waits for was ended. team.ts counts
  *  its patience in these naps. */
@@ -124,7 +125,8 @@ function executeTimed(job: usize, program: usize, record: usize, scratch: usize,
 
 /** Executes a record of one of the calls that make up a job. */
 function follow(job: usize, link: usize, scratch: usize, patience: i32, entry: usize, worker: usize): void {
-  if (!waitFor(job, load<i32>(link, LINK_NEEDS), SPIN_IN_CHAIN, patience)) return;
+  const isCrowded = atomic.load<i32>(job, JOB_HELPERS) > load<i32>(TEAM_ADDRESS, TEAM_CORES);
+  if (!waitFor(job, load<i32>(link, LINK_NEEDS), isCrowded ? SPIN : SPIN_IN_CHAIN, patience)) return;
   const call = load<usize>(link, LINK_JOB);
   const program = load<usize>(call, JOB_PROGRAM), record = load<usize>(link, LINK_RECORD);
   if (entry) executeTimed(call, program, record, scratch, entry, worker);

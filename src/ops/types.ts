@@ -70,7 +70,8 @@ export type BackendChoice = 'auto' | 'wasm' | 'webgpu' | 'gpujs';
 
 /** Options of `createRuntime`; every one has a default. */
 export interface RuntimeOptions {
-  /** Threads that compute, the calling thread included in `...Sync` calls. Default: the cores available. */
+  /** Threads that compute, the calling thread included in `...Sync` calls. Default: the cores available, a
+   *  container's limit counted. */
   readonly threads?: number;
   /** `'exact'`: the same bytes on any machine, thread count and blocking. Default `'fast'`. */
   readonly numerics?: Numerics;

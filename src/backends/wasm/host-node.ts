@@ -3,6 +3,7 @@ import { node } from '../../core/node.ts';
 import { workerSource } from './gen/worker-source.ts';
 import type { EngineReport, Host, WorkerHandle, WorkerMessage, WorkerStart } from './host.ts';
 import { watchPower } from './power.ts';
+import { quotaCores } from './quota.ts';
 
 /** Bun and Deno answer as Node does, and name themselves besides. */
 function engineName(): { readonly name: string; readonly version: string } {
@@ -11,14 +12,29 @@ function engineName(): { readonly name: string; readonly version: string } {
   return deno ? { name: 'deno', version: deno } : { name: 'node', version };
 }
 
+function readText(path: string): string | undefined {
+  try {
+    return node('node:fs').readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Those that this process may run on, and has time on. Deno would ask its user whether the files may be read. */
+function availableCores(): number {
+  const cores = node('node:os').availableParallelism();
+  const isAsked = process.platform === 'linux' && engineName().name !== 'deno';
+  return Math.min(cores, (isAsked ? quotaCores(readText) : undefined) ?? cores);
+}
+
 function engineReport(): EngineReport {
-  const { availableParallelism, cpus } = node('node:os');
+  const { cpus } = node('node:os');
   return {
     ...engineName(),
     v8: process.versions.v8,
     arch: process.arch,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
+    cores: availableCores(),
   };
 }
 

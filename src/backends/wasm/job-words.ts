@@ -57,6 +57,10 @@ export class JobWords {
     Atomics.notify(this.#fixed, (TEAM_ADDRESS + TEAM.SIGNAL) >>> 2);
   }
 
+  setCores(cores: number): void {
+    Atomics.store(this.#fixed, (TEAM_ADDRESS + TEAM.CORES) >>> 2, cores);
+  }
+
   quit(): void {
     Atomics.store(this.#fixed, (TEAM_ADDRESS + TEAM.QUIT) >>> 2, 1);
     this.signal();

@@ -184,6 +184,7 @@ export const TEAM = offsets([
   'SIGNAL', // rises with every posted job: the word that workers sleep on
   'JOB', // address of the newest job
   'QUIT',
+  'CORES', // what threads there are run on
 ] as const);
 
 /** Each worker's own words. */

@@ -63,6 +63,7 @@ export class Team {
     this.#timeoutMs = options.timeoutMs;
     this.#patience = Math.ceil(options.timeoutMs / NAP_MS);
     this.#words = new JobWords(options.words, options.memory);
+    this.#words.setCores(options.host.engine.cores);
     this.#crew = new Crew({
       ...options,
       words: this.#words,
