@@ -19,6 +19,8 @@ interface Case {
   readonly opset: number;
   readonly attributes: readonly Field[];
   readonly inputs: Readonly<Record<string, Tensor>>;
+  /** The node's inputs where some are left out. */
+  readonly names?: readonly string[];
   /** One for each output that is wanted. */
   readonly outputs: readonly ('float32' | 'int64')[];
 }
@@ -30,6 +32,8 @@ function floats(random: Random, ...dims: number[]): Tensor {
 function integers(values: readonly number[], dims: readonly number[] = [values.length]): Tensor {
   return new Tensor('int64', BigInt64Array.from(values, BigInt), dims);
 }
+
+const FOUR = ['float32', 'float32', 'float32', 'float32'] as const;
 
 const side = (random: Random) => random.int(1, 7);
 
@@ -161,6 +165,95 @@ const CASES: Readonly<Record<string, (random: Random) => Case>> = {
       outputs: ['float32', 'int64', 'int64', 'int64'],
     };
   },
+  Attention: (random) => {
+    const [batch, groups, shared] = [random.int(1, 2), random.int(1, 2), random.int(1, 2)];
+    const [rows, depth, wide] = [side(random), 4 * random.int(1, 3), 4 * random.int(1, 2)];
+    const isCausal = random.chance(0.4);
+    const keys = isCausal ? rows : side(random);
+    const past = random.chance(0.3) && !isCausal ? random.int(1, 4) : 0;
+    const hasLengths = past === 0 && random.chance(0.3);
+    const isFlat = random.chance(0.5);
+    const heads = groups * shared;
+    const cut = (count: number, places: number, width: number) =>
+      isFlat ? floats(random, batch, places, count * width) : floats(random, batch, count, places, width);
+    const total = past + keys;
+    const mask = random.pick(['none', 'floats', 'booleans']);
+    // what is left out of scores is another number of each engine's own
+    const isWatched = random.chance(0.4) && mask !== 'booleans' && !isCausal;
+    // the first key always takes part: of a line with none, engines think differently
+    const booleans = () =>
+      new Tensor(
+        'bool',
+        Uint8Array.from({ length: rows * total }, (_, i) => (i % total === 0 ? 1 : random.int(0, 1))),
+        [rows, total],
+      );
+    return {
+      op: 'Attention',
+      opset: hasLengths ? 24 : 23,
+      attributes: [
+        intAttribute('is_causal', isCausal ? 1 : 0),
+        ...(isFlat ? [intAttribute('q_num_heads', heads), intAttribute('kv_num_heads', groups)] : []),
+        ...(isWatched ? [intAttribute('qk_matmul_output_mode', random.int(0, 3))] : []),
+        ...(random.chance(0.4) ? [floatAttribute('scale', 0.3)] : []),
+        ...(random.chance(0.3) ? [floatAttribute('softcap', 2)] : []),
+      ],
+      inputs: {
+        q: cut(heads, rows, depth),
+        k: cut(groups, keys, depth),
+        v: cut(groups, keys, wide),
+        ...(mask === 'floats' ? { mask: floats(random, batch, 1, rows, total) } : {}),
+        ...(mask === 'booleans' ? { mask: booleans() } : {}),
+        ...(past
+          ? {
+              pastKey: floats(random, batch, groups, past, depth),
+              pastValue: floats(random, batch, groups, past, wide),
+            }
+          : {}),
+        // a line that sees nothing is zeros in one engine, NaN in the standard's own, and a mean here
+        ...(hasLengths
+          ? { lengths: integers(Array.from({ length: batch }, () => random.int(isCausal ? rows : 1, keys))) }
+          : {}),
+      },
+      names: [
+        'q',
+        'k',
+        'v',
+        mask === 'none' ? '' : 'mask',
+        ...(past ? ['pastKey', 'pastValue'] : hasLengths ? ['', '', 'lengths'] : []),
+      ],
+      outputs: isWatched ? FOUR : past ? ['float32', 'float32', 'float32'] : ['float32'],
+    };
+  },
+  RotaryEmbedding: (random) => {
+    const [batch, heads, places, half] = [
+      random.int(1, 2),
+      random.int(1, 3),
+      side(random),
+      2 * random.int(1, 3),
+    ];
+    const [isFlat, hasTable, isPart] = [random.chance(0.5), random.chance(0.5), random.chance(0.4)];
+    const depth = 2 * half + (isPart ? 4 : 0);
+    const table = hasTable ? [places + 3, half] : [batch, places, half];
+    const positions = Array.from({ length: batch * places }, () => random.int(0, places + 2));
+    return {
+      op: 'RotaryEmbedding',
+      opset: 23,
+      attributes: [
+        intAttribute('interleaved', random.int(0, 1)),
+        ...(isFlat || isPart ? [intAttribute('num_heads', heads)] : []),
+        ...(isPart ? [intAttribute('rotary_embedding_dim', 2 * half)] : []),
+      ],
+      inputs: {
+        x: isFlat
+          ? floats(random, batch, places, heads * depth)
+          : floats(random, batch, heads, places, depth),
+        cos: floats(random, ...table),
+        sin: floats(random, ...table),
+        ...(hasTable ? { positions: integers(positions, [batch, places]) } : {}),
+      },
+      outputs: ['float32'],
+    };
+  },
   DFT: (random) => ({
     op: 'DFT',
     opset: 17,
@@ -211,10 +304,10 @@ const CASES: Readonly<Record<string, (random: Random) => Case>> = {
   },
 };
 
-function modelFor({ op, opset, attributes, inputs, outputs }: Case): Uint8Array {
+function modelFor({ op, opset, attributes, inputs, outputs, names: given }: Case): Uint8Array {
   const names = outputs.map((_, i) => `out${i}`);
   return modelOf(
-    [node(op, Object.keys(inputs), names, attributes)],
+    [node(op, given ?? Object.keys(inputs), names, attributes)],
     Object.entries(inputs).map(([name, { type, dims }]) => edge(name, dims, type as 'float32')),
     names.map((name, i) => edge(name, [], outputs[i] as 'float32')),
     [],

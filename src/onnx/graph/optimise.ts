@@ -1,5 +1,6 @@
 /** Rewrites of a graph that leave what it computes as it is, to the rounding; each in a function, until none finds anything more. */
 import type { Graph } from '../model/types.ts';
+import { findAttention } from './attention.ts';
 import { Editor } from './editor.ts';
 import { foldAfter, foldBefore, swapShift } from './fold.ts';
 import { joinActivation, joinBias, joinResidual } from './join.ts';
@@ -13,7 +14,7 @@ export type Pass = (editor: Editor, node: Editor['nodes'][number]) => boolean;
 /** Composite functions come before what joins them to products. */
 const ROUNDS: readonly (readonly Pass[])[] = [
   [dropIdentity, joinTransposes],
-  [findHardSwish, findSilu, findGelu, findLayerNorm, findSqueeze],
+  [findHardSwish, findSilu, findGelu, findLayerNorm, findSqueeze, findAttention],
   [foldAfter],
   [foldBefore, swapShift, joinPad],
   [foldAfter],

@@ -9,7 +9,7 @@ function near(value: number | undefined, wanted: number): boolean {
 }
 
 /** The operand of a node of two that is not constant, and the number that the other is. */
-function withNumber(editor: Editor, node: GraphNode): { name: string; number: number } | undefined {
+export function withNumber(editor: Editor, node: GraphNode): { name: string; number: number } | undefined {
   const [a, b] = node.inputs as [string, string];
   const [left, right] = [editor.scalar(a), editor.scalar(b)];
   if (right !== undefined && editor.constant(a) === undefined) return { name: a, number: right };
@@ -17,12 +17,12 @@ function withNumber(editor: Editor, node: GraphNode): { name: string; number: nu
   return undefined;
 }
 
-function made(node: GraphNode, op: string, inputs: readonly string[], attributes = NONE): GraphNode {
+export function made(node: GraphNode, op: string, inputs: readonly string[], attributes = NONE): GraphNode {
   return { name: node.name, op, domain: '', inputs, outputs: [node.outputs[0]!], attributes };
 }
 
 /** The other operand of a node of two. */
-function other({ inputs }: GraphNode, name: string): string | undefined {
+export function other({ inputs }: GraphNode, name: string): string | undefined {
   if (inputs.length !== 2) return undefined;
   return inputs[0] === name ? inputs[1] : inputs[1] === name ? inputs[0] : undefined;
 }

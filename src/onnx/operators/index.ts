@@ -1,4 +1,5 @@
 /** Every operator that is run, by its name in the standard. */
+import { ATTENTION } from './attention.ts';
 import { CONTROL } from './control.ts';
 import { EINSUM } from './einsum.ts';
 import { ELEMENTWISE } from './elementwise.ts';
@@ -28,4 +29,5 @@ export const OPERATORS: Operators = {
   ...SAMPLING,
   ...SIGNAL,
   ...LOSSES,
+  ...ATTENTION,
 };

@@ -6,7 +6,7 @@
 export type Field = Uint8Array;
 
 /** TensorProto.DataType of the element types that models here use. */
-const DATA_TYPES = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7 } as const;
+const DATA_TYPES = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
 
 export type ElementType = keyof typeof DATA_TYPES;
 
