@@ -102,19 +102,21 @@ test('placement: depthwise layers have a row of their own', (t) => {
   t.end();
 });
 
+/** One that is about as fast as the threads, and near. */
+const ALIKE: GpuProfile = {
+  ...FAR,
+  launchMs: 0.2,
+  passMs: 0.01,
+  readbackMs: 0.2,
+  uploadGBs: 100,
+  downloadGBs: 100,
+};
+
 test('placement: one product on both sides, where that wins', (t) => {
   const p = matmulProblem({ m: 2048, n: 1024, k: 1024 });
-  const alike: GpuProfile = {
-    ...FAR,
-    launchMs: 0.2,
-    passMs: 0.01,
-    readbackMs: 0.2,
-    uploadGBs: 100,
-    downloadGBs: 100,
-  };
-  const [best] = gpuPlans(p, { ...alike, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } });
+  const [best] = gpuPlans(p, { ...ALIKE, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } });
   const hereMs = (2 * 2048 * 1024 * 1024) / CPU_GFLOPS / 1e6;
-  const both = splitCall(p, hereMs, best!, alike);
+  const both = splitCall(p, hereMs, best!, ALIKE);
   t.ok(
     both,
     `${hereMs.toFixed(1)} ms here, ${best!.computeMs.toFixed(1)} there, ${both?.computeMs.toFixed(1)} on both`,
@@ -124,35 +126,27 @@ test('placement: one product on both sides, where that wins', (t) => {
   t.equal((share * p.m) % best!.plan.mc, 0, 'whole tiles for the GPU');
   t.ok(both!.computeMs > 0.5 * hereMs && both!.computeMs < 0.6 * hereMs, 'about twice as fast');
   t.equal(
-    splitCall(p, hereMs, { ...best!, computeMs: 0.3 }, alike),
+    splitCall(p, hereMs, { ...best!, computeMs: 0.3 }, ALIKE),
     undefined,
     'not beside a far faster GPU',
   );
   t.equal(
-    splitCall(p, hereMs, { ...best!, computeMs: 9000 }, alike),
+    splitCall(p, hereMs, { ...best!, computeMs: 9000 }, ALIKE),
     undefined,
     'nor beside a far slower one',
   );
-  t.equal(splitCall(p, 3, best!, alike), undefined, 'nor a short call');
+  t.equal(splitCall(p, 3, best!, ALIKE), undefined, 'nor a short call');
   t.equal(
-    splitCall({ ...p, transposeA: true }, hereMs, best!, alike),
+    splitCall({ ...p, transposeA: true }, hereMs, best!, ALIKE),
     undefined,
     'rows must lie one after the other',
   );
-  t.equal(splitCall({ ...p, batch: 2 }, hereMs, best!, alike), undefined, 'one product');
+  t.equal(splitCall({ ...p, batch: 2 }, hereMs, best!, ALIKE), undefined, 'one product');
   t.end();
 });
 
 test('placement: convolutions are cut by channels or by images', (t) => {
-  const alike: GpuProfile = {
-    ...FAR,
-    launchMs: 0.2,
-    passMs: 0.01,
-    readbackMs: 0.2,
-    uploadGBs: 100,
-    downloadGBs: 100,
-  };
-  const profile = { ...alike, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } };
+  const profile = { ...ALIKE, kernelGflops: { f32_gemm_64x64x16_8x4__wgsl_ahead_blocks: 100 } };
   const window = windowOf({ height: 56, width: 56 }, { kH: 3, kW: 3 }, { padding: 1 });
   const one = convProblem({ batch: 1, inC: 256, outC: 512 }, window, { bias: true });
   const [best] = gpuPlans(one, profile);
