@@ -238,6 +238,19 @@ function cases(random: Random): Case[] {
       runs: { Abs: 1, Transpose: 2, Attention: 1 },
     },
     {
+      name: 'attention of other extents: a number for each row, queries of one image, values of one matrix',
+      nodes: [
+        node('ReduceMax', ['x'], 'q', [intsAttribute('axes', [0, 1]), intAttribute('keepdims', 0)]),
+        node('Transpose', ['x'], 'k', [intsAttribute('perm', [0, 1, 3, 2])]),
+        node('MatMul', ['q', 'k'], 's'),
+        node('Add', ['s', 'mask'], 'm'),
+        node('Softmax', ['m'], 'p', [intAttribute('axis', -1)]),
+        node('MatMul', ['p', 'q'], 'y'),
+      ],
+      constants: [constant(random, 'mask', [7, 1])],
+      runs: { ReduceMax: 1, Attention: 1 },
+    },
+    {
       name: 'attention whose mask widens the scores',
       nodes: [
         node('ReduceMax', ['x'], 'q', [intsAttribute('axes', [0])]),

@@ -4,15 +4,17 @@
  */
 import type { Shape } from '../../core/shape.ts';
 import { denseStrides } from '../../core/strided.ts';
+import type { MatmulOptions } from '../../ops/types.ts';
 import type { Context } from '../context.ts';
 import type { Value } from '../value.ts';
 import { binary, castTo, unary } from './elementwise.ts';
 import { OWN } from './fused.ts';
+import { matmul } from './matrix.ts';
 import { regrouped } from './tensor.ts';
 import { type Operators, operator } from './types.ts';
 import { assemble, read, take } from './views.ts';
 
-/** Whether keys come as [batch, heads, depth, keys]; only the optimiser makes such nodes. */
+/** Of nodes that only the optimiser makes: whether keys come as [..., depth, keys], not [..., keys, depth]. */
 export const KEYS_TURNED = `${OWN}.keysTurned`;
 
 /** Added to what does not take part: nothing is left of it, and a line of nothing else is no NaN. */
@@ -97,13 +99,18 @@ interface Asked {
   readonly summands: readonly Value[];
   readonly scale: number;
   readonly softcap: number;
-  readonly isTurned: boolean;
+}
+
+/** A summand that is one number for each key and nothing else goes into the product's own pass, as its bias. */
+function biasOf(context: Context, added: Value, keys: number, rank: number): MatmulOptions['bias'] {
+  const isRow = added.size === keys && added.shape.at(-1) === keys && added.rank <= rank;
+  return isRow ? context.tensor(context.reshaped(added, [keys])) : undefined;
 }
 
 /** The result, and the scores at each stage: products, capped, with what is added, and as shares. */
-function attend(context: Context, { q, k, v, summands, scale, softcap, isTurned }: Asked) {
+function attend(context: Context, { q, k, v, summands, scale, softcap }: Asked) {
   const [batch, heads, rows, depth] = q.shape as [number, number, number, number];
-  const [, groups, keys] = (isTurned ? [0, k.shape[1], k.shape[3]] : k.shape) as [number, number, number];
+  const [, groups, keys] = k.shape as [number, number, number];
   if (heads % groups !== 0) throw context.refuse(`${heads} heads for ${groups} of keys`, { heads, groups });
   // heads that share their keys lie behind one another: one product does them all
   const isShared = heads !== groups;
@@ -115,23 +122,14 @@ function attend(context: Context, { q, k, v, summands, scale, softcap, isTurned 
     if (made !== old && !isWatched) old.dispose();
     return made;
   };
-  // one summand for each key and nothing else goes into the product's own pass
-  const row =
-    softcap === 0 && !isWatched
-      ? summands.find(({ size, shape }) => size === keys && shape.at(-1) === keys)
-      : undefined;
   const product = context.rt.matmulSync(context.tensor(left), context.tensor(k), {
-    transposeB: !isTurned,
+    transposeB: true,
     alpha: scale,
-    ...(row && { bias: context.tensor(context.reshaped(row, [keys])) }),
   });
   const scores = isShared ? renamed(context, product, [batch, heads, rows, keys]) : context.result(product);
   // capped first, or what takes no part would be let in again
   const capped = softcap === 0 ? scores : next(scores, cappedBy(context, scores, softcap));
-  const masked = summands.reduce(
-    (sum, one) => (one === row ? sum : next(sum, binary(context, 'add', sum, one))),
-    capped,
-  );
+  const masked = summands.reduce((sum, one) => next(sum, binary(context, 'add', sum, one)), capped);
   const softmax = context.rt.softmaxSync(context.tensor(masked), { axis: 3 });
   const shares = next(masked, context.result(softmax));
   const lines = isShared ? context.reshaped(shares, [...together, keys]) : shares;
@@ -155,6 +153,22 @@ function cappedBy(context: Context, x: Value, softcap: number): Value {
   return binary(context, 'mul', inner, number(context, softcap));
 }
 
+/** What the optimiser found in its parts: operands of any extents that went together before. */
+function recognised(context: Context, q: Value, k: Value, v: Value, mask?: Value): Value {
+  const isTurned = context.int(KEYS_TURNED, 0) === 1;
+  const bias = mask && biasOf(context, mask, k.shape.at(isTurned ? -1 : -2)!, q.rank);
+  const options = { transposeB: !isTurned, alpha: context.float('scale', 1), ...(bias && { bias }) };
+  const scores = context.result(context.rt.matmulSync(context.tensor(q), context.tensor(k), options));
+  const masked = !mask || bias ? scores : binary(context, 'add', scores, mask);
+  if (masked !== scores) scores.dispose();
+  const softmax = context.rt.softmaxSync(context.tensor(masked), { axis: masked.rank - 1 });
+  const shares = context.result(softmax);
+  masked.dispose();
+  const y = matmul(context, shares, v);
+  shares.dispose();
+  return y;
+}
+
 function attention(
   context: Context,
   q: Value,
@@ -165,14 +179,14 @@ function attention(
   pastValue?: Value,
   lengths?: Value,
 ): readonly Value[] {
-  const isTurned = context.int(KEYS_TURNED, 0) === 1;
+  if (context.node.attributes.has(KEYS_TURNED)) return [recognised(context, q, k, v, mask)];
   const queries = byHeads(context, q, 'q_num_heads');
   const keys = behind(context, pastKey, byHeads(context, k, 'kv_num_heads'));
   const values = behind(context, pastValue, byHeads(context, v, 'kv_num_heads'));
   if ([queries, keys, values].some(({ rank }) => rank !== 4))
     throw context.refuse(`attention of [${q.shape}], [${k.shape}] and [${v.shape}]`);
   const [batch, heads, rows, depth] = queries.shape as [number, number, number, number];
-  const count = keys.shape[isTurned ? 3 : 2]!;
+  const count = keys.shape[2]!;
   const isCausal = context.int('is_causal', 0) === 1;
   const { y, stages } = attend(context, {
     q: queries,
@@ -185,7 +199,6 @@ function attention(
     ],
     scale: context.float('scale', 1 / Math.sqrt(depth)),
     softcap: context.float('softcap', 0),
-    isTurned,
   });
   const mode = context.int('qk_matmul_output_mode', 0);
   const stage = stages[mode];

@@ -30,7 +30,7 @@ function rightOf(context: Context, b: Value, m: number, transposeB: boolean): De
 }
 
 /** NumPy's matmul; with a bias for each column where one was joined to it. */
-function matmul(context: Context, a: Value, b: Value, bias?: Value): Value {
+export function matmul(context: Context, a: Value, b: Value, bias?: Value): Value {
   const left = a.rank === 1 ? context.reshaped(a, [1, a.size]) : a;
   const right = b.rank === 1 ? context.reshaped(b, [b.size, 1]) : b;
   const y = product(context, left, right, bias);
