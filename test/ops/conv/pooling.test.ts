@@ -265,3 +265,54 @@ test(seeded('pooling: exact mode gives one hash on any number of threads, and ca
   );
   t.end();
 });
+
+/** Largest values as Math.max has them: NaN where one is, +0 before -0. */
+function largest(data: Float32Array, [planes, h, w]: readonly number[], size: number, stride: number) {
+  const [outH, outW] = [h!, w!].map((extent) => Math.floor((extent + 2 * (size >> 1) - size) / stride) + 1);
+  return Float32Array.from({ length: planes! * outH! * outW! }, (_, at) => {
+    const plane = Math.floor(at / (outH! * outW!));
+    const top = (Math.floor(at / outW!) % outH!) * stride - (size >> 1);
+    const left = (at % outW!) * stride - (size >> 1);
+    let value = -Infinity;
+    for (let y = Math.max(0, top); y < Math.min(h!, top + size); y++)
+      for (let x = Math.max(0, left); x < Math.min(w!, left + size); x++)
+        value = Math.max(value, data[(plane * h! + y) * w! + x]!);
+    return value;
+  });
+}
+
+test(seeded('max pooling: NaN at each place, zeros by their signs, infinities of both'), async (t) => {
+  const rt = await makeRuntime({ threads: 1 }, 206);
+  const random = new Random(2213);
+  for (const width of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 19, 33]) {
+    const height = 4;
+    const size = height * width;
+    const values = [-0, 0, -0, 0, -1, 1, -Infinity, Infinity];
+    // plane p has NaN in its place p, the last two have none
+    const planes = size + 2;
+    const data = Float32Array.from({ length: planes * size }, (_, at) =>
+      at % size === Math.floor(at / size) ? NaN : values[random.int(0, at < size * size ? 7 : 3)]!,
+    );
+    const off: string[] = [];
+    for (const [window, stride] of [
+      [2, 2],
+      [3, 1],
+      [3, 2],
+      [3, 3],
+      [4, 2],
+    ] as const) {
+      const got = rt.maxPool2dSync({ data, shape: [1, planes, height, width] }, window, {
+        stride,
+        padding: window >> 1,
+      });
+      const wanted = largest(data, [planes, height, width], window, stride);
+      const at = wanted.findIndex((value, i) => !Object.is(value, got.data[i]));
+      if (at >= 0 || got.data.length !== wanted.length)
+        off.push(`${window}, stride ${stride}: ${got.data[at]} for ${wanted[at]} at ${at}`);
+      got.dispose();
+    }
+    t.deepEqual(off, [], `${width} columns`);
+  }
+  await rt.close();
+  t.end();
+});
