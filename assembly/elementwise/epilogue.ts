@@ -5,7 +5,7 @@
  * activation: it must not vanish in a relu.
  */
 import {
-  ACTIVATION_CLIP, ACTIVATION_GELU, ACTIVATION_HARD_SIGMOID, ACTIVATION_HARD_SWISH, ACTIVATION_LEAKY_RELU, ACTIVATION_NONE,
+  ACTIVATION_AFFINE_HARD_SWISH, ACTIVATION_CLIP, ACTIVATION_GELU, ACTIVATION_HARD_SIGMOID, ACTIVATION_HARD_SWISH, ACTIVATION_LEAKY_RELU, ACTIVATION_NONE,
   ACTIVATION_PRELU, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_SILU, ACTIVATION_TANH,
   BIAS_KIND_COLUMN, BIAS_KIND_NONE, BIAS_KIND_ROW,
   JOB_ALPHA, JOB_BETA, JOB_BIAS, JOB_C, JOB_C0, JOB_P0, JOB_P1, JOB_SLOPE,
@@ -24,10 +24,11 @@ const CLAMP = 0; // none, relu, clip: between p0 and p1
 const SLOPED = 1; // leaky relu, prelu
 const HARD_SIGMOID = 2; // p0 * x + p1 between 0 and 1
 const HARD_SWISH = 3;
-const GELU = 4; // from here on the arithmetic outweighs the loop: not unrolled
-const SILU = 5;
-const TANH = 6;
-const SIGMOID = 7;
+const AFFINE_HARD_SWISH = 4; // p0 * hard swish + p1
+const GELU = 5; // from here on the arithmetic outweighs the loop: not unrolled
+const SILU = 6;
+const TANH = 7;
+const SIGMOID = 8;
 
 /** Where the two scalars lie for the ends of lines, beside the constants. */
 const P0 = CONSTANTS_BYTES;
@@ -38,6 +39,7 @@ function formOf(kind: i32): i32 {
     case ACTIVATION_LEAKY_RELU: case ACTIVATION_PRELU: return SLOPED;
     case ACTIVATION_HARD_SIGMOID: return HARD_SIGMOID;
     case ACTIVATION_HARD_SWISH: return HARD_SWISH;
+    case ACTIVATION_AFFINE_HARD_SWISH: return AFFINE_HARD_SWISH;
     case ACTIVATION_GELU: return GELU;
     case ACTIVATION_SILU: return SILU;
     case ACTIVATION_TANH: return TANH;
@@ -61,11 +63,19 @@ function second(kind: i32, p1: f32, k: usize): f32 {
 /** Hard swish takes (x + 3) / 6 and not x / 6 + 1/2: near -3 that is exact, so that small results are not all rounding. */
 // @ts-ignore: decorator
 @inline
+function hardSwish4(v: v128, three: v128, sixth: v128, k: usize): v128 {
+  return f32x4.mul(v, atMost(atLeast(f32x4.mul(f32x4.add(v, three), sixth), splat(0)), v128.load32_splat(k, ONE)));
+}
+
+// @ts-ignore: decorator
+@inline
 function activate(form: i32, v: v128, p0: v128, p1: v128, slope: v128, k: usize): v128 {
   switch (form) {
     case SLOPED: return f32x4.add(atLeast(v, splat(0)), f32x4.mul(atMost(v, splat(0)), slope));
     case HARD_SIGMOID: return atMost(atLeast(f32x4.add(f32x4.mul(v, p0), p1), splat(0)), v128.load32_splat(k, ONE));
-    case HARD_SWISH: return f32x4.mul(v, atMost(atLeast(f32x4.mul(f32x4.add(v, p0), p1), splat(0)), v128.load32_splat(k, ONE)));
+    case HARD_SWISH: return hardSwish4(v, p0, p1, k);
+    case AFFINE_HARD_SWISH:
+      return f32x4.add(f32x4.mul(hardSwish4(v, v128.load32_splat(k, THREE), v128.load32_splat(k, SIXTH), k), p0), p1);
     case GELU: return gelu4(v, k);
     case SILU: return f32x4.mul(v, sigmoid4(v, k));
     case TANH: return tanh4(v, k);
@@ -220,6 +230,9 @@ export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0:
     case SLOPED: block(SLOPED, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case HARD_SIGMOID: block(HARD_SIGMOID, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case HARD_SWISH: block(HARD_SWISH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case AFFINE_HARD_SWISH:
+      block(AFFINE_HARD_SWISH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch);
+      break;
     case GELU: block(GELU, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case SILU: block(SILU, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case TANH: block(TANH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;

@@ -9,7 +9,8 @@ import { show } from '../core/show.ts';
  * - `sigmoid`: 1 / (1 + e^-x). `silu`: x sigmoid(x). `tanh`.
  * - `gelu`: the exact form, x (1 + erf(x / sqrt 2)) / 2.
  * - `hardSigmoid`: max(0, min(1, `alpha` x + `beta`)); 0.2 and 0.5 if not given, as ONNX has it.
- * - `hardSwish`: x max(0, min(1, x / 6 + 1/2)).
+ * - `hardSwish`: x max(0, min(1, x / 6 + 1/2)); as an object times `scale`, plus `shift` (1 and 0 if not given), which is what networks with
+ *   a learnt affine block behind each activation compute (PP-LCNetV3).
  *
  * NaN stays NaN in all of them. `Slope` is what an operation takes as a tensor.
  */
@@ -25,6 +26,7 @@ export type Activation<Slope = unknown> =
   | { readonly kind: 'clip'; readonly min: number; readonly max: number }
   | { readonly kind: 'leakyRelu'; readonly slope?: number }
   | { readonly kind: 'hardSigmoid'; readonly alpha?: number; readonly beta?: number }
+  | { readonly kind: 'hardSwish'; readonly scale?: number; readonly shift?: number }
   | { readonly kind: 'prelu'; readonly slope: Slope };
 
 export type ActivationKind =
@@ -37,6 +39,7 @@ export type ActivationKind =
   | 'sigmoid'
   | 'leakyRelu'
   | 'hardSwish'
+  | 'affineHardSwish'
   | 'hardSigmoid'
   | 'prelu';
 
@@ -50,6 +53,7 @@ export const ACTIVATION_KINDS: readonly ActivationKind[] = [
   'sigmoid',
   'leakyRelu',
   'hardSwish',
+  'affineHardSwish',
   'hardSigmoid',
   'prelu',
 ];
@@ -72,7 +76,7 @@ export type BiasKind = 'none' | 'row' | 'column';
 /** An activation as kernels take it. */
 export interface ActivationValues<Slope = unknown> {
   readonly kind: ActivationKind;
-  /** `clip`: min and max; `leakyRelu`: the slope; `hardSigmoid`: alpha and beta; 0 where nothing is needed. */
+  /** `clip`: min and max; `leakyRelu`: the slope; `hardSigmoid`: alpha and beta; `affineHardSwish`: scale and shift; 0 where nothing is needed. */
   readonly p0: number;
   readonly p1: number;
   /** The slopes of `prelu`, as given: whoever knows tensors checks them. */
@@ -115,6 +119,14 @@ function readObject<Slope>(
       if (isFinite32(alpha) && isFinite32(beta)) return { kind, p0: alpha, p1: beta, slope: undefined };
       throw invalid(kind, 'finite alpha and beta', { alpha, beta }, 'Leave them out for 0.2 and 0.5.');
     }
+    case 'hardSwish': {
+      const { scale = 1, shift = 0 } = activation;
+      if (!isFinite32(scale) || !isFinite32(shift))
+        throw invalid(kind, 'a finite scale and shift', { scale, shift }, 'Leave them out for 1 and 0.');
+      // without them it is the plain one, which costs less
+      if (scale === 1 && shift === 0) return { kind, p0: 0, p1: 0, slope: undefined };
+      return { kind: 'affineHardSwish', p0: scale, p1: shift, slope: undefined };
+    }
     case 'prelu': {
       const { slope } = activation;
       if (typeof slope === 'object' && slope !== null) return { kind, p0: 0, p1: 0, slope };
@@ -144,6 +156,6 @@ export function readActivation<Slope>(activation: Activation<Slope> | undefined)
     `there is no activation ${show(activation)}`,
     { activation },
     'Use one of none, relu, gelu, silu, tanh, sigmoid, hardSwish, hardSigmoid, or an object of kind clip (min, max), ' +
-      'leakyRelu (slope), hardSigmoid (alpha, beta) or prelu (slope).',
+      'leakyRelu (slope), hardSigmoid (alpha, beta), hardSwish (scale, shift) or prelu (slope).',
   );
 }

@@ -121,6 +121,42 @@ function cases(random: Random): Case[] {
       runs: { 'Conv + clip': 1 },
     },
     {
+      name: 'numbers behind a hard-swish that padding follows, or nothing',
+      nodes: [
+        node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),
+        node('HardSwish', ['c'], 'h'),
+        node('Mul', ['h', 'f'], 'm'),
+        node('Add', ['g', 'm'], 'a'),
+        node('Conv', ['a', 'w', 'b'], 'd', [pads(1)]),
+        node('HardSwish', ['d'], 'i'),
+        node('Mul', ['i', 'f'], 'n'),
+        node('Add', ['n', 'g'], 'o'),
+        node('Mul', ['o', 'f'], 'y'),
+      ],
+      constants: [...conv, initializer(edge('f', [1]), Float32Array.of(-1.7)), scalar('g', 0.3)],
+      runs: { 'Conv + affineHardSwish': 2 },
+    },
+    {
+      name: 'numbers behind a hard-swish that widen the result, or whose sum is wanted elsewhere',
+      nodes: [
+        node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),
+        node('HardSwish', ['c'], 'h'),
+        node('Add', ['h', 'g'], 'a'),
+        node('Conv', ['x', 'w', 'b'], 'd', [pads(2)]),
+        node('HardSwish', ['d'], 'i'),
+        node('Add', ['i', 'wide'], 'e'),
+        node('ReduceMax', ['e'], 'm'),
+        node('Mul', ['a', 'h'], 'p'),
+        node('Add', ['p', 'm'], 'y'),
+      ],
+      constants: [
+        ...conv,
+        scalar('g', 0.3),
+        initializer(edge('wide', [1, 1, 1, 1, 1]), Float32Array.of(0.5)),
+      ],
+      runs: { 'Conv + hardSwish': 2, Add: 3, ReduceMax: 1, Mul: 1 },
+    },
+    {
       name: 'a sum of two convolutions',
       nodes: [
         node('Conv', ['x', 'w', 'b'], 'c', [pads(1)]),

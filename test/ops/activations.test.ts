@@ -51,6 +51,8 @@ const CASES: readonly Case[] = [
   { activation: { kind: 'hardSigmoid', alpha: 1 / 6 }, ...HARD_SIGMOID },
   { activation: { kind: 'hardSigmoid', alpha: -0.5, beta: 0.25 }, ...HARD_SIGMOID },
   { activation: 'hardSwish', relative: 2 * EPS, ofArgument: 0, absolute: LEAST },
+  { activation: { kind: 'hardSwish', scale: -1.75 }, relative: 3 * EPS, ofArgument: 0, absolute: LEAST },
+  { activation: { kind: 'hardSwish', shift: 0.375 }, relative: 2 * EPS, ofArgument: 2 * EPS, absolute: EPS },
   { activation: 'sigmoid', relative: 1.5 * EPS, ofArgument: 0, absolute: TINY },
   { activation: 'tanh', relative: 2 * EPS, ofArgument: 0, absolute: 0 },
   // the argument times a sigmoid that was flushed to zero

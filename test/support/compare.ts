@@ -18,6 +18,7 @@ const SLOPE: Readonly<Record<ActivationKind, number>> = {
   silu: 1.1,
   gelu: 1.13,
   hardSwish: 1.5,
+  affineHardSwish: 1.5,
   // the scalars and slopes of random problems are below 1
   leakyRelu: 1,
   hardSigmoid: 1,
@@ -34,6 +35,7 @@ const OWN_ERROR: Readonly<Record<ActivationKind, number>> = {
   silu: 4 * EPS,
   gelu: 4 * EPS,
   hardSwish: 4 * EPS,
+  affineHardSwish: 5 * EPS,
   leakyRelu: EPS,
   hardSigmoid: 2 * EPS,
   prelu: EPS,

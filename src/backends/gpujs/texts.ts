@@ -43,6 +43,7 @@ const ACTIVATIONS: Readonly<Partial<Record<ActivationKind, string>>> = {
   tanh: '1 - 2 / (1 + Math.exp(2 * Math.min(v, 40)))',
   hardSigmoid: 'Math.max(0, Math.min(1, v * p0 + p1))',
   hardSwish: 'v * Math.max(0, Math.min(1, v / 6 + 0.5))',
+  affineHardSwish: 'v * Math.max(0, Math.min(1, v / 6 + 0.5)) * p0 + p1',
 };
 
 /** Whether there is a text for a problem. What reads another tensor after the sum, and gelu's error function, are not there. */

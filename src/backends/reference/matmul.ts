@@ -66,6 +66,8 @@ export function referenceActivation(
       return x < 0 ? p0 * x : x;
     case 'hardSwish':
       return x * Math.max(0, Math.min(1, x / 6 + 0.5));
+    case 'affineHardSwish':
+      return x * Math.max(0, Math.min(1, x / 6 + 0.5)) * p0 + p1;
     case 'hardSigmoid':
       return Math.max(0, Math.min(1, p0 * x + p1));
     case 'prelu':

@@ -147,6 +147,7 @@ export const ACTIVATION = {
   hardSwish: 8,
   hardSigmoid: 9,
   prelu: 10,
+  affineHardSwish: 11,
 } as const;
 
 function numbered<const Name extends string>(names: readonly Name[]): Readonly<Record<Name, number>> {

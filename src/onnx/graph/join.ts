@@ -1,7 +1,8 @@
 /** What a product or a convolution does in its last pass: bias, another tensor of the result's shape, an activation. */
 import type { Attribute, GraphNode } from '../model/types.ts';
-import { ACTIVATION, P0, P1 } from '../operators/fused.ts';
+import { ACTIVATION, AFFINE_HARD_SWISH, P0, P1 } from '../operators/fused.ts';
 import { type Editor, floatOf, withAttributes } from './editor.ts';
+import { withNumber } from './patterns.ts';
 
 const PRODUCTS = ['Conv', 'ConvTranspose', 'MatMul', 'Gemm'] as const;
 
@@ -50,6 +51,28 @@ export function joinActivation(editor: Editor, node: GraphNode): boolean {
   };
   const joined = withAttributes(product, more);
   editor.replace(node, { ...joined, outputs: [node.outputs[0]!] }, product);
+  return true;
+}
+
+/** A number that what a convolution has joined is multiplied by, or that is added: where padding follows, it can go no further. */
+export function joinAffine(editor: Editor, node: GraphNode): boolean {
+  const operand = node.op === 'Mul' || node.op === 'Add' ? withNumber(editor, node) : undefined;
+  const conv = editor.only(operand?.name, 'Conv', 'ConvTranspose');
+  const kind = conv?.attributes.get(ACTIVATION);
+  if (!operand || !conv || kind?.kind !== 'string' || conv.inputs.length > 3) return false;
+  const isPlain = kind.value === 'hardSwish';
+  if (!(isPlain || kind.value === AFFINE_HARD_SWISH) || !Number.isFinite(operand.number)) return false;
+  // a number with more extents than the image would widen the result
+  const number = editor.constant(node.inputs.find((name) => name !== operand.name))!;
+  if (number.shape.length > (editor.constant(conv.inputs[1])?.shape.length ?? 0)) return false;
+  const [scale, shift] = isPlain ? [1, 0] : [floatOf(conv, P0, 1), floatOf(conv, P1, 0)];
+  const [factor, summand] = node.op === 'Mul' ? [operand.number, 0] : [1, operand.number];
+  const joined = withAttributes(conv, {
+    [ACTIVATION]: { kind: 'string', value: AFFINE_HARD_SWISH },
+    [P0]: { kind: 'float', value: scale * factor },
+    [P1]: { kind: 'float', value: shift * factor + summand },
+  });
+  editor.replace(node, { ...joined, outputs: [node.outputs[0]!] }, conv);
   return true;
 }
 

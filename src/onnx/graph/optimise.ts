@@ -3,7 +3,7 @@ import type { Graph } from '../model/types.ts';
 import { findAttention } from './attention.ts';
 import { Editor } from './editor.ts';
 import { foldAfter, foldBefore, swapShift } from './fold.ts';
-import { joinActivation, joinBias, joinResidual } from './join.ts';
+import { joinActivation, joinAffine, joinBias, joinResidual } from './join.ts';
 import { joinPad, joinTransposes } from './moves.ts';
 import { findGelu, findHardSwish, findLayerNorm, findSilu, findSqueeze } from './patterns.ts';
 import { dropIdentity, hoistConstants } from './tidy.ts';
@@ -20,6 +20,7 @@ const ROUNDS: readonly (readonly Pass[])[] = [
   [foldAfter],
   [joinBias, joinResidual],
   [joinActivation],
+  [joinAffine],
 ];
 
 /** More sweeps than this of one graph would be a pass that undoes another. */

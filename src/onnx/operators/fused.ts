@@ -7,8 +7,17 @@ export const OWN = 'tesserae';
 export const ACTIVATION = `${OWN}.activation`;
 export const P0 = `${OWN}.p0`;
 export const P1 = `${OWN}.p1`;
+export const AFFINE_HARD_SWISH = 'affineHardSwish';
 
-export function fusedActivation(context: Context): Exclude<Activation, { readonly kind: 'prelu' }> {
+type Joined = Exclude<Activation, { readonly kind: 'prelu' }>;
+
+/** Of a convolution, which a scale and a shift may follow (`joinAffine`). */
+export function convActivation(context: Context): Joined {
+  if (context.string(ACTIVATION, 'none') !== AFFINE_HARD_SWISH) return fusedActivation(context);
+  return { kind: 'hardSwish', scale: context.float(P0, 1), shift: context.float(P1, 0) };
+}
+
+export function fusedActivation(context: Context): Exclude<Joined, { readonly kind: 'hardSwish' }> {
   const kind = context.string(ACTIVATION, 'none');
   const [p0, p1] = [context.float(P0, 0), context.float(P1, 0)];
   switch (kind) {

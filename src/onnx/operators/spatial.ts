@@ -8,7 +8,7 @@ import type { Context } from '../context.ts';
 import type { Numbers } from '../model/types.ts';
 import type { Value } from '../value.ts';
 import { binary } from './elementwise.ts';
-import { fusedActivation } from './fused.ts';
+import { convActivation, fusedActivation } from './fused.ts';
 import { type Operators, operator } from './types.ts';
 import { take } from './views.ts';
 
@@ -119,7 +119,7 @@ function convolved(
     w.rank === 3 && !w.isConstant ? context.reshaped(w, [w.shape[0]!, w.shape[1]!, 1, w.shape[2]!]) : w;
   const options: ConvOptions = {
     ...geometryOf(context, x.rank),
-    activation: isLast ? fusedActivation(context) : 'none',
+    activation: isLast ? convActivation(context) : 'none',
     ...(b ? { bias: context.tensor(b) } : {}),
     ...(residual ? { residual: context.tensor(asImage(context, residual)) } : {}),
   };
@@ -147,7 +147,7 @@ function convTranspose(context: Context, x: Value, w: Value, b?: Value): Value {
   const extra = [lacking(0), lacking(1)] as const;
   const options = {
     ...{ stride: strides, dilation, padding, outputPadding: extra, groups: context.int('group', 1) },
-    activation: fusedActivation(context),
+    activation: convActivation(context),
     ...(b ? { bias: context.tensor(b) } : {}),
   };
   const y = context.rt.convTranspose2dSync(context.tensor(image), context.tensor(filters), options);

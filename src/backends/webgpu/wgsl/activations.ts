@@ -42,6 +42,9 @@ const ACTIVATIONS: Readonly<Record<ActivationKind, Activation>> = {
     expression: `clamp(v * params.p0 + params.p1, ${ZERO}, vec4<f32>(1.0))`,
   },
   hardSwish: { expression: `v * clamp(v / 6.0 + 0.5, ${ZERO}, vec4<f32>(1.0))` },
+  affineHardSwish: {
+    expression: `v * clamp(v / 6.0 + 0.5, ${ZERO}, vec4<f32>(1.0)) * params.p0 + params.p1`,
+  },
 };
 
 /** Declares `activate(v, slope)`. */
