@@ -26,7 +26,7 @@ function fillFloats(to: usize, count: i32, value: f32): void {
 
 // @ts-ignore: decorator
 @inline
-function copyFloats(to: usize, from: usize, count: i32): void {
+export function copyFloats(to: usize, from: usize, count: i32): void {
   if (count < 4) {
     for (let i = 0; i < count; i++) store<f32>(to + (i << 2), load<f32>(from + (i << 2)));
     return;

@@ -1,5 +1,6 @@
 /** Elements of four bytes from one order into another: runs that both arrays have, planes that are turned, or one by one. */
 import { high32, high64, low32, low64 } from '../conv/transpose4';
+import { copyFloats } from '../conv/strip';
 import { rowAt } from './map';
 import {
   JOB_A, JOB_B, JOB_C, MOVE_RUN, MOVE_TURN, PROGRAM_INNER, PROGRAM_K, PROGRAM_KIND, PROGRAM_OFFSETS, PROGRAM_RANK, PROGRAM_TAPS, RECORD_COLS, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0, RECORD_ROWS,
@@ -51,7 +52,7 @@ export function move(job: usize, program: usize, record: usize): void {
   const stepFrom = load<i32>(stridesFrom + last), stepTo = load<i32>(stridesTo + last);
   for (let index = n0; index < n0 + load<i32>(record, RECORD_COLS); index++) {
     const from = load<usize>(job, JOB_A) + rowAt(index, rank, table, stridesFrom), to = load<usize>(job, JOB_C) + rowAt(index, rank, table, stridesTo);
-    if (kind == MOVE_RUN) memory.copy(to + (<usize>k0 << 2), from + (<usize>k0 << 2), <usize>ks << 2);
+    if (kind == MOVE_RUN) copyRun(to + (<usize>k0 << 2), from + (<usize>k0 << 2), <usize>ks << 2);
     else if (kind == MOVE_TURN) {
       const pitchTo = <usize>load<i32>(stridesTo + last - 4), m0 = load<i32>(record, RECORD_M0);
       const corner = from + (<usize>m0 << 2), target = to + m0 * pitchTo;
@@ -63,6 +64,44 @@ export function move(job: usize, program: usize, record: usize): void {
   }
 }
 
+/** Longer runs are copied by the engine. Shorter ones are not worth the call out of the module, see assembly/conv/strip.ts. */
+const LONG_RUN: usize = 1024;
+
+// @ts-ignore: decorator
+@inline
+function copyRun(to: usize, from: usize, bytes: usize): void {
+  if (bytes >= LONG_RUN) memory.copy(to, from, bytes);
+  else copyFloats(to, from, <i32>(bytes >> 2));
+}
+
+/**
+ * Places `list` up to `end` of one line. Four that lie within four elements are one load and a shuffle by what they are apart: so are those
+ * of slices, and of images that are enlarged to the nearest pixel. The load may go past the line's end, but not past the memory's.
+ */
+function takeSingles(from: usize, list: usize, end: usize, to: usize): void {
+  const last = (<usize>memory.size() << 16) - 16;
+  const spread = i8x16(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12), bytes = i32x4.splat(0x03020100);
+  for (; list + 16 <= end; list += 16) {
+    const place = load<i32>(list), first = from + (<usize>place << 2);
+    const apart = i32x4.sub(v128.load(list), i32x4.splat(place));
+    let v: v128;
+    if (first <= last && !v128.any_true(i32x4.gt_u(apart, i32x4.splat(3))))
+      v = i8x16.swizzle(v128.load(first), i8x16.add(i8x16.swizzle(i32x4.shl(apart, 2), spread), bytes));
+    else {
+      v = v128.load32_zero(first);
+      v = v128.load_lane<i32>(from + (<usize>load<i32>(list, 4) << 2), v, 1);
+      v = v128.load_lane<i32>(from + (<usize>load<i32>(list, 8) << 2), v, 2);
+      v = v128.load_lane<i32>(from + (<usize>load<i32>(list, 12) << 2), v, 3);
+    }
+    v128.store(to, v);
+    to += 16;
+  }
+  for (; list < end; list += 4) {
+    store<u32>(to, load<u32>(from + (<usize>load<i32>(list) << 2)));
+    to += 4;
+  }
+}
+
 /** Outer indices N0, COLS; of each the places K0, KS of the list at B: `inner` elements each. */
 export function take(job: usize, program: usize, record: usize): void {
   const size = load<i32>(program, PROGRAM_K), inner = <usize>load<i32>(program, PROGRAM_INNER) << 2, count = load<i32>(program, PROGRAM_TAPS);
@@ -71,11 +110,12 @@ export function take(job: usize, program: usize, record: usize): void {
   for (let index = n0; index < n0 + load<i32>(record, RECORD_COLS); index++) {
     const from = load<usize>(job, JOB_A) + <usize>(index * size) * inner;
     let to = load<usize>(job, JOB_C) + <usize>(index * count + k0) * inner;
-    for (let i = k0; i < k1; i++) {
-      const place = load<i32>(list + (<usize>i << 2));
-      if (inner == 4) store<u32>(to, load<u32>(from + (<usize>place << 2)));
-      else memory.copy(to, from + <usize>place * inner, inner);
-      to += inner;
+    if (inner == 4) takeSingles(from, list + (<usize>k0 << 2), list + (<usize>k1 << 2), to);
+    else {
+      for (let i = k0; i < k1; i++) {
+        copyRun(to, from + <usize>load<i32>(list + (<usize>i << 2)) * inner, inner);
+        to += inner;
+      }
     }
   }
 }

@@ -151,6 +151,37 @@ const CASES: Readonly<Record<string, (random: Random) => Case>> = {
       outputs: ['float32'],
     };
   },
+  // places that lie near one another, at one distance or another, or anywhere
+  'Gather along the last axis': (random) => {
+    const [lines, size, count] = [random.int(1, 5), random.int(4, 40), random.int(1, 45)];
+    const step = random.pick([0, 0.25, 0.34, 0.5, 1, 1.34, 2]);
+    const places = Array.from({ length: count }, (_, at) =>
+      step === 0 ? random.int(0, size - 1) : Math.floor(at * step) % size,
+    );
+    return {
+      op: 'Gather',
+      opset: 13,
+      attributes: [intAttribute('axis', 1)],
+      inputs: {
+        x: floats(random, lines, size),
+        places: integers(random.chance(0.2) ? places.reverse() : places),
+      },
+      outputs: ['float32'],
+    };
+  },
+  'Gather of short lines': (random) => {
+    const [size, inner] = [random.int(1, 9), random.int(2, 13)];
+    return {
+      op: 'Gather',
+      opset: 13,
+      attributes: [intAttribute('axis', 1)],
+      inputs: {
+        x: floats(random, 2, size, inner),
+        places: integers(Array.from({ length: 7 }, () => random.int(0, size - 1))),
+      },
+      outputs: ['float32'],
+    };
+  },
   Unique: (random) => {
     const hasAxis = random.chance(0.5);
     const data = Float32Array.from({ length: 24 }, () => random.int(0, 2));
