@@ -14,6 +14,7 @@ import {
 } from '../gen/layout';
 import { finishIntegers } from '../quantized/finish';
 import { partOr, storePart } from './parts';
+import { finishBounded, finishHardSwish, isPlainSum } from './rows';
 import { atLeast, atMost, CONSTANTS_BYTES, gelu4, layConstants, ONE, select, sigmoid4, SIXTH, splat, tanh4, THREE } from './math';
 
 /**
@@ -225,7 +226,22 @@ export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0:
     row0 = col0, col0 = first, cols = rows, rows = 1;
     biasKind = turned(biasKind), slopeKind = turned(slopeKind);
   }
-  switch (formOf(load<i32>(program, PROGRAM_ACTIVATION))) {
+  const kind = load<i32>(program, PROGRAM_ACTIVATION), flags = load<i32>(program, PROGRAM_FLAGS);
+  const isKept = (flags & PROGRAM_FLAG_ACCUMULATE) != 0;
+  const isPlain = !(flags & (PROGRAM_FLAG_SCALED | PROGRAM_FLAG_EXACT)) && biasKind != BIAS_KIND_ROW && (!isKept || isPlainSum(job));
+  const form = formOf(kind), isBiased = biasKind == BIAS_KIND_COLUMN;
+  const p0 = load<f32>(job, JOB_P0), p1 = load<f32>(job, JOB_P1);
+  if (isPlain && form == CLAMP) {
+    finishBounded(job, c, ldc, row0, rows, cols, isKept, isBiased, first(kind, p0, 0), second(kind, p1, 0));
+    return;
+  }
+  if (isPlain && (form == HARD_SWISH || form == AFFINE_HARD_SWISH)) {
+    layConstants(scratch);
+    const three = load<f32>(scratch, THREE), sixth = load<f32>(scratch, SIXTH);
+    finishHardSwish(job, c, ldc, row0, rows, cols, isKept, isBiased, three, sixth, form == AFFINE_HARD_SWISH, p0, p1);
+    return;
+  }
+  switch (form) {
     case CLAMP: block(CLAMP, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case SLOPED: block(SLOPED, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case HARD_SIGMOID: block(HARD_SIGMOID, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
