@@ -182,6 +182,7 @@ export const ACTIVATIONS: readonly Activation<Array4>[] = [
   'hardSwish',
   'hardSigmoid',
   { kind: 'hardSigmoid', alpha: 0.5, beta: 0.25 },
+  { kind: 'hardSwish', scale: -0.75, shift: 0.5 },
   { kind: 'clip', min: -0.25, max: 0.5 },
   { kind: 'leakyRelu', slope: 0.125 },
   { kind: 'leakyRelu' },
