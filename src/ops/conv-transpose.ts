@@ -54,9 +54,9 @@ const ASYNC_OPTIONS: ReadonlySet<string> = new Set([...SYNC_OPTIONS, ...ASYNC_NA
 const COLUMN_ELEMENTS = 16 * 1024 * 1024;
 /** Elements of the result in one step of a fold: some tens of microseconds of work. */
 const STEP_ELEMENTS = 8192;
-/** Values that a thread folds in a microsecond, and how many make it worth waking the team. */
+/** Values that a thread folds in a microsecond, and what is worth waking the team. */
 const VALUES_PER_US = 1000;
-const TEAM_VALUES = 1e6;
+const TEAM_MS = 1;
 const PROGRESS_MS = 50;
 /** Parts of an execution that progress is counted in. */
 const PARTS = 1000;
@@ -143,7 +143,6 @@ function columnsProblem({ fold: p, inC }: TransposeRequest, images: number): Col
 
 function foldPlan(p: FoldProblem, threads: number): Plan {
   const blocks = { mc: 1, kc: p.kH * p.kW, nc: STEP_ELEMENTS, order: 'mn' } as const;
-  const count = foldFlops(p) > TEAM_VALUES ? threads : 1;
   // what a gemm needs after its product
   return {
     backend: 'wasm',
@@ -151,18 +150,13 @@ function foldPlan(p: FoldProblem, threads: number): Plan {
     algorithm: 'gemm',
     packing: 'none',
     ...blocks,
-    threads: count,
+    threads,
   };
 }
 
 function foldOf(core: Core, problem: FoldProblem): Execution {
-  const values = foldFlops(problem) + resultElements(problem);
-  return {
-    key: foldKey(problem),
-    problem,
-    plan: foldPlan(problem, core.threads),
-    ms: values / VALUES_PER_US / 1e3,
-  };
+  const ms = (foldFlops(problem) + resultElements(problem)) / VALUES_PER_US / 1e3;
+  return { key: foldKey(problem), problem, plan: foldPlan(problem, core.threadsFor(ms, TEAM_MS)), ms };
 }
 
 function productOf(core: Core, problem: ColumnsProblem): Execution {

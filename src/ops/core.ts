@@ -52,6 +52,9 @@ export interface CoreParts {
 /** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
 const FIRST_CALL_BUDGET_MS = { measure: 500, exhaustive: 5000 } as const;
 
+/** Twenty times what threads that are awake need to meet. */
+const WORTH_SHARING_MS = 0.02;
+
 export class Core {
   readonly host: Host;
   readonly backend: WasmBackend;
@@ -194,6 +197,12 @@ export class Core {
       if (!planned || this.#trusted.has(planned)) return planned;
       if (kernelsUsed(planned.plan.kernel).every((name) => this.trust(name))) this.#trusted.add(planned);
     }
+  }
+
+  /** Threads for work that one of them does in `ms`: all where it is worth waking them (`worthMs`), and sooner in a recorded run, where
+   *  they are awake. */
+  threadsFor(ms: number, worthMs: number): number {
+    return ms > (this.#tape ? Math.min(worthMs, WORTH_SHARING_MS) : worthMs) ? this.threads : 1;
   }
 
   /** Runs what a call has planned, or puts it on the tape that is being recorded. */

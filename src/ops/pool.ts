@@ -37,21 +37,20 @@ const KNOWN = {
 
 /** Elements of the result in one step: some tens of microseconds of work. */
 const STEP_PIXELS = 8192;
-/** Additions or comparisons a microsecond, and how many make it worth waking the team. */
+/** Additions or comparisons a microsecond, and what is worth waking the team. */
 const OPS_PER_US = 4000;
-const TEAM_OPS = 4e6;
+const TEAM_MS = 1;
 
 /** The plan of every pooling. */
 function poolPlan(p: PoolProblem, threads: number): Plan {
   const blocks = { mc: 1, kc: p.kH * p.kW, nc: STEP_PIXELS, order: 'mn' } as const;
-  const count = poolFlops(p) > TEAM_OPS ? threads : 1;
   return {
     backend: 'wasm',
     kernel: 'f32_pool',
     algorithm: 'fixed',
     packing: 'none',
     ...blocks,
-    threads: count,
+    threads,
   };
 }
 
@@ -74,8 +73,8 @@ class PoolRequest implements Request {
 
   plan(core: Core) {
     const problem = this.problem;
-    const plan = poolPlan(problem, core.threads);
-    return { key: poolKey(problem), problem, plan, ms: poolFlops(problem) / OPS_PER_US / 1e3 };
+    const ms = poolFlops(problem) / OPS_PER_US / 1e3;
+    return { key: poolKey(problem), problem, plan: poolPlan(problem, core.threadsFor(ms, TEAM_MS)), ms };
   }
 
   operands(_core: Core, _plan: unknown, at: readonly number[], result: number): Operands {

@@ -43,9 +43,8 @@ function work(p: ArrayProblem): number {
   return isSlow(p) ? SLOW * elements : elements;
 }
 
-function planOf(p: ArrayProblem, threads: number): { plan: Plan; ms: number } {
-  const ms = work(p) / ELEMENTS_PER_NS / 1e6;
-  const plan: Plan = {
+function planOf(p: ArrayProblem, threads: number): Plan {
+  return {
     backend: 'wasm',
     kernel: `f32_${p.op}`,
     algorithm: 'fixed',
@@ -54,9 +53,8 @@ function planOf(p: ArrayProblem, threads: number): { plan: Plan; ms: number } {
     kc: 1,
     nc: isSlow(p) ? STEP_SLOW : STEP_ELEMENTS,
     order: 'mn',
-    threads: ms > TEAM_MS ? threads : 1,
+    threads,
   };
-  return { plan, ms };
 }
 
 export interface ArrayScalars {
@@ -107,7 +105,8 @@ export class ArrayRequest implements Request {
 
   plan(core: Core): Execution {
     const problem = this.problem;
-    return { key: keyOf(problem), problem, ...planOf(problem, core.threads) };
+    const ms = work(problem) / ELEMENTS_PER_NS / 1e6;
+    return { key: keyOf(problem), problem, plan: planOf(problem, core.threadsFor(ms, TEAM_MS)), ms };
   }
 
   /** Parts of arrays, and places that are integers, stay in memory. */
