@@ -103,12 +103,7 @@ export class Context {
   /** The value as floats in the runtime's memory; what is constant is brought there once for all runs. */
   tensor(value: Value): DenseTensor {
     if (value.tensor) return value.tensor;
-    const numbers = value.numbers!;
-    const make = () => {
-      const tensor = new DenseTensor(this.core.heap, value.shape);
-      tensor.data.set(numbers);
-      return tensor;
-    };
+    const make = () => this.placed(value);
     if (value.isConstant) {
       const tensor = (value.isLasting ? this.kept : this.planned).own(this.outside(make));
       value.tensor = tensor;
@@ -119,6 +114,18 @@ export class Context {
       value.tensor = make();
     }
     return value.tensor;
+  }
+
+  /** The value's numbers in memory of their own. */
+  placed(value: Value): DenseTensor {
+    const tensor = new DenseTensor(this.core.heap, value.shape);
+    try {
+      value.writeTo(tensor.data);
+      return tensor;
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
   }
 
   /** The value's numbers, for what must know them before it can go on: extents, places, conditions. */

@@ -52,10 +52,10 @@ export function externalFrom(folder: string): ReadExternal {
         length: count,
         size,
       });
-    const read = () => {
+    const read = (bytes = new Uint8Array(count)) => {
       const file = new PartFile(real);
       try {
-        return file.read(offset, count);
+        return file.read(offset, bytes);
       } finally {
         file.close();
       }

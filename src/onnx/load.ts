@@ -2,6 +2,7 @@
 import { TesseraeError } from '../core/errors.ts';
 import { inNode, node } from '../core/node.ts';
 import { externalFrom, noExternal } from './external.ts';
+import { readOutline } from './model/outline.ts';
 import { readModel } from './model/read.ts';
 import type { Model } from './model/types.ts';
 import { PartFile } from './part-file.ts';
@@ -36,8 +37,8 @@ function fromBytes(bytes: Uint8Array, ownsBytes: boolean): Loaded {
 async function fromFile(source: string | URL, path: string): Promise<Loaded> {
   const file = await reached(source, async () => new PartFile(path));
   try {
-    const bytes = await reached(source, async () => file.read(0, file.size));
-    const again = (offset: number, length: number) => file.read(offset, length);
+    const again = (offset: number, bytes: Uint8Array) => file.read(offset, bytes);
+    const bytes = await reached(source, async () => readOutline(file.size, again));
     const model = readModel(bytes, externalFrom(node('node:path').dirname(path)), { again });
     return { model, release: () => file.close() };
   } catch (error) {

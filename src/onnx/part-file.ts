@@ -21,13 +21,13 @@ export class PartFile {
     this.#changed = mtimeMs;
   }
 
-  /** @throws `E_MODEL` where the file is not the one any more that was opened. */
-  read(offset: number, length: number): Uint8Array<ArrayBuffer> {
+  /** Fills `bytes` from `offset` on. @throws `E_MODEL` where the file is not the one any more that was opened. */
+  read<Bytes extends Uint8Array>(offset: number, bytes: Bytes): Bytes {
     const { fstatSync, readSync } = node('node:fs');
     if (!this.#isOpen) throw this.#wrong('was closed');
     const { size, mtimeMs } = fstatSync(this.#file);
     if (size !== this.size || mtimeMs !== this.#changed) throw this.#wrong('changed after it was opened');
-    const bytes = new Uint8Array(length);
+    const { length } = bytes;
     for (let at = 0; at < length; ) {
       const count = readSync(this.#file, bytes, at, Math.min(MOST_AT_ONCE, length - at), offset + at);
       if (count === 0) throw this.#wrong(`ends before ${offset + length}`);

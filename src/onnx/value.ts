@@ -18,6 +18,7 @@ export class Value {
   tensor: DenseTensor | undefined;
   #numbers: Numbers | undefined;
   #recall: (() => Numbers) | undefined;
+  #fill: ((to: Float32Array) => void) | undefined;
   /** Whether the tensor outlives the run. */
   isKept = false;
   /** Whether it is one of the model's own constants, which all runs share. */
@@ -47,7 +48,10 @@ export class Value {
   static ofLasting(array: ConstantArray): Value {
     const isLater = array instanceof LaterArray;
     const value = new Value(array.type, array.shape, true, isLater ? undefined : array.data, undefined);
-    if (isLater) value.#recall = () => array.data;
+    if (isLater) {
+      value.#recall = () => array.data;
+      value.#fill = array.fill;
+    }
     value.isLasting = true;
     return value;
   }
@@ -56,6 +60,7 @@ export class Value {
   withShape(shape: Shape): Value {
     const other = new Value(this.type, shape, this.isConstant, this.#numbers, undefined, this.key);
     other.#recall = this.#recall;
+    other.#fill = this.#fill;
     return other;
   }
 
@@ -70,6 +75,12 @@ export class Value {
 
   set numbers(numbers: Numbers | undefined) {
     this.#numbers = numbers;
+  }
+
+  /** The numbers as floats into memory that is there: from a file without a copy between. */
+  writeTo(floats: Float32Array): void {
+    if (this.#fill && !this.#numbers) this.#fill(floats);
+    else floats.set(this.numbers!);
   }
 
   get hasNumbers(): boolean {

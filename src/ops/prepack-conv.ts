@@ -1,8 +1,8 @@
 /** Weights of a convolution, checked and copied. */
 
 import { TesseraeError } from '../core/errors.ts';
-import { showShape, sizeOf } from '../core/shape.ts';
-import { CONV_ALGORITHMS } from '../problem/conv.ts';
+import { type Shape, showShape } from '../core/shape.ts';
+import { CONV_ALGORITHMS, type ConvAlgorithm } from '../problem/conv.ts';
 import { badArgument, checkOptions } from './arguments.ts';
 import { ConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
@@ -27,13 +27,26 @@ export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptio
       'Weights are [outC, inC / groups, kH, kW], or [outC, inC / groups, k].',
     );
   }
-  const weights = new ConvWeights(core.heap, operand.shape, algorithm);
+  const from = operand.place() >>> 2;
   try {
-    const from = operand.place() >>> 2;
-    const to = weights.place() >>> 2;
-    core.heap.floats().copyWithin(to, from, from + sizeOf(operand.shape));
-    weights.done();
+    const copy = (floats: Float32Array) =>
+      floats.set(core.heap.floats().subarray(from, from + floats.length));
+    return keepFilters(core, operand.shape, copy, algorithm);
+  } finally {
     operand.done();
+  }
+}
+
+/** Filters of a shape that was checked, written by `fill`, which takes none of the runtime's memory meanwhile. */
+export function keepFilters(
+  core: Core,
+  shape: Shape,
+  fill: (floats: Float32Array) => void,
+  algorithm?: ConvAlgorithm,
+): ConvWeights {
+  const weights = new ConvWeights(core.heap, shape, algorithm);
+  try {
+    fill(weights.values());
     return weights;
   } catch (error) {
     weights.dispose();

@@ -60,7 +60,7 @@ const MAX_ELEMENTS = 2 ** 30;
 
 /** Where the widest numbers may begin. */
 const ALIGN = 8;
-const SMALL = 64 * 1024;
+export const SMALL = 64 * 1024;
 
 /** Half floats (IEEE 754 binary16) to floats. */
 export function halfToFloat(bits: number): number {
@@ -156,7 +156,8 @@ export interface ExternalPlace {
 /** Bytes that are there, and are read when they are wanted. */
 export interface Readable {
   readonly length: number;
-  read(): Uint8Array;
+  /** Into bytes that are there, from the first on, or into new ones. */
+  read(bytes?: Uint8Array): Uint8Array;
 }
 
 /** @throws `E_MODEL` for what is not there. */
@@ -168,7 +169,7 @@ export interface Around {
   /** Whether the bytes are nobody else's, so that numbers may stay in them. */
   readonly ownsBytes: boolean;
   /** Reads bytes of the same file again, so that large constants need not stay in memory. */
-  readonly again?: ((offset: number, length: number) => Uint8Array) | undefined;
+  readonly again?: ((offset: number, bytes: Uint8Array) => Uint8Array) | undefined;
 }
 
 interface TensorFields {
@@ -261,12 +262,15 @@ function readable(raw: Uint8Array, again: Around['again']): Readable {
 
 /** A function of its own, so that the file's bytes are not closed over. */
 function laterPart(again: NonNullable<Around['again']>, offset: number, length: number): Readable {
-  return { length, read: () => again(offset, length) };
+  return { length, read: (bytes = new Uint8Array(length)) => again(offset, bytes) };
 }
 
 /** The same. */
 function laterArray(type: ElementType, shape: readonly number[], bytes: Readable): LaterArray {
-  return new LaterArray(type, shape, () => fromBytes(type, bytes.read(), sizeOf(shape), true));
+  const data = () => fromBytes(type, bytes.read(), sizeOf(shape), true);
+  const fill = (to: Float32Array) => void bytes.read(new Uint8Array(to.buffer, to.byteOffset, to.byteLength));
+  // floats in memory are as they are in a file: little-endian
+  return new LaterArray(type, shape, data, type === 'float32' ? fill : undefined);
 }
 
 /** @throws `E_MODEL` where dimensions and data disagree. */

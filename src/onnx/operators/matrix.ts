@@ -8,7 +8,6 @@ import type { Context } from '../context.ts';
 import { Value } from '../value.ts';
 import { binary } from './elementwise.ts';
 import { fusedActivation } from './fused.ts';
-import { floats } from './spatial.ts';
 import { type Operators, operator } from './types.ts';
 
 /** A function of its own, so that what it closes over is nothing else. */
@@ -22,8 +21,10 @@ function rightOf(context: Context, b: Value, m: number, transposeB: boolean): De
   const prepared = transposeB ? context.kept.turned : context.kept.prepared;
   const known = prepared.get(b.key);
   if (known) return known;
-  const array = { data: floats(b.numbers!), shape: b.shape };
-  const made = context.outside(() => context.kept.own(context.rt.prepack(array, { transposeB, m })));
+  const made = context.outside(() => {
+    using matrix = context.placed(b);
+    return context.kept.own(context.rt.prepack(matrix, { transposeB, m }));
+  });
   prepared.set(b.key, made);
   b.letGo(unpacking(made as Panels, transposeB));
   return made;

@@ -1,11 +1,11 @@
 /** Operators on images: convolutions, pooling, resizing. */
 import { showShape } from '../../core/shape.ts';
 import type { ConvWeights } from '../../ops/conv-weights.ts';
+import { keepFilters } from '../../ops/prepack-conv.ts';
 import type { DenseTensor } from '../../ops/tensor.ts';
 import type { ConvOptions, PrepackedConv, Tensor } from '../../ops/types.ts';
 import { type Padding, windowOf } from '../../problem/window.ts';
 import type { Context } from '../context.ts';
-import type { Numbers } from '../model/types.ts';
 import type { Value } from '../value.ts';
 import { binary } from './elementwise.ts';
 import { convActivation, fusedActivation } from './fused.ts';
@@ -55,15 +55,11 @@ function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
   const known = context.kept.weights.get(w.key);
   if (known) return known;
   const shape = w.rank === 3 ? [w.shape[0]!, w.shape[1]!, 1, w.shape[2]!] : w.shape;
-  const array = { data: floats(w.numbers!), shape };
-  const made = context.outside(() => context.kept.own(context.rt.prepack(array, { op: 'conv' })));
+  const fill = (floats: Float32Array) => w.writeTo(floats);
+  const made = context.outside(() => context.kept.own(keepFilters(context.core, shape, fill)));
   context.kept.weights.set(w.key, made);
-  w.letGo(copying(made as ConvWeights));
+  w.letGo(copying(made));
   return made;
-}
-
-export function floats(numbers: Numbers): Float32Array {
-  return numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
 }
 
 /** One extent more is taken away again where there was one only. */
