@@ -211,3 +211,37 @@ test('lines: nothing to reduce, and what is refused', async (t) => {
   t.equal(await codeOf(rt.layerNorm(x, { epsilon: -1 })), 'E_ARGUMENT', 'a negative epsilon');
   await rt.close();
 });
+
+test('softmax: NaN at each place, infinities of both kinds, along rows and columns', async (t) => {
+  const rt = await makeRuntime({ threads: 1 }, 232);
+  const off: string[] = [];
+  for (const size of [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33]) {
+    // line p has NaN at place p; then one with infinity, one of -Infinity alone, one with a single number
+    const lines = Array.from({ length: size + 3 }, (_, p) =>
+      Array.from({ length: size }, (_, i) => {
+        if (p < size) return p === i ? Number.NaN : i - 3;
+        if (p === size) return i === size - 1 ? Infinity : 1;
+        return p === size + 1 || i > 0 ? -Infinity : 2;
+      }),
+    );
+    const byRow = rt.softmaxSync({ data: Float32Array.from(lines.flat()), shape: [size + 3, size] });
+    const turned = lines[0]!.flatMap((_, i) => lines.map((line) => line[i]!));
+    const byColumn = rt.softmaxSync(
+      { data: Float32Array.from(turned), shape: [size, size + 3] },
+      { axis: 0 },
+    );
+    lines.forEach((_, p) => {
+      for (let i = 0; i < size; i++) {
+        // as in NumPy, infinity less itself is none either
+        const wanted = p < size + 2 ? Number.NaN : i === 0 ? 1 : 0;
+        const got = [byRow.data[p * size + i]!, byColumn.data[i * (size + 3) + p]!];
+        if (!got.every((value) => Object.is(value, wanted)))
+          off.push(`${size}, line ${p}, place ${i}: ${got} for ${wanted}`);
+      }
+    });
+    byRow.dispose();
+    byColumn.dispose();
+  }
+  t.deepEqual(off.slice(0, 5), []);
+  await rt.close();
+});
