@@ -15,6 +15,10 @@ export class Kept {
   /** Matrices packed as they are, and transposed. */
   readonly prepared = new Map<object, Prepacked>();
   readonly turned = new Map<object, Prepacked>();
+  /** Numbers that nodes draw, which go on from run to run. */
+  readonly draws = new Map<GraphNode, () => number>();
+  /** What is written anew before each run. */
+  readonly fresh: { readonly tensor: DenseTensor; fill(to: Float32Array): void }[] = [];
 
   own<T extends { dispose(): void }>(thing: T): T {
     this.#owned.push(thing);
@@ -26,6 +30,8 @@ export class Kept {
     this.weights.clear();
     this.prepared.clear();
     this.turned.clear();
+    this.draws.clear();
+    this.fresh.length = 0;
   }
 }
 
@@ -157,6 +163,16 @@ export class Context {
         from.every((value) => !value || value.isConstant),
       ),
     );
+  }
+
+  /** Numbers that are other ones in each run: `fill` writes them now, and again before each replay. */
+  fresh(type: ElementType, shape: Shape, fill: (to: Float32Array) => void): Value {
+    const tensor = this.planned.own(this.outside(() => new DenseTensor(this.core.heap, shape)));
+    fill(tensor.data);
+    this.planned.fresh.push({ tensor, fill });
+    const value = this.#keep(Value.ofTensor(tensor, type));
+    value.isKept = true;
+    return value;
   }
 
   /** Whether a value is on the host and small or constant enough to be computed there. */

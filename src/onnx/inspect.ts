@@ -60,6 +60,6 @@ function reportOf(model: Model): ModelReport {
     opset: model.opsets.get('') ?? 1,
     parameters: constants.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     operators: countsOf(plain),
-    optimised: gaps.length > 0 ? {} : countsOf(optimise(plain)),
+    optimised: gaps.length > 0 ? {} : countsOf(optimise(plain, model.opsets.get(''))),
   };
 }

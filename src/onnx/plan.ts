@@ -94,19 +94,25 @@ export class Plan {
     each?: (step: TapeStep, ms: number) => void,
   ): Promise<Record<string, Tensor>> {
     for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
+    this.#refresh();
     const replay = this.#ready();
     const pending = each ? replay.runEach(each) : replay.run(controlOf(options));
     if (pending) await pending;
     return this.#results();
   }
 
+  #refresh(): void {
+    for (const { tensor, fill } of this.#planned.fresh) fill(tensor.data);
+  }
+
   #ready(): Replay {
+    const written = this.#planned.fresh.map(({ tensor }) => tensor.block.address);
     const addresses = (values: Iterable<Value>) =>
       [...values].flatMap(({ tensor }) => (tensor ? [tensor.block.address] : []));
     this.#replay ??= new Replay(
       this.#core,
       this.#tape,
-      addresses(this.#inputs.values()),
+      [...addresses(this.#inputs.values()), ...written],
       addresses(this.#outputs),
     );
     return this.#replay;

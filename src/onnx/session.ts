@@ -105,7 +105,7 @@ export class InferenceSession {
       checkModel(model);
       const ordered = inOrder(model.graph);
       const plain = { ...model.graph, nodes: ordered };
-      const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain);
+      const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain, loaded.model.opsets.get(''));
       runtime = given ?? (await createRuntime(runtimeOptions));
       return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, graph.nodes));
     } catch (error) {

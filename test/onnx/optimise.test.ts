@@ -424,3 +424,26 @@ test(seeded('rewrites: what is folded into filters, at random'), async (t) => {
   t.equal(runtime.memory().tensors, 0, 'nothing is kept');
   await runtime.close();
 });
+
+test('rewrites: none before opset 7, where arrays broadcast in another way', async (t) => {
+  const random = new Random(977);
+  // as many rows as columns: by the newer rule the summand would be one for each column
+  const bytes = modelOf(
+    [
+      node('MatMul', ['x', 'w'], 'c'),
+      node('Add', ['c', 'b'], 'y', [intAttribute('axis', 0), intAttribute('broadcast', 1)]),
+    ],
+    [edge('x', [3, 4])],
+    [edge('y', [3, 3])],
+    [constant(random, 'w', [4, 3]), initializer(edge('b', [3]), Float32Array.of(10, 20, 30))],
+    6,
+  );
+  t.deepEqual((await inspectModel(bytes)).optimised, { MatMul: 1, Add: 1 }, 'left as they are');
+  const session = await InferenceSession.create(bytes, { threads: 1 });
+  const { y } = await session.run({ x: new Tensor('float32', new Float32Array(12), [3, 4]) });
+  t.deepEqual(
+    [...(y!.data as Float32Array)],
+    [10, 20, 30].flatMap((b) => [b, b, b]),
+  );
+  await session.release();
+});

@@ -14,7 +14,7 @@ export interface Gap {
 
 /** Beyond this opset an operator may mean something else. */
 export const NEWEST_OPSET = 24;
-export const OLDEST_OPSET = 6;
+const OLDEST_OPSET = 1;
 
 function gapOf(node: GraphNode, opset: number): string | undefined {
   if (node.domain !== '' && node.domain !== 'ai.onnx' && node.domain !== OWN) return `domain ${node.domain}`;

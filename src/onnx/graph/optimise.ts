@@ -36,7 +36,12 @@ function untilNothingChanges(editor: Editor, passes: readonly Pass[]): void {
   }
 }
 
-export function optimise(graph: Graph): Graph {
+/** Before this opset arrays broadcast in another way, which the rewrites do not know. */
+const FIRST_REWRITTEN = 7;
+
+/** The graph of a model of an opset, of which those before 7 are left as they are. */
+export function optimise(graph: Graph, opset = FIRST_REWRITTEN): Graph {
+  if (opset < FIRST_REWRITTEN) return graph;
   const editor = new Editor(hoistConstants(graph));
   for (const passes of ROUNDS) {
     untilNothingChanges(editor, passes);

@@ -10,9 +10,8 @@ import type { Value } from '../value.ts';
 import { binary, castTo, unary } from './elementwise.ts';
 import { OWN } from './fused.ts';
 import { matmul } from './matrix.ts';
-import { regrouped } from './tensor.ts';
 import { type Operators, operator } from './types.ts';
-import { assemble, read, take } from './views.ts';
+import { assemble, read, regrouped, take } from './views.ts';
 
 /** Of nodes that only the optimiser makes: whether keys come as [..., depth, keys], not [..., keys, depth]. */
 export const KEYS_TURNED = `${OWN}.keysTurned`;

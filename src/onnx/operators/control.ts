@@ -57,34 +57,37 @@ function loop(
   return [...state, ...scans.map((values) => stacked(context, values))];
 }
 
-/** Since opset 9: states first, then what is gone through along an axis. */
-function scan(context: Context, ...inputs: Value[]): readonly Value[] {
+/** How a scan goes through its inputs and puts its outputs together. */
+interface Ways {
+  readonly axes: readonly number[];
+  readonly backwards: readonly number[];
+  readonly outAxes: readonly number[];
+  readonly outBackwards: readonly number[];
+}
+
+/** Index `at` of an axis, without that axis. */
+function sliceOf(context: Context, value: Value, axis: number, at: number): Value {
+  const strides = denseStrides(value.shape);
+  const without = (list: readonly number[]) => list.filter((_, a) => a !== axis);
+  return read(context, value, {
+    ...{ shape: without(value.shape), strides: without(strides) },
+    first: at * strides[axis]!,
+  });
+}
+
+function gone(context: Context, begin: readonly Value[], scanned: readonly Value[], ways: Ways): Value[] {
   const body = graphOf(context, 'body');
-  const count = context.int('num_scan_inputs', 1);
-  const states = inputs.length - count;
-  const scanned = inputs.slice(states);
-  const list = (name: string, length: number) => context.intList(name) ?? new Array<number>(length).fill(0);
-  const outputs = body.outputs.length - states;
-  const axes = list('scan_input_axes', count).map((axis, i) => context.axis(axis, scanned[i]!.rank));
-  const [backwards, outBackwards] = [
-    list('scan_input_directions', count),
-    list('scan_output_directions', outputs),
-  ];
-  const outAxes = list('scan_output_axes', outputs);
+  const { axes, backwards, outAxes, outBackwards } = ways;
   const turns = scanned[0]!.shape[axes[0]!]!;
-  let state: readonly Value[] = inputs.slice(0, states);
-  const scans: Value[][] = Array.from({ length: outputs }, () => []);
+  let state = begin;
+  const scans: Value[][] = Array.from({ length: body.outputs.length - begin.length }, () => []);
   for (let turn = 0; turn < turns; turn++) {
-    const parts = scanned.map((value, i) => {
-      const axis = axes[i]!;
-      const strides = denseStrides(value.shape);
-      const first = (backwards[i] ? turns - 1 - turn : turn) * strides[axis]!;
-      const without = (list: readonly number[]) => list.filter((_, a) => a !== axis);
-      return read(context, value, { shape: without(value.shape), strides: without(strides), first });
-    });
+    const parts = scanned.map((value, i) =>
+      sliceOf(context, value, axes[i]!, backwards[i] ? turns - 1 - turn : turn),
+    );
     const results = context.runGraph(body, [...state, ...parts]);
-    state = results.slice(0, states);
-    results.slice(states).forEach((value, i) => {
+    state = results.slice(0, begin.length);
+    results.slice(begin.length).forEach((value, i) => {
       if (outBackwards[i]) scans[i]!.unshift(value);
       else scans[i]!.push(value);
     });
@@ -92,8 +95,47 @@ function scan(context: Context, ...inputs: Value[]): readonly Value[] {
   return [...state, ...scans.map((values, i) => stacked(context, values, outAxes[i]))];
 }
 
+/** States first, then what is gone through along an axis. In opset 8 lengths come before them, and all of it is there for each of a batch. */
+function scan(context: Context, ...inputs: Value[]): readonly Value[] {
+  const count = context.int('num_scan_inputs', 1);
+  const list = (name: string, length: number) => context.intList(name) ?? new Array<number>(length).fill(0);
+  if (context.opset < 9) return scanBatches(context, inputs, list('directions', count));
+  const states = inputs.length - count;
+  const scanned = inputs.slice(states);
+  const outputs = graphOf(context, 'body').outputs.length - states;
+  return gone(context, inputs.slice(0, states), scanned, {
+    axes: list('scan_input_axes', count).map((axis, i) => context.axis(axis, scanned[i]!.rank)),
+    backwards: list('scan_input_directions', count),
+    outAxes: list('scan_output_axes', outputs),
+    outBackwards: list('scan_output_directions', outputs),
+  });
+}
+
+function scanBatches(
+  context: Context,
+  [lengths, ...inputs]: readonly Value[],
+  backwards: readonly number[],
+): readonly Value[] {
+  const states = inputs.length - backwards.length;
+  const [batch, steps] = inputs[states]!.shape as [number, number];
+  if (lengths && context.ints(lengths).some((length) => length !== steps))
+    throw context.refuse('sequences of different lengths');
+  const zeros = inputs.map(() => 0);
+  const ways = { axes: zeros, backwards, outAxes: zeros, outBackwards: [] };
+  const all = Array.from({ length: batch }, (_, n) => {
+    const of = inputs.map((value) => sliceOf(context, value, 0, n));
+    return gone(context, of.slice(0, states), of.slice(states), ways);
+  });
+  return all[0]!.map((_, i) =>
+    stacked(
+      context,
+      all.map((results) => results[i]!),
+    ),
+  );
+}
+
 export const CONTROL: Operators = {
   If: operator(1, 1, choice),
   Loop: operator(1, 0, loop),
-  Scan: operator(9, 1, scan),
+  Scan: operator(8, 0, scan),
 };

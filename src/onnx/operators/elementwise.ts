@@ -10,6 +10,7 @@ import { arrayFor, typeOfCode } from '../model/tensor-proto.ts';
 import type { ElementType, Numbers } from '../model/types.ts';
 import { isFloat, type Value } from '../value.ts';
 import { type Operators, operator } from './types.ts';
+import { perChannel } from './views.ts';
 
 /** A number as its type holds it: integers wrap around, floats of 32 bits are rounded. */
 export function wrap(type: ElementType, value: number): number {
@@ -109,8 +110,18 @@ function folded(kind: BinaryKind) {
   });
 }
 
-function both(kind: BinaryKind, since = 7) {
-  return operator(since, 2, (context: Context, a: Value, b: Value) => binary(context, kind, a, b));
+/** Until opset 7 the second operand's extents may begin at an axis of the first, not end with its last. */
+function alignedAt(context: Context, a: Value, b: Value): Value {
+  if (context.opset >= 7 || !context.node.attributes.has('axis')) return b;
+  const axis = context.axis(context.int('axis', 0), a.rank);
+  const behind = new Array<number>(Math.max(0, a.rank - axis - b.rank)).fill(1);
+  return context.reshaped(b, [...b.shape, ...behind]);
+}
+
+function both(kind: BinaryKind, since = 1) {
+  return operator(since, 2, (context: Context, a: Value, b: Value) =>
+    binary(context, kind, a, alignedAt(context, a, b)),
+  );
 }
 
 function one(fn: Exclude<Unary, object>, since = 1) {
@@ -160,7 +171,7 @@ export function castTo(context: Context, x: Value, type: ElementType): Value {
   return context.result(y, type);
 }
 
-function where(context: Context, condition: Value, a: Value, b: Value): Value {
+export function where(context: Context, condition: Value, a: Value, b: Value): Value {
   if ([condition, a, b].every((value) => context.isHost(value)))
     return onHost(context, a.type, [condition, a, b], (c, x, y) => (c ? x : y));
   const [c, x, y] = [condition, a, b].map((value) => context.tensor(value));
@@ -195,9 +206,10 @@ function mean(context: Context, ...inputs: Value[]): Value {
   return binary(context, 'div', sumOf(context, ...inputs), count);
 }
 
-/** Slopes may lack leading extents, as NumPy's rule has it. */
+/** Slopes may lack leading extents, as NumPy's rule has it; until opset 7 there was one for each channel. */
 function prelu(context: Context, x: Value, slope: Value): Value {
-  return binary(context, 'prelu', x, slope);
+  const isChannels = context.opset < 7 && slope.size > 1 && slope.rank === 1;
+  return binary(context, 'prelu', x, isChannels ? perChannel(context, slope, x.rank) : slope);
 }
 
 function isInf(context: Context, x: Value): Value {
@@ -213,6 +225,11 @@ function bitwise(of: (a: bigint, b: bigint) => bigint) {
     for (const value of [a, b]) context.numbers(value);
     return onHost(context, a.type, [a, b], (x, y) => Number(BigInt.asIntN(64, of(BigInt(x), BigInt(y)))));
   });
+}
+
+function bitwiseNot(context: Context, x: Value): Value {
+  context.numbers(x);
+  return onHost(context, x.type, [x], (v) => -1 - v);
 }
 
 function bitShift(context: Context, a: Value, b: Value): Value {
@@ -260,6 +277,7 @@ export const ELEMENTWISE: Operators = {
   BitwiseAnd: bitwise((a, b) => a & b),
   BitwiseOr: bitwise((a, b) => a | b),
   BitwiseXor: bitwise((a, b) => a ^ b),
+  BitwiseNot: operator(18, 1, bitwiseNot),
   BitShift: operator(11, 2, bitShift),
   Not: one('not'),
   Neg: one('neg'),
@@ -304,9 +322,9 @@ export const ELEMENTWISE: Operators = {
   })),
   ThresholdedRelu: operator(10, 1, thresholded),
   Shrink: operator(9, 1, shrink),
-  PRelu: operator(7, 2, prelu),
+  PRelu: operator(1, 2, prelu),
   Clip: operator(1, 1, clip),
-  Cast: operator(1, 1, cast),
+  Cast: operator(6, 1, cast),
   CastLike: operator(15, 2, (context: Context, x: Value, like: Value) => castTo(context, x, like.type)),
   Where: operator(9, 3, where),
 };

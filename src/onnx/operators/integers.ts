@@ -1,8 +1,8 @@
 /** Products and convolutions of 8-bit integers, by the runtime's own. */
 import type { Context } from '../context.ts';
 import type { Value } from '../value.ts';
-import { geometryOf } from './spatial.ts';
 import { type Operators, operator } from './types.ts';
+import { asImage, asLine, axesOf, plane, refolded, unfolded } from './windows.ts';
 
 interface Bytes {
   readonly data: Uint8Array;
@@ -43,15 +43,36 @@ function made(
   return context.made(type, tensor.shape, data, from);
 }
 
+/** Images and filters of two extents, how windows go over them, and the way back to as many extents as there were. */
+function flattened(context: Context, x: Value, w: Value, zero: number) {
+  if (x.rank !== w.rank || x.rank < 3)
+    throw context.refuse(`an image [${x.shape}] with filters [${w.shape}]`);
+  const axes = axesOf(context, x.shape.slice(2), w.shape.slice(2));
+  const leading = axes.slice(0, -2);
+  const image = leading.reduce((frames, axis) => unfolded(context, frames, axis, zero), x);
+  const [m, c, ...kernel] = w.shape as [number, number, ...number[]];
+  const channels = leading.reduce((all, { k }) => all * k, c);
+  const filters = context.reshaped(w, [m, channels, ...kernel.slice(leading.length)]);
+  return {
+    image: asImage(context, image),
+    filters: asImage(context, filters),
+    geometry: { ...plane(axes.slice(leading.length)), groups: context.int('group', 1) },
+    restore: (y: Value) =>
+      leading.reduceRight((frames, { out }) => refolded(context, frames, out), asLine(context, y, x.rank)),
+  };
+}
+
 /** `wZeroPoint` is left out where it is 0, as prepacked and plain filters have it. */
 function convInteger(context: Context, x: Value, w: Value, xZero?: Value, wZero?: Value): Value {
+  const zero = one(context, xZero);
+  const { image, filters, geometry, restore } = flattened(context, x, w, zero);
   const options = {
-    ...geometryOf(context, x.rank),
-    xZeroPoint: one(context, xZero),
+    ...geometry,
+    xZeroPoint: zero,
     ...(wZero ? { wZeroPoint: values(context, wZero)! } : {}),
   };
-  const y = context.rt.convIntegerSync(bytes(context, x), bytes(context, w), options);
-  return made(context, y, 'int32', [x, w, xZero, wZero]);
+  const y = context.rt.convIntegerSync(bytes(context, image), bytes(context, filters), options);
+  return restore(made(context, y, 'int32', [x, w, xZero, wZero]));
 }
 
 function quantised(context: Context, scale: Value, zero: Value | undefined) {
@@ -70,14 +91,15 @@ function qlinearConv(context: Context, ...inputs: Value[]): Value {
     Value | undefined,
   ];
   const y = target(context, yScale, yZero);
+  const { image, filters, geometry, restore } = flattened(context, x, w, one(context, xZero));
   const options = {
-    ...geometryOf(context, x.rank),
+    ...geometry,
     x: { scale: one(context, xScale), zeroPoint: one(context, xZero) },
     ...{ w: quantised(context, wScale, wZero), y },
     ...(b ? { bias: { data: Int32Array.from(context.numbers(b)), shape: b.shape } } : {}),
   };
-  const result = context.rt.qlinearConvSync(bytes(context, x), bytes(context, w), options);
-  return made(context, result, y.dtype === 'i8' ? 'int8' : 'uint8', inputs);
+  const result = context.rt.qlinearConvSync(bytes(context, image), bytes(context, filters), options);
+  return restore(made(context, result, y.dtype === 'i8' ? 'int8' : 'uint8', inputs));
 }
 
 function qlinearMatmul(context: Context, ...inputs: Value[]): Value {

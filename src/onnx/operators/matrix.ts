@@ -139,5 +139,5 @@ function determinant(context: Context, x: Value): Value {
 export const MATRIX: Operators = {
   Det: operator(11, 1, determinant),
   MatMul: operator(1, 2, matmul),
-  Gemm: operator(7, 2, gemm),
+  Gemm: operator(1, 2, gemm),
 };

@@ -296,6 +296,66 @@ function dequantise(context: Context, x: Value, scale: Value, zero?: Value): Val
   return context.made('float32', x.shape, out, [x, scale, zero]);
 }
 
+/** New lines of keys or values written into those of before, at places of each batch's own; past the end or around it. */
+function tensorScatter(context: Context, past: Value, update: Value, indices?: Value): Value {
+  const axis = context.axis(context.int('axis', -2), past.rank);
+  const isCircular = context.string('mode', 'linear') === 'circular';
+  const [size, count] = [past.shape[axis]!, update.shape[axis]!];
+  const inner = sizeOf(past.shape.slice(axis + 1));
+  const perBatch = sizeOf(past.shape.slice(1, axis));
+  const starts = indices ? context.ints(indices) : new Array<number>(past.shape[0]!).fill(0);
+  const beyond = starts.find((start) => start < 0 || start >= size || (!isCircular && start + count > size));
+  if (beyond !== undefined || count > size)
+    throw context.refuse(`${count} lines from ${beyond ?? 0} on in ${size}`, { start: beyond, count, size });
+  const out = copyOf(past.type, context.numbers(past));
+  const numbers = context.numbers(update);
+  for (let line = 0; line < numbers.length / Math.max(1, inner); line++) {
+    const [outer, step] = [Math.floor(line / count), line % count];
+    const place = (starts[Math.floor(outer / perBatch)]! + step) % size;
+    for (let i = 0; i < inner; i++) out[(outer * size + place) * inner + i] = numbers[line * inner + i]!;
+  }
+  return context.made(past.type, past.shape, out, [past, update, indices]);
+}
+
+/** How often runs of numbers that are known occur, with gaps of some lengths between their members. */
+function ngrams(context: Context, x: Value): Value {
+  const ints = (name: string) => context.intList(name) ?? [];
+  const pool = ints('pool_int64s');
+  const [begins, indexes] = [ints('ngram_counts'), ints('ngram_indexes')];
+  const [least, most] = [context.int('min_gram_length', 1), context.int('max_gram_length', 1)];
+  const known = new Map<string, number>();
+  let id = 0;
+  begins.forEach((begin, i) => {
+    for (let at = begin; at < (begins[i + 1] ?? pool.length); at += i + 1)
+      known.set(pool.slice(at, at + i + 1).join(), indexes[id++]!);
+  });
+  const width = Math.max(-1, ...indexes) + 1;
+  const numbers = context.numbers(x);
+  const length = x.shape.at(-1) ?? 1;
+  const lines = x.size / Math.max(1, length);
+  const counts = new Float32Array(lines * width);
+  const weights = context.floatList('weights');
+  const mode = context.string('mode', 'TF');
+  for (let line = 0; line < lines; line++)
+    for (let n = least; n <= most; n++)
+      // numbers alone have no gaps
+      for (let step = 1; step <= (n === 1 ? 1 : context.int('max_skip_count', 0) + 1); step++)
+        for (let start = 0; start + step * (n - 1) < length; start++) {
+          const run = Array.from({ length: n }, (_, i) => numbers[line * length + start + i * step]!);
+          const index = known.get(run.join());
+          if (index !== undefined) counts[line * width + index]!++;
+        }
+  if (mode !== 'TF')
+    indexes.forEach((index, i) => {
+      const weight = weights?.[i] ?? 1;
+      for (let line = 0; line < lines; line++) {
+        const count = counts[line * width + index]!;
+        counts[line * width + index] = weight * (mode === 'IDF' ? Math.min(1, count) : count);
+      }
+    });
+  return context.made('float32', [...x.shape.slice(0, -1), width], counts, [x]);
+}
+
 function quantiseDynamic(context: Context, x: Value): readonly Value[] {
   const numbers = context.numbers(x);
   let [low, high] = [0, 0];
@@ -313,6 +373,8 @@ export const PLACES: Operators = {
   Scatter: operator(9, 3, scatterElements),
   ScatterElements: operator(11, 3, scatterElements),
   ScatterND: operator(11, 3, scatterNd),
+  TensorScatter: operator(24, 2, tensorScatter),
+  TfIdfVectorizer: operator(9, 1, ngrams),
   Compress: operator(9, 2, compress),
   Hardmax: operator(1, 1, hardmax),
   ReverseSequence: operator(10, 2, reverseSequence),

@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import type { Value } from '../value.ts';
 import { binary, onHost, unary } from './elementwise.ts';
 import { type Operators, operator } from './types.ts';
+import { perChannel } from './views.ts';
 
 /** Numbers of the host, by the same names. */
 const HOST: Partial<Record<ReduceKind, (line: readonly number[]) => number>> = {
@@ -138,11 +139,6 @@ function rmsNorm(context: Context, x: Value, scale: Value): Value {
   return context.result(context.rt.layerNormSync(context.tensor(x), options), x.type);
 }
 
-/** A value for each channel as [1, c, 1, ...], to be multiplied with an image. */
-export function perChannel(context: Context, value: Value, rank: number): Value {
-  return context.reshaped(value, [1, value.size, ...new Array<number>(Math.max(0, rank - 2)).fill(1)]);
-}
-
 /** (x - mean) / sqrt(variance + epsilon) over each group of channels, then a factor and a summand for each channel. */
 function normalised(
   context: Context,
@@ -173,6 +169,36 @@ function groupNorm(context: Context, x: Value, scale: Value, bias: Value): Value
   return normalised(context, x, groups, scale, bias, context.opset < 21);
 }
 
+/** By the image's own statistics, which also go into those that are kept. */
+function trainedNorm(context: Context, ...inputs: readonly [Value, Value, Value, Value, Value]) {
+  const [x, scale, bias, oldMean, oldVariance] = inputs;
+  const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== 1);
+  const meanOf = (value: Value) =>
+    context.result(context.rt.reduceSync('mean', context.tensor(value), { axes, keepDims: true }), x.type);
+  const number = (value: number) => context.made('float32', [], Float32Array.of(value), []);
+  const mean = meanOf(x);
+  const off = binary(context, 'sub', x, mean);
+  const variance = meanOf(binary(context, 'mul', off, off));
+  const epsilon = number(context.float('epsilon', 1e-5));
+  const deviation = unary(context, 'sqrt', binary(context, 'add', variance, epsilon));
+  const scaled = binary(
+    context,
+    'mul',
+    binary(context, 'div', off, deviation),
+    perChannel(context, scale, x.rank),
+  );
+  const momentum = context.float('momentum', 0.9);
+  const kept = (old: Value, now: Value) =>
+    binary(
+      context,
+      'add',
+      binary(context, 'mul', old, number(momentum)),
+      binary(context, 'mul', context.reshaped(now, old.shape), number(1 - momentum)),
+    );
+  const y = binary(context, 'add', scaled, perChannel(context, bias, x.rank));
+  return [y, kept(oldMean, mean), kept(oldVariance, variance)];
+}
+
 /** x times a factor plus a summand, both of which are known from the training's statistics. */
 function batchNorm(
   context: Context,
@@ -181,8 +207,10 @@ function batchNorm(
   bias: Value,
   mean: Value,
   variance: Value,
-): Value {
-  if (context.int('training_mode', 0) === 1) throw context.refuse('it is in training mode');
+): Value | readonly Value[] {
+  if (context.int('spatial', 1) === 0) throw context.refuse('it has statistics for each pixel');
+  if (context.opset < 7 && context.int('is_test', 0) === 0) throw context.refuse('it is in training mode');
+  if (context.int('training_mode', 0) === 1) return trainedNorm(context, x, scale, bias, mean, variance);
   const epsilon = context.float('epsilon', 1e-5);
   const lists = [scale, bias, mean, variance].map((value) => context.numbers(value));
   const [s, b, m, v] = [lists[0]!, lists[1]!, lists[2]!, lists[3]!];
@@ -295,9 +323,9 @@ export const REDUCTION: Operators = {
   LogSoftmax: softmax(true),
   LayerNormalization: operator(17, 2, layerNorm),
   RMSNormalization: operator(23, 2, rmsNorm),
-  InstanceNormalization: operator(6, 3, instanceNorm),
+  InstanceNormalization: operator(1, 3, instanceNorm),
   GroupNormalization: operator(18, 3, groupNorm),
-  BatchNormalization: operator(7, 5, batchNorm),
+  BatchNormalization: operator(1, 5, batchNorm),
   LpNormalization: operator(1, 1, lpNorm),
   LRN: operator(1, 1, localNorm),
   ArgMax: argument(true),

@@ -1,10 +1,12 @@
-/** Values between pixels: sampled by a grid, in regions, and put back where pooling took them from. On the host. */
+/** Values between pixels: sampled by a grid, by offsets, in regions, and put back where pooling took them from. On the host. */
 import { sizeOf } from '../../core/shape.ts';
+import { denseStrides } from '../../core/strided.ts';
 import type { Context } from '../context.ts';
 import { arrayFor } from '../model/tensor-proto.ts';
 import type { Numbers } from '../model/types.ts';
 import type { Value } from '../value.ts';
 import { type Operators, operator } from './types.ts';
+import { axesOf } from './windows.ts';
 
 /** Keys, "Cubic convolution interpolation for digital image processing" (1981), with a = -0.75 as ONNX has it. */
 function cubicWeights(t: number): readonly number[] {
@@ -34,51 +36,66 @@ function locator(mode: PaddingMode, isAligned: boolean): Locate {
   return (place, extent) => Math.max(0, Math.min(extent - 1, Math.round(mirrored(place, extent, isAligned))));
 }
 
-interface Plane {
-  readonly numbers: Numbers;
-  readonly first: number;
-  readonly height: number;
-  readonly width: number;
-  readonly locate: Locate;
+/** A pixel that counts, from the first of its image on, and by how much. */
+interface Tap {
+  readonly at: number;
+  readonly weight: number;
 }
 
-function pixel({ numbers, first, height, width, locate }: Plane, row: number, column: number): number {
-  const [y, x] = [locate(row, height), locate(column, width)];
-  return y === undefined || x === undefined ? 0 : numbers[first + y * width + x]!;
-}
-
-function sample(plane: Plane, y: number, x: number, mode: string): number {
+/** Whole places around `place` and their weights. */
+function around(place: number, mode: string): readonly Tap[] {
   if (mode === 'nearest') {
-    const even = (value: number) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
-    return pixel(plane, even(y), even(x));
+    const even = place % 1 === 0.5 ? 2 * Math.round(place / 2) : Math.round(place);
+    return [{ at: even, weight: 1 }];
   }
-  const [y0, x0] = [Math.floor(y), Math.floor(x)];
+  const low = Math.floor(place);
   const isCubic = mode === 'cubic';
-  const [down, across] = isCubic
-    ? [cubicWeights(y - y0), cubicWeights(x - x0)]
-    : [
-        [1 - (y - y0), y - y0],
-        [1 - (x - x0), x - x0],
-      ];
-  const before = isCubic ? 1 : 0;
+  const weights = isCubic ? cubicWeights(place - low) : [1 - (place - low), place - low];
+  return weights.map((weight, i) => ({ at: low + i - (isCubic ? 1 : 0), weight }));
+}
+
+/** The pixels that a sample at `place`, a coordinate for each extent, is made of. */
+function tapsAt(
+  place: readonly number[],
+  extents: readonly number[],
+  mode: string,
+  locate: Locate,
+): readonly Tap[] {
+  return place.reduce<readonly Tap[]>(
+    (taps, coordinate, axis) => {
+      const along = around(coordinate, mode).flatMap(({ at, weight }) => {
+        const inside = locate(at, extents[axis]!);
+        return inside === undefined || weight === 0 ? [] : [{ at: inside, weight }];
+      });
+      return taps.flatMap(({ at, weight }) =>
+        along.map((tap) => ({ at: at * extents[axis]! + tap.at, weight: weight * tap.weight })),
+      );
+    },
+    [{ at: 0, weight: 1 }],
+  );
+}
+
+function sampleOf(numbers: Numbers, first: number, taps: readonly Tap[]): number {
   let sum = 0;
-  for (const [i, wy] of down.entries())
-    for (const [j, wx] of across.entries()) sum += wy * wx * pixel(plane, y0 + i - before, x0 + j - before);
+  for (const { at, weight } of taps) sum += weight * numbers[first + at]!;
   return sum;
 }
 
 const MODES: Readonly<Record<string, string>> = { bilinear: 'linear', bicubic: 'cubic' };
 
+/** The grid names the last extent first. */
 function gridSample(context: Context, x: Value, grid: Value): Value {
-  if (x.rank !== 4) throw context.refuse(`images of ${x.rank - 2} extents`, { shape: x.shape });
-  const [batch, channels, height, width] = x.shape as [number, number, number, number];
-  const [, outH, outW] = grid.shape as [number, number, number];
+  const [batch, channels, ...extents] = x.shape as [number, number, ...number[]];
+  const rank = extents.length;
+  const out = grid.shape.slice(1, -1);
+  if (grid.rank !== x.rank || grid.shape.at(-1) !== rank || grid.shape[0] !== batch)
+    throw context.refuse(`[${x.shape}] by a grid of [${grid.shape}]`, { shape: x.shape, grid: grid.shape });
   const named = context.string('mode', 'linear');
   const mode = MODES[named] ?? named;
   const isAligned = context.int('align_corners', 0) === 1;
   const padding = context.string('padding_mode', 'zeros') as PaddingMode;
   const [numbers, places] = [context.numbers(x), context.numbers(grid)];
-  const at = (value: number, extent: number) => {
+  const placed = (value: number, extent: number) => {
     const place = isAligned ? ((value + 1) / 2) * (extent - 1) : ((value + 1) * extent - 1) / 2;
     // cubic curves go by the pixels that they pass, wherever these are taken from
     if (mode === 'cubic') return place;
@@ -86,17 +103,116 @@ function gridSample(context: Context, x: Value, grid: Value): Value {
     return padding === 'reflection' ? mirrored(place, extent, isAligned) : place;
   };
   const locate = locator(padding, isAligned);
-  const out = arrayFor(x.type, batch * channels * outH * outW);
+  const [size, count] = [sizeOf(extents), sizeOf(out)];
+  const values = arrayFor(x.type, batch * channels * count);
   for (let n = 0; n < batch; n++)
-    for (let i = 0; i < outH * outW; i++) {
-      const from = 2 * (n * outH * outW + i);
-      const [column, row] = [at(places[from]!, width), at(places[from + 1]!, height)];
-      for (let c = 0; c < channels; c++) {
-        const plane = { numbers, first: (n * channels + c) * height * width, height, width, locate };
-        out[(n * channels + c) * outH * outW + i] = sample(plane, row, column, mode);
-      }
+    for (let i = 0; i < count; i++) {
+      const last = rank * (n * count + i) + rank - 1;
+      const place = extents.map((extent, axis) => placed(places[last - axis]!, extent));
+      const taps = tapsAt(place, extents, mode, locate);
+      for (let c = n * channels; c < (n + 1) * channels; c++)
+        values[c * count + i] = sampleOf(numbers, c * size, taps);
     }
-  return context.made(x.type, [batch, channels, outH, outW], out, [x, grid]);
+  return context.made(x.type, [batch, channels, ...out], values, [x, grid]);
+}
+
+/** Places that a linear map has pixels come from (https://onnx.ai/onnx/operators/onnx__AffineGrid.html). */
+function affineGrid(context: Context, theta: Value, sizeInput: Value): Value {
+  const [n, , ...extents] = context.ints(sizeInput) as [number, number, ...number[]];
+  const rank = extents.length;
+  const isAligned = context.int('align_corners', 0) === 1;
+  const count = sizeOf(extents);
+  const along = (i: number, extent: number) => {
+    if (!isAligned) return (2 * i + 1) / extent - 1;
+    return extent === 1 ? 0 : (2 * i) / (extent - 1) - 1;
+  };
+  const strides = denseStrides(extents);
+  const base = Float32Array.from({ length: count * (rank + 1) }, (_, at) => {
+    const [i, which] = [Math.floor(at / (rank + 1)), at % (rank + 1)];
+    const axis = rank - 1 - which;
+    return axis < 0 ? 1 : along(Math.floor(i / strides[axis]!) % extents[axis]!, extents[axis]!);
+  });
+  const points = context.made('float32', [1, count, rank + 1], base, [sizeInput]);
+  const grid = context.rt.matmulSync(context.tensor(points), context.tensor(theta), { transposeB: true });
+  return context.reshaped(context.result(grid, theta.type), [n, ...extents, rank]);
+}
+
+/** Each tap of each window read where offsets have moved it to (Dai et al., "Deformable convolutional networks", 2017), then one product. */
+function deformConv(context: Context, x: Value, w: Value, offset: Value, bias?: Value, mask?: Value): Value {
+  const [n, c, ...extents] = x.shape as [number, number, ...number[]];
+  const kernel = w.shape.slice(2);
+  if (x.rank !== w.rank) throw context.refuse(`an image [${x.shape}] with filters [${w.shape}]`);
+  const axes = axesOf(context, extents, kernel);
+  const out = axes.map((axis) => axis.out);
+  const [taps, count, size] = [sizeOf(kernel), sizeOf(out), sizeOf(extents)];
+  const parts = context.int('offset_group', 1);
+  const [numbers, offsets, factors] = [
+    context.numbers(x),
+    context.numbers(offset),
+    mask && context.numbers(mask),
+  ];
+  const [tapStrides, outStrides] = [denseStrides(kernel), denseStrides(out)];
+  const locate = locator('zeros', false);
+  const columns = arrayFor(x.type, n * c * taps * count);
+  for (let image = 0; image < n; image++)
+    for (let part = 0; part < parts; part++)
+      for (let tap = 0; tap < taps; tap++)
+        for (let i = 0; i < count; i++) {
+          const line = (image * parts + part) * taps + tap;
+          const place = axes.map(({ out: length, k, stride, dilation, before }, axis) => {
+            const window = Math.floor(i / outStrides[axis]!) % length;
+            const within = Math.floor(tap / tapStrides[axis]!) % k;
+            const moved = offsets[(line * axes.length + axis) * count + i]!;
+            return window * stride - before + within * dilation + moved;
+          });
+          const found = tapsAt(place, extents, 'linear', locate);
+          const factor = factors ? factors[line * count + i]! : 1;
+          for (let channel = (part * c) / parts; channel < ((part + 1) * c) / parts; channel++) {
+            const from = image * c + channel;
+            columns[(from * taps + tap) * count + i] = factor * sampleOf(numbers, from * size, found);
+          }
+        }
+  const patches = context.made(x.type, [n, c * taps, count, 1], columns, [x, offset, mask]);
+  const filters = context.reshaped(w, [w.shape[0]!, w.shape[1]! * taps, 1, 1]);
+  const options = {
+    groups: context.int('group', 1),
+    ...(bias ? { bias: context.tensor(bias) } : {}),
+  };
+  const y = context.rt.conv2dSync(context.tensor(patches), context.tensor(filters), options);
+  return context.reshaped(context.result(y, x.type), [n, w.shape[0]!, ...out]);
+}
+
+/** The largest pixel of each part of each region, whose corners are pixels (Girshick, "Fast R-CNN", 2015). */
+function maxRoiPool(context: Context, x: Value, rois: Value): Value {
+  const [, channels, height, width] = x.shape as [number, number, number, number];
+  const [outH, outW] = (context.intList('pooled_shape') ?? [1, 1]) as [number, number];
+  const scale = context.float('spatial_scale', 1);
+  const [numbers, corners] = [context.numbers(x), context.numbers(rois)];
+  const count = rois.shape[0]!;
+  const round = (value: number) => Math.sign(value) * Math.round(Math.abs(value));
+  /** First and last pixel of a part, which may be none. */
+  const part = (at: number, parts: number, first: number, last: number, extent: number) => {
+    const size = Math.max(last - first + 1, 1) / parts;
+    const clamp = (place: number) => Math.max(0, Math.min(extent, place + first));
+    return [clamp(Math.floor(at * size)), clamp(Math.ceil((at + 1) * size))] as const;
+  };
+  const out = arrayFor(x.type, count * channels * outH * outW);
+  for (let i = 0; i < out.length; i++) {
+    const [roi, channel] = [
+      Math.floor(i / (channels * outH * outW)),
+      Math.floor(i / (outH * outW)) % channels,
+    ];
+    const [image, ...sides] = corners.subarray(5 * roi, 5 * roi + 5) as unknown as number[];
+    const [x1, y1, x2, y2] = sides.map((side) => round(side * scale)) as [number, number, number, number];
+    const [top, bottom] = part(Math.floor(i / outW) % outH, outH, y1, y2, height);
+    const [left, right] = part(i % outW, outW, x1, x2, width);
+    let most = bottom > top && right > left ? Number.NEGATIVE_INFINITY : 0;
+    for (let row = top; row < bottom; row++)
+      for (let column = left; column < right; column++)
+        most = Math.max(most, numbers[((image! * channels + channel) * height + row) * width + column]!);
+    out[i] = most;
+  }
+  return context.made(x.type, [count, channels, outH, outW], out, [x, rois]);
 }
 
 /** The mean or the largest of samples in each part of each region (He et al., "Mask R-CNN", 2017). */
@@ -193,6 +309,9 @@ function maxUnpool(context: Context, x: Value, places: Value, shapeInput?: Value
 
 export const SAMPLING: Operators = {
   GridSample: operator(16, 2, gridSample),
+  AffineGrid: operator(20, 2, affineGrid),
+  DeformConv: operator(19, 3, deformConv),
+  MaxRoiPool: operator(1, 2, maxRoiPool),
   RoiAlign: operator(10, 3, roiAlign),
   MaxUnpool: operator(9, 2, maxUnpool),
 };

@@ -1,11 +1,11 @@
 /** Operators on shapes and places: what is reshaped, cut, joined, repeated, picked. */
-import { broadcast, type Shape, sizeOf } from '../../core/shape.ts';
+import { broadcast, sizeOf } from '../../core/shape.ts';
 import { broadcastStrides, denseStrides } from '../../core/strided.ts';
 import type { Context } from '../context.ts';
 import { arrayFor, typeOfCode } from '../model/tensor-proto.ts';
 import { Value } from '../value.ts';
 import { type Operators, operator } from './types.ts';
-import { assemble, ofInts, type Placed, read, take } from './views.ts';
+import { assemble, ofInts, type Placed, read, regrouped, take } from './views.ts';
 
 function reshape(context: Context, x: Value, shapeInput?: Value): Value {
   const wanted = shapeInput ? context.ints(shapeInput) : (context.intList('shape') ?? []);
@@ -47,13 +47,6 @@ function flatten(context: Context, x: Value): Value {
 
 function same(context: Context, x: Value): Value {
   return context.reshaped(x, x.shape);
-}
-
-/** Nothing is dropped when a network is used; the mask is all true. */
-function dropout(context: Context, x: Value, _ratio?: Value, training?: Value): readonly Value[] {
-  if (training && context.numbers(training)[0]) throw context.refuse('it is in training mode');
-  const mask = Value.ofNumbers('bool', x.shape, new Uint8Array(x.size).fill(1), true);
-  return context.node.outputs.length > 1 ? [same(context, x), mask] : [same(context, x)];
 }
 
 function shapeOf(context: Context, x: Value): Value {
@@ -276,26 +269,6 @@ function spaceToDepth(context: Context, x: Value): Value {
   return regrouped(context, x, inner, [0, 3, 5, 1, 2, 4], [n, c * block ** 2, h / block, w / block]);
 }
 
-/** Extents split, reordered and joined again. */
-export function regrouped(
-  context: Context,
-  x: Value,
-  inner: Shape,
-  order: readonly number[],
-  shape: Shape,
-): Value {
-  const strides = denseStrides(inner);
-  const reading = {
-    shape: order.map((axis) => inner[axis]!),
-    strides: order.map((axis) => strides[axis]!),
-    first: 0,
-  };
-  const moved = read(context, x, reading);
-  const result = context.reshaped(moved, shape);
-  moved.dispose();
-  return result;
-}
-
 /** Arrays whose every element is picked by itself are worked on where they are known. */
 function gatherElements(context: Context, x: Value, indices: Value): Value {
   const axis = context.axis(context.int('axis', 0), x.rank);
@@ -356,6 +329,24 @@ function trilu(context: Context, x: Value, k?: Value): Value {
   return context.result(context.rt.whereSync(kept, context.tensor(x), zero), x.type);
 }
 
+/** Cut or filled with zeros around the middle of some extents. */
+function centerCropPad(context: Context, x: Value, shapeInput: Value): Value {
+  const wanted = context.ints(shapeInput);
+  const axes = context.intList('axes')?.map((axis) => context.axis(axis, x.rank)) ?? x.shape.map((_, i) => i);
+  const shape = [...x.shape];
+  axes.forEach((axis, i) => {
+    shape[axis] = wanted[i] ?? shape[axis]!;
+  });
+  const over = shape.map((extent, axis) => Math.floor(Math.abs(extent - x.shape[axis]!) / 2));
+  const cut = x.shape.map((extent, axis) => (extent > shape[axis]! ? over[axis]! : 0));
+  const kept = x.shape.map((extent, axis) => Math.min(extent, shape[axis]!));
+  const strides = denseStrides(x.shape);
+  const first = cut.reduce((sum, place, axis) => sum + place * strides[axis]!, 0);
+  const inner = read(context, x, { shape: kept, strides, first });
+  const at = x.shape.map((extent, axis) => (extent < shape[axis]! ? over[axis]! : 0));
+  return assemble(context, shape, 0, [{ value: inner, at }]);
+}
+
 function eyeLike(context: Context, x: Value): Value {
   const [rows, columns] = x.shape as [number, number];
   const k = context.int('k', 0);
@@ -371,8 +362,6 @@ export const TENSOR: Operators = {
   Constant: operator(1, 0, constant),
   ConstantOfShape: operator(9, 1, constantOfShape),
   Identity: operator(1, 1, same),
-  // until then it was trained unless it was told otherwise
-  Dropout: operator(7, 1, dropout),
   Reshape: operator(1, 1, reshape),
   Squeeze: operator(1, 1, squeeze),
   Unsqueeze: operator(1, 1, unsqueeze),
@@ -382,16 +371,17 @@ export const TENSOR: Operators = {
   Range: operator(11, 3, range),
   Transpose: operator(1, 1, transpose),
   Slice: operator(1, 1, slice),
-  Concat: operator(4, 1, concat),
-  Split: operator(2, 1, split),
+  Concat: operator(1, 1, concat),
+  Split: operator(1, 1, split),
   Expand: operator(8, 2, expand),
   Tile: operator(6, 2, tile),
-  Pad: operator(2, 1, pad),
+  Pad: operator(1, 1, pad),
   Gather: operator(1, 2, gather),
   GatherElements: operator(11, 2, gatherElements),
   GatherND: operator(11, 2, gatherNd),
   DepthToSpace: operator(1, 1, depthToSpace),
   SpaceToDepth: operator(1, 1, spaceToDepth),
+  CenterCropPad: operator(18, 2, centerCropPad),
   Trilu: operator(14, 1, trilu),
   EyeLike: operator(9, 1, eyeLike),
 };

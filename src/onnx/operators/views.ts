@@ -49,6 +49,31 @@ export function read(context: Context, x: Value, reading: Reading): Value {
   return context.result(out, x.type);
 }
 
+/** Extents split, reordered and joined again. */
+export function regrouped(
+  context: Context,
+  x: Value,
+  inner: Shape,
+  order: readonly number[],
+  shape: Shape,
+): Value {
+  const strides = denseStrides(inner);
+  const reading = {
+    shape: order.map((axis) => inner[axis]!),
+    strides: order.map((axis) => strides[axis]!),
+    first: 0,
+  };
+  const moved = read(context, x, reading);
+  const result = context.reshaped(moved, shape);
+  moved.dispose();
+  return result;
+}
+
+/** A value for each channel as [1, c, 1, ...], to be multiplied with an image. */
+export function perChannel(context: Context, value: Value, rank: number): Value {
+  return context.reshaped(value, [1, value.size, ...new Array<number>(Math.max(0, rank - 2)).fill(1)]);
+}
+
 export interface Placed {
   readonly value: Value;
   /** Where its first element goes in each extent. */

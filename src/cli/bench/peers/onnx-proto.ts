@@ -88,7 +88,7 @@ export function node(
   return message(1, ...ends, text(4, op), ...attributes);
 }
 
-/** AttributeProto: name = 1, f = 2, i = 3, s = 4, ints = 8, type = 20 (FLOAT = 1, INT = 2, STRING = 3, INTS = 7). */
+/** AttributeProto: name = 1, f = 2, i = 3, s = 4, floats = 7, ints = 8, strings = 9, type = 20 (FLOAT = 1, INT, STRING, then lists: 6, 7, 8). */
 export function floatAttribute(name: string, value: number): Field {
   return message(5, text(1, name), float(2, value), integer(20, 1));
 }
@@ -103,6 +103,14 @@ export function stringAttribute(name: string, value: string): Field {
 
 export function intsAttribute(name: string, values: readonly number[]): Field {
   return message(5, text(1, name), ...values.map((value) => integer(8, value)), integer(20, 7));
+}
+
+export function floatsAttribute(name: string, values: readonly number[]): Field {
+  return message(5, text(1, name), ...values.map((value) => float(7, value)), integer(20, 6));
+}
+
+export function stringsAttribute(name: string, values: readonly string[]): Field {
+  return message(5, text(1, name), ...values.map((value) => text(9, value)), integer(20, 8));
 }
 
 /** TensorProto: dims = 1, data_type = 2, name = 8, raw_data = 9. In GraphProto an initializer is field 5. */
