@@ -1,5 +1,6 @@
 /** The contract between the scheduler and whoever can run a program. */
 import type { Program } from '../plan/program.ts';
+import type { LinkedStep, Wave } from '../plan/waves.ts';
 
 /** Byte address in a backend's memory; 0 is nobody's. */
 export type Address = number;
@@ -82,10 +83,12 @@ export interface Linked {
   readonly call: Call;
 }
 
-/** Several calls made ready to be run in their order as one job; holds memory until released. */
+/** Several calls made ready to be run as one job; holds memory until released. */
 export interface Chain {
   /** Steps of all calls together. */
   readonly steps: number;
+  /** The order in which they are claimed, and their times noted. */
+  readonly order: readonly LinkedStep[];
   release(): void;
 }
 
@@ -129,7 +132,8 @@ export interface Backend {
 /** A backend that can be handed many calls at once. */
 export interface ChainBackend extends Backend {
   /** The programs must stay prepared as long as the chain lives. */
-  link(calls: readonly Linked[]): Chain;
+  /** `waves` are calls that may run at the same time; a backend without threads of its own takes them one by one. */
+  link(calls: readonly Linked[], waves: readonly Wave[]): Chain;
   trace(steps: number): Trace;
   runChainSync(chain: Chain, threads: number, control?: RunControl): void;
   runChain(chain: Chain, threads: number, control?: RunControl): Job;

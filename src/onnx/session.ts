@@ -10,6 +10,7 @@ import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
 import type { Comparison } from './compare.ts';
 import { Kept } from './context.ts';
+import { abreast } from './graph/abreast.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
 import { type Schedule, schedule } from './graph/run.ts';
@@ -107,7 +108,10 @@ export class InferenceSession {
       const plain = { ...model.graph, nodes: ordered };
       const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain, loaded.model.opsets.get(''));
       runtime = given ?? (await createRuntime(runtimeOptions));
-      return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, graph.nodes));
+      // one thread goes in the model's own order, in which values are read soon after they were made
+      const isAbreast = coreOf(runtime).threads > 1;
+      const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
+      return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, groups));
     } catch (error) {
       loaded.release();
       if (!given) await runtime?.close();

@@ -5,6 +5,7 @@
  * back while recording serves later calls: a replay needs no more than the calls need at their peak.
  */
 import type { Address } from '../backends/types.ts';
+import { type Touched, wavesOf } from '../plan/waves.ts';
 import type { AsyncControl, Execution, Executor, LinkedCalls, PlannedCall } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
 
@@ -113,8 +114,18 @@ export class Tape {
   /** Runs all steps again, as one job: between them no thread goes to sleep, and nothing is asked of the caller's thread. */
   replay(control: AsyncControl): void | Promise<void> {
     if (this.steps.length === 0) return;
-    this.#linked ??= this.#executor.link(this.steps);
+    this.#linked ??= this.#executor.link(this.steps, wavesOf(this.steps.map((step) => this.#touched(step))));
     return this.#executor.runLinked(this.#linked, control);
+  }
+
+  /** The blocks that a step touches; memory of others is only read. */
+  #touched({ operands }: TapeStep): Touched | undefined {
+    const { a, b, c, c0 = 0, bias, slope, quantized = 0 } = operands;
+    const blockAt = (address: Address) => this.blockOf(address)?.base;
+    const result = blockAt(c);
+    if (result === undefined) return undefined;
+    const reads = [a, b, c0, bias, slope, quantized].flatMap((address) => blockAt(address) ?? []);
+    return { reads, writes: [result] };
   }
 
   /** Runs them one by one, to find out what each takes. */

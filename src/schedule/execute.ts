@@ -17,6 +17,7 @@ import { sharedNow } from '../core/clock.ts';
 import { abortReason } from '../core/errors.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
+import type { LinkedStep, Wave } from '../plan/waves.ts';
 import type { Problem } from '../problem/problem.ts';
 import { lower } from './lower/lower.ts';
 import { type Operands, placeCall, placeChain, staged } from './operands.ts';
@@ -214,8 +215,8 @@ export class Executor {
     this.#programs.clear();
   }
 
-  /** The calls must not change any more. */
-  link(calls: readonly PlannedCall[]): LinkedCalls {
+  /** The calls must not change any more. Those of a wave may run at the same time; where none are said they go one by one. */
+  link(calls: readonly PlannedCall[], waves?: readonly Wave[]): LinkedCalls {
     const programs: Ready[] = [];
     const leave = () => {
       for (const program of programs) this.#leave(program);
@@ -228,7 +229,13 @@ export class Executor {
         programs.push(program);
         return { prepared: program.prepared, operands };
       });
-      const { chain, release } = placeChain(this.#backend, parts, this.#mostThreads);
+      const { chain, release } = placeChain(
+        this.#backend,
+        parts,
+        this.#mostThreads,
+        // one thread goes in the order of the calls, in which values are read soon after they were made
+        this.#mostThreads > 1 ? waves : undefined,
+      );
       const ms = calls.reduce(
         (sum, { execution }) => sum + (Number.isFinite(execution.ms) ? execution.ms : 0),
         0,
@@ -253,7 +260,7 @@ export class Executor {
     const start = this.#now();
     const { priority = 'normal' } = control;
     if (!this.#isForHere(linked.ms, priority)) {
-      const watched = this.#watch(linked.calls);
+      const watched = this.#watch(linked.calls, linked.chain.order);
       const job = this.#backend.runChain(linked.chain, this.#mostThreads, {
         priority,
         client: control.client,
@@ -272,7 +279,7 @@ export class Executor {
         return this.runLinked(linked, control);
       });
     }
-    const watched = this.#watch(linked.calls);
+    const watched = this.#watch(linked.calls, linked.chain.order);
     try {
       this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority, trace: watched?.trace });
     } finally {
@@ -290,13 +297,14 @@ export class Executor {
     return this.#watch([{ planned: { execution, operands }, program: prepared.program }]);
   }
 
-  /** A trace for a run, where anyone wants one. */
-  #watch(calls: ObservedRun['calls']): Watched | undefined {
+  /** A trace for a run, where anyone wants one; observers see times call by call, in whatever order they were noted. */
+  #watch(calls: ObservedRun['calls'], order?: readonly LinkedStep[]): Watched | undefined {
     if (this.#observers.size === 0) return undefined;
     const asked = sharedNow();
     const trace = this.#backend.trace(calls.reduce((sum, { program }) => sum + program.steps.length, 0));
     const end = () => {
-      for (const observer of this.#observers) observer({ calls, asked, trace });
+      const seen = order ? { ...trace, at: inCalls(calls, order, trace) } : trace;
+      for (const observer of this.#observers) observer({ calls, asked, trace: seen });
       trace.release();
     };
     return { trace, end };
@@ -385,4 +393,19 @@ export class Executor {
     if (own) this.#backend.free(own);
     if (raw?.space) this.#backend.free(raw.space);
   }
+}
+
+/** Times of steps, counted call by call. */
+function inCalls(calls: ObservedRun['calls'], order: readonly LinkedStep[], trace: Trace): Trace['at'] {
+  const first: number[] = [];
+  let steps = 0;
+  for (const { program } of calls) {
+    first.push(steps);
+    steps += program.steps.length;
+  }
+  const places = new Int32Array(steps);
+  order.forEach(({ call, step }, place) => {
+    places[first[call]! + step] = place;
+  });
+  return (step) => trace.at(places[step]!);
 }

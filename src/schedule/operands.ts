@@ -5,11 +5,13 @@ import type {
   Call,
   Chain,
   ChainBackend,
+  Linked,
   Prepared,
   RawOperands,
 } from '../backends/types.ts';
 import { roundUp } from '../core/math.ts';
 import type { Program, Staging } from '../plan/program.ts';
+import { inSequence, type Wave } from '../plan/waves.ts';
 import { resultElements } from '../problem/problem.ts';
 
 /** Addresses and scalars of a call; packing space and the copy of the old result are found here. */
@@ -69,25 +71,30 @@ interface Part {
   readonly operands: Operands;
 }
 
-/** Links calls over one space: none begins before the one before it is done, so that all may use it. */
+/** Links calls over one space, of which those of a wave have parts of their own: none begins before the waves before its own are done. */
 export function placeChain(
   backend: ChainBackend,
   parts: readonly Part[],
   threads: number,
+  waves: readonly Wave[] = inSequence(parts.length),
 ): { chain: Chain; release(): void } {
   const placed = (base: Address) => {
     let most = 0;
-    const calls = parts.map(({ prepared, operands }) => {
+    const calls: Linked[] = [];
+    for (const wave of waves) {
       let end = 0;
-      const call = placeCall(backend, prepared.program, operands, threads, (bytes) => {
-        if (bytes === 0) return 0;
-        const at = base + end;
-        end += roundUp(bytes + SLACK, ALIGN);
-        return at;
-      });
+      for (const index of wave) {
+        const { prepared, operands } = parts[index]!;
+        const call = placeCall(backend, prepared.program, operands, threads, (bytes) => {
+          if (bytes === 0) return 0;
+          const at = base + end;
+          end += roundUp(bytes + SLACK, ALIGN);
+          return at;
+        });
+        calls[index] = { prepared, call };
+      }
       most = Math.max(most, end);
-      return { prepared, call };
-    });
+    }
     return { calls, most };
   };
   const { most } = placed(0);
@@ -96,7 +103,7 @@ export function placeChain(
     if (space) backend.free(space);
   };
   try {
-    const chain = backend.link(placed(space).calls);
+    const chain = backend.link(placed(space).calls, waves);
     const release = () => {
       chain.release();
       giveBack();

@@ -3,6 +3,7 @@
  * the scheduler is tested apart from any arithmetic; a job may be held open, so that tests decide when it ends.
  */
 import type { Program } from '../../plan/program.ts';
+import { orderOf, type Wave } from '../../plan/waves.ts';
 import type {
   Address,
   Call,
@@ -110,9 +111,10 @@ export class NullBackend implements ChainBackend {
     return this.#job([{ program, call, threads, sync: false }], program.steps.length);
   }
 
-  link(calls: readonly Linked[]): NullChain {
-    const steps = calls.reduce((sum, { prepared }) => sum + prepared.program.steps.length, 0);
-    const chain = { steps, calls, release: () => void this.chains.delete(chain) };
+  link(calls: readonly Linked[], waves: readonly Wave[]): NullChain {
+    const programs = calls.map(({ prepared }) => prepared.program);
+    const order = orderOf(programs, waves);
+    const chain = { steps: order.length, order, calls, release: () => void this.chains.delete(chain) };
     this.chains.add(chain);
     return chain;
   }

@@ -1,6 +1,7 @@
 /** The WebAssembly backend: one shared memory, the kernels, and the team that runs programs over it. */
 import { TesseraeError } from '../../core/errors.ts';
 import type { Program } from '../../plan/program.ts';
+import { orderOf, type Wave } from '../../plan/waves.ts';
 import type {
   Address,
   Call,
@@ -187,20 +188,21 @@ export class WasmBackend implements ChainBackend {
     return this.#post(job, taskOf(prepared.program.plan.kernel, threads, control));
   }
 
-  link(calls: readonly Linked[]): ChainWasm {
-    const steps = calls.reduce((sum, { prepared }) => sum + prepared.program.steps.length, 0);
+  link(calls: readonly Linked[], waves: readonly Wave[]): ChainWasm {
+    const programs = calls.map(({ prepared }) => prepared.program);
+    const order = orderOf(programs, waves);
     const words = calls.length * JOB_BYTES;
-    const at = this.allocate(words + steps * LINK_BYTES, 'runtime');
+    const at = this.allocate(words + order.length * LINK_BYTES, 'runtime');
     const linked = (calls as readonly (Linked & { prepared: PreparedWasm })[]).map(
       ({ prepared: { address: program, program: of }, call }, index) => {
         const job = at + index * JOB_BYTES;
         encodeJob(this.#ints, job, { id: 0, records: of.steps.length, trace: 0 }, program, call);
-        return { job, program, steps: of.steps };
+        return { job, program };
       },
     );
     const links = at + words;
-    encodeLinks(this.#ints, links, linked);
-    return { steps, links, release: () => this.free(at) };
+    encodeLinks(this.#ints, links, linked, order);
+    return { steps: order.length, order, links, release: () => this.free(at) };
   }
 
   runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {

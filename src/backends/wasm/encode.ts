@@ -3,6 +3,7 @@ import { roundUp } from '../../core/math.ts';
 import { upperSnake } from '../../core/names.ts';
 import { findKernel, oneRowPartner } from '../../kernels/table.ts';
 import { CONSTANT_FIELDS, type Program, type Step } from '../../plan/program.ts';
+import type { LinkedStep } from '../../plan/waves.ts';
 import type { Call } from '../types.ts';
 import {
   ACTIVATION,
@@ -175,21 +176,22 @@ export function encodeJob(
 export interface LinkedCall {
   readonly job: number;
   readonly program: number;
-  readonly steps: readonly Step[];
 }
 
-/** Writes the table of links: each record waits for all calls before its own. */
-export function encodeLinks(words: Int32Array, address: number, calls: readonly LinkedCall[]): void {
+/** Writes the table of links in the order in which they are claimed. */
+export function encodeLinks(
+  words: Int32Array,
+  address: number,
+  calls: readonly LinkedCall[],
+  order: readonly LinkedStep[],
+): void {
   let at = address >>> 2;
-  let before = 0;
-  for (const { job, program, steps } of calls) {
-    steps.forEach(({ needs }, index) => {
-      words[at + (LINK.NEEDS >>> 2)] = before + needs;
-      words[at + (LINK.JOB >>> 2)] = job;
-      words[at + (LINK.RECORD >>> 2)] = program + PROGRAM_BYTES + index * RECORD_BYTES;
-      at += LINK_BYTES >>> 2;
-    });
-    before += steps.length;
+  for (const { call, step, needs } of order) {
+    const { job, program } = calls[call]!;
+    words[at + (LINK.NEEDS >>> 2)] = needs;
+    words[at + (LINK.JOB >>> 2)] = job;
+    words[at + (LINK.RECORD >>> 2)] = program + PROGRAM_BYTES + step * RECORD_BYTES;
+    at += LINK_BYTES >>> 2;
   }
 }
 

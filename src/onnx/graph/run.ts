@@ -17,17 +17,19 @@ export interface Schedule {
 
 const NO_CONSTANTS: Graph['constants'] = new Map();
 
-export function schedule(graph: Graph, nodes: readonly GraphNode[]): Schedule {
+/** Groups of nodes may be computed at the same time: what one of them reads last is there until all have been. */
+export function schedule(graph: Graph, groups: readonly (readonly GraphNode[])[]): Schedule {
   const lastReader = new Map<string, number>();
-  nodes.forEach((node, index) => {
-    for (const name of [...node.outputs, ...readBy(node)]) lastReader.set(name, index);
-  });
+  let end = -1;
+  for (const group of groups) {
+    end += group.length;
+    for (const node of group)
+      for (const name of [...node.outputs, ...readBy(node)]) lastReader.set(name, end);
+  }
+  const nodes = groups.flat();
   const outputs = new Set(graph.outputs.map(({ name }) => name));
-  const last = nodes.map((_, index) =>
-    [...lastReader].flatMap(([name, at]) =>
-      at === index && name !== '' && !outputs.has(name) ? [name] : [],
-    ),
-  );
+  const last: string[][] = nodes.map(() => []);
+  for (const [name, at] of lastReader) if (name !== '' && !outputs.has(name)) last[at]!.push(name);
   const constants = new Map(
     [...graph.constants].map(([name, array]) => [name, Value.ofLasting(array)] as const),
   );
@@ -117,7 +119,10 @@ function innerSchedule(graph: Graph): Schedule {
     ...graph.outputs.map(({ name }) => name),
   ];
   const outside = new Set(names.filter((name) => !made.has(name)));
-  const scheduled = schedule(graph, inOrder(graph, outside));
+  const scheduled = schedule(
+    graph,
+    inOrder(graph, outside).map((node) => [node]),
+  );
   inner.set(graph, scheduled);
   return scheduled;
 }

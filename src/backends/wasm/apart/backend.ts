@@ -4,6 +4,7 @@
  */
 import type { TesseraeError } from '../../../core/errors.ts';
 import type { Program } from '../../../plan/program.ts';
+import { inSequence, orderOf } from '../../../plan/waves.ts';
 import type {
   Address,
   Call,
@@ -148,21 +149,23 @@ export class ApartBackend implements ChainBackend {
     return this.#run(words, records, program.plan.kernel);
   }
 
+  /** There is one thread over there: it takes them one by one. */
   link(calls: readonly Linked[]): ChainApart {
-    const steps = calls.reduce((sum, { prepared }) => sum + prepared.program.steps.length, 0);
-    const bytes = calls.length * JOB_BYTES + steps * LINK_BYTES;
+    const programs = calls.map(({ prepared }) => prepared.program);
+    const order = orderOf(programs, inSequence(calls.length));
+    const bytes = calls.length * JOB_BYTES + order.length * LINK_BYTES;
     const at = this.allocate(bytes, 'runtime');
     const words = new Int32Array(bytes / 4);
     const linked = (calls as readonly (Linked & { prepared: PreparedApart })[]).map(
       ({ prepared: { address: program, program: of }, call }, index) => {
         const job = index * JOB_BYTES;
         encodeJob(words, job, { id: 0, records: of.steps.length, trace: 0 }, program, call);
-        return { job: at + job, program, steps: of.steps };
+        return { job: at + job, program };
       },
     );
-    encodeLinks(words, calls.length * JOB_BYTES, linked);
+    encodeLinks(words, calls.length * JOB_BYTES, linked, order);
     this.write(at, words);
-    return { steps, links: at + calls.length * JOB_BYTES, release: () => this.free(at) };
+    return { steps: order.length, order, links: at + calls.length * JOB_BYTES, release: () => this.free(at) };
   }
 
   runChainSync(): void {
