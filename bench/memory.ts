@@ -1,7 +1,7 @@
 /**
  * What a model's weights take, beside what a process takes that has multiplied already: at the peak of loading and of the first run, and after it.
  *
- *     npm run bench -- memory [--kind matmul|conv] [--layers 8]
+ *     npm run bench -- memory [--kind matmul|conv] [--layers 8] [--filters fast|small]
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { initializer, model, node } from '../src/cli/bench/peers/onnx-proto.ts';
 import { createRuntime } from '../src/index.ts';
-import { InferenceSession, Tensor } from '../src/onnx/index.ts';
+import { type FilterForms, InferenceSession, Tensor } from '../src/onnx/index.ts';
 
 const KINDS = { matmul: 'MatMul', conv: 'Conv' } as const;
 type Kind = keyof typeof KINDS;
@@ -45,13 +45,13 @@ function peak(): number {
 }
 
 /** In a process of its own: peaks are the process's. */
-async function measure(file: string, kind: Kind): Promise<void> {
+async function measure(file: string, kind: Kind, filters: FilterForms): Promise<void> {
   const runtime = await createRuntime({ threads: 1, wisdom: false });
   const square = { data: new Float32Array(256 * 256), shape: [256, 256] };
   for (let i = 0; i < 20; i++) (await runtime.matmul(square, square)).dispose();
   const [before, size] = [peak(), statSync(file).size / 2 ** 20];
   const times = (mebibytes: number) => `${((mebibytes - before) / size).toFixed(2)}x`;
-  const session = await InferenceSession.create(file, { runtime });
+  const session = await InferenceSession.create(file, { runtime, filters });
   const created = peak();
   const { input } = shapesOf(kind, 0);
   const x = new Tensor('float32', new Float32Array(input.reduce((a, b) => a * b, 1)), input);
@@ -68,17 +68,18 @@ export async function main(args: readonly string[]): Promise<void> {
   const options = {
     kind: { type: 'string', default: 'matmul' },
     layers: { type: 'string', default: '8' },
+    filters: { type: 'string', default: 'fast' },
     file: { type: 'string' },
   } as const;
-  const { kind, layers, file } = parseArgs({ args: [...args], options }).values;
+  const { kind, layers, filters, file } = parseArgs({ args: [...args], options }).values;
   if (!Object.hasOwn(KINDS, kind)) throw new Error(`there is no kind ${kind}: matmul or conv`);
-  if (file !== undefined) return measure(file, kind as Kind);
+  if (file !== undefined) return measure(file, kind as Kind, filters as FilterForms);
   const folder = mkdtempSync(join(tmpdir(), 'tesserae-memory-'));
   try {
     const path = join(folder, 'model.onnx');
     write(path, kind as Kind, Number(layers));
     const self = fileURLToPath(new URL('./main.ts', import.meta.url));
-    const argv = [...process.execArgv, self, 'memory', '--kind', kind, '--file', path];
+    const argv = [...process.execArgv, self, 'memory', '--kind', kind, '--filters', filters, '--file', path];
     process.stdout.write(execFileSync(process.execPath, argv));
   } finally {
     rmSync(folder, { recursive: true });

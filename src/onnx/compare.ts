@@ -6,6 +6,7 @@ import { unpackedPanels } from '../backends/reference/panels.ts';
 import { referencePool } from '../backends/reference/pool.ts';
 import type { Core } from '../ops/core.ts';
 import type { TapeStep } from '../ops/tape.ts';
+import { withKept } from '../ops/weight-store.ts';
 import { resultElements } from '../problem/problem.ts';
 
 /** How far a step's result is from float64's, relative to its largest value. */
@@ -31,8 +32,7 @@ type Values = ArrayLike<number>;
 /** What the reference makes of a step's operands, or undefined where there is none. To be called before the step runs in place. */
 export function referenceOf(core: Core, { execution, operands }: TapeStep): Float64Array | undefined {
   const p = execution.problem;
-  const floats = core.heap.floats();
-  const at = (address: number | undefined): Values => floats.subarray((address ?? 0) >>> 2);
+  const at = (address: number | undefined): Values => core.heap.floats().subarray((address ?? 0) >>> 2);
   const { a, b, c0, bias, slope, alpha, beta, p0, p1, packedB } = operands;
   const out = new Float64Array(resultElements(p));
   switch (p.op) {
@@ -43,7 +43,9 @@ export function referenceOf(core: Core, { execution, operands }: TapeStep): Floa
         slope: p.activation === 'prelu' ? at(slope) : undefined,
         residual: p.residual ? at(c0) : undefined,
       };
-      referenceConv(p, { x: at(x), w: at(w), ...optional, p0, p1 }, out);
+      withKept(core.heap, w, (filters) =>
+        referenceConv(p, { x: at(x), w: at(filters), ...optional, p0, p1 }, out),
+      );
       return out;
     }
     case 'matmul': {
@@ -63,7 +65,7 @@ export function referenceOf(core: Core, { execution, operands }: TapeStep): Floa
       referenceLines(p, { x: at(a), scale: at(b), bias: at(bias), epsilon: alpha }, out);
       return out;
     case 'take':
-      referenceTake(p, at(a), new Int32Array(floats.buffer, b, p.count), out);
+      referenceTake(p, at(a), new Int32Array(core.heap.floats().buffer, b, p.count), out);
       return out;
     case 'move': {
       // parts are written among what is there already: only dense results are compared

@@ -8,8 +8,12 @@ import { arrayFor } from './model/tensor-proto.ts';
 import type { Attribute, ElementType, Graph, GraphNode, Numbers } from './model/types.ts';
 import { Value } from './value.ts';
 
+/** What forms of filters a session keeps. */
+export type FilterForms = 'fast' | 'small';
+
 /** What lives as long as a session: constants in memory, by the value they are of. */
 export class Kept {
+  readonly filters: FilterForms;
   readonly #owned: { dispose(): void }[] = [];
   readonly weights = new Map<object, PrepackedConv>();
   /** Matrices packed as they are, and transposed. */
@@ -19,6 +23,10 @@ export class Kept {
   readonly draws = new Map<GraphNode, () => number>();
   /** What is written anew before each run. */
   readonly fresh: { readonly tensor: DenseTensor; fill(to: Float32Array): void }[] = [];
+
+  constructor(filters: FilterForms = 'fast') {
+    this.filters = filters;
+  }
 
   own<T extends { dispose(): void }>(thing: T): T {
     this.#owned.push(thing);

@@ -1,6 +1,7 @@
 /** InferenceSession: a model that is loaded once and run on many inputs. */
 import { TesseraeError } from '../core/errors.ts';
 import { showShape } from '../core/shape.ts';
+import { show } from '../core/show.ts';
 import { ASYNC_NAMES, checkAsync, checkOptions } from '../ops/arguments.ts';
 import type { Core } from '../ops/core.ts';
 import { coreOf, createRuntime } from '../ops/runtime.ts';
@@ -9,7 +10,7 @@ import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
 import type { Comparison } from './compare.ts';
-import { Kept } from './context.ts';
+import { type FilterForms, Kept } from './context.ts';
 import { abreast } from './graph/abreast.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
@@ -24,6 +25,11 @@ export interface SessionOptions extends RuntimeOptions {
   readonly runtime?: Runtime;
   /** `none` runs every node as it is in the file. Default `all`. */
   readonly graphOptimizationLevel?: 'none' | 'all';
+  /**
+   * How filters are kept: `fast` in whatever form their convolution is expected to be fastest with (four times as large where that is
+   * Winograd's), `small` in none that is larger than they are. Default `fast`.
+   */
+  readonly filters?: FilterForms;
 }
 
 export interface PrepareOptions {
@@ -70,13 +76,20 @@ export class InferenceSession {
   readonly #core: Core;
   readonly #schedule: Schedule;
   readonly #opset: number;
-  readonly #kept = new Kept();
+  readonly #kept: Kept;
   readonly #plans = new Map<string, Plan>();
   readonly #unload: () => void;
   #turn: Promise<unknown> = Promise.resolve();
   #released = false;
 
-  private constructor({ model, release }: Loaded, runtime: Runtime, owned: boolean, optimised: Schedule) {
+  private constructor(
+    { model, release }: Loaded,
+    runtime: Runtime,
+    owned: boolean,
+    optimised: Schedule,
+    filters: FilterForms,
+  ) {
+    this.#kept = new Kept(filters);
     this.#unload = release;
     this.#runtime = runtime;
     this.#owned = owned;
@@ -98,7 +111,14 @@ export class InferenceSession {
     source: string | URL | Uint8Array | ArrayBuffer,
     options: SessionOptions = {},
   ): Promise<InferenceSession> {
-    const { runtime: given, graphOptimizationLevel = 'all', ...runtimeOptions } = options;
+    const { runtime: given, graphOptimizationLevel = 'all', filters = 'fast', ...runtimeOptions } = options;
+    if (filters !== 'fast' && filters !== 'small')
+      throw new TesseraeError(
+        'E_ARGUMENT',
+        `filters is ${show(filters)}`,
+        { filters },
+        "Use 'fast' or 'small'.",
+      );
     const loaded = await loadModel(source);
     let runtime: Runtime | undefined;
     try {
@@ -111,7 +131,7 @@ export class InferenceSession {
       // one thread goes in the model's own order, in which values are read soon after they were made
       const isAbreast = coreOf(runtime).threads > 1;
       const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
-      return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, groups));
+      return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, groups), filters);
     } catch (error) {
       loaded.release();
       if (!given) await runtime?.close();

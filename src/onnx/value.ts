@@ -83,6 +83,11 @@ export class Value {
     else floats.set(this.numbers!);
   }
 
+  /** Whether `writeTo` reads a file, however often it is called. */
+  get canWriteAgain(): boolean {
+    return this.#fill !== undefined && this.#numbers === undefined;
+  }
+
   get hasNumbers(): boolean {
     return this.#numbers !== undefined || this.#recall !== undefined;
   }

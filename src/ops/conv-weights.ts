@@ -10,7 +10,7 @@ import { weightForm } from '../schedule/lower/weights.ts';
 import { NO_OPERANDS } from '../schedule/operands.ts';
 import type { Heap, Remote, Source } from './tensor.ts';
 import type { PrepackedConv, TensorLike } from './types.ts';
-import { KeptWeights } from './weight-store.ts';
+import { type Fill, KeptWeights } from './weight-store.ts';
 
 /** What of a runtime makes forms. */
 export interface FormMaker {
@@ -26,8 +26,8 @@ export class ConvWeights extends KeptWeights implements PrepackedConv, Source {
     { readonly layout: Layout; readonly groups: number; readonly address: Address | undefined }
   >();
 
-  constructor(heap: Heap, shape: Shape, algorithm: ConvAlgorithm | undefined) {
-    super(heap, shape, 4 * sizeOf(shape));
+  constructor(heap: Heap, shape: Shape, algorithm: ConvAlgorithm | undefined, fill?: Fill) {
+    super(heap, shape, 4 * sizeOf(shape), fill);
     this.algorithm = algorithm;
   }
 
@@ -54,7 +54,7 @@ export class ConvWeights extends KeptWeights implements PrepackedConv, Source {
   }
 
   values(): Float32Array {
-    const first = this.store.raw.address >>> 2;
+    const first = this.store.raw() >>> 2;
     return this.heap.floats().subarray(first, first + this.elements);
   }
 
@@ -63,7 +63,12 @@ export class ConvWeights extends KeptWeights implements PrepackedConv, Source {
     this.store.remote = remote;
   }
 
-  /** Address of the form that a plan reads, made now if no plan has asked for it before; undefined if it reads them as given. */
+  /** Address of the weights as they were given. */
+  raw(): Address {
+    return this.store.raw();
+  }
+
+  /** Address of the form that a plan reads, made now if no plan has asked for it before; undefined if it reads them as given, where `raw` is. */
   formFor(core: FormMaker, p: ConvProblem, plan: Plan): Address | undefined {
     // saying which form it is lists all of its steps: once for a plan is enough
     const recent = this.#recent.get(plan);
@@ -77,11 +82,12 @@ export class ConvWeights extends KeptWeights implements PrepackedConv, Source {
     const form = weightForm(p, plan);
     if (!form) return undefined;
     const name = `${p.layout} g${p.groups} ${form.name}`;
-    return this.store.form(name, 4 * form.elements, (address) => {
-      const raw = this.store.raw.address;
-      const sides = p.layout === 'nchw' ? { a: raw, packedA: address } : { b: raw, packedB: address };
-      core.executor.runOnce(lowerWeights(p, plan)!, { ...NO_OPERANDS, ...sides });
-    });
+    return this.store.form(name, 4 * form.elements, (address) =>
+      this.store.borrow((raw) => {
+        const sides = p.layout === 'nchw' ? { a: raw, packedA: address } : { b: raw, packedB: address };
+        core.executor.runOnce(lowerWeights(p, plan)!, { ...NO_OPERANDS, ...sides });
+      }),
+    );
   }
 }
 

@@ -35,6 +35,7 @@ import type {
   Tensor,
   TensorLike,
 } from './types.ts';
+import { withKept } from './weight-store.ts';
 
 const ONE_OPTIONS = [
   'stride',
@@ -217,10 +218,12 @@ class ConvRequest implements Request {
   }
 
   operands(core: Core, planned: Execution | undefined, at: readonly number[], result: number): Operands {
-    const [x, weights, bias, slope, c0] = at as readonly [number, number, number, number, number];
+    const [x, placed, bias, slope, c0] = at as readonly [number, number, number, number, number];
     const p = this.problem;
     const keeper = this.inputs[1];
-    const form = keeper instanceof ConvWeights && planned ? keeper.formFor(core, p, planned.plan) : undefined;
+    const isKept = keeper instanceof ConvWeights && planned !== undefined;
+    const form = isKept ? keeper.formFor(core, p, planned.plan) : undefined;
+    const weights = isKept && form === undefined ? keeper.raw() : placed;
     const isFirst = p.layout === 'nchw';
     const { p0, p1 } = this.#scalars;
     return {
@@ -271,8 +274,11 @@ class ConvRequest implements Request {
   }
 
   runReference(core: Core, at: readonly number[], out: DenseTensor): void {
-    const operands = { ...referenceOperands(core, this.problem, at), ...this.#scalars };
-    referenceConv(this.problem, operands, out.data);
+    const [x, weights, ...rest] = at as [number, number, ...number[]];
+    withKept(core.heap, weights, (w) => {
+      const operands = { ...referenceOperands(core, this.problem, [x, w, ...rest]), ...this.#scalars };
+      referenceConv(this.problem, operands, out.data);
+    });
   }
 }
 

@@ -8,6 +8,7 @@ import { ConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
 import { readOperand } from './operands.ts';
 import type { PrepackConvOptions, PrepackedConv, TensorLike } from './types.ts';
+import type { Fill } from './weight-store.ts';
 
 const OPTIONS: ReadonlySet<string> = new Set(['op', 'algorithm']);
 
@@ -31,22 +32,25 @@ export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptio
   try {
     const copy = (floats: Float32Array) =>
       floats.set(core.heap.floats().subarray(from, from + floats.length));
-    return keepFilters(core, operand.shape, copy, algorithm);
+    return keepFilters(core, operand.shape, copy, { algorithm });
   } finally {
     operand.done();
   }
 }
 
-/** Filters of a shape that was checked, written by `fill`, which takes none of the runtime's memory meanwhile. */
+/**
+ * Filters of a shape that was checked, written by `fill`, which takes none of the runtime's memory meanwhile. Where it `canRepeat` they are
+ * written when they are wanted: to be packed, for a moment, or to stay where something reads them as they are.
+ */
 export function keepFilters(
   core: Core,
   shape: Shape,
-  fill: (floats: Float32Array) => void,
-  algorithm?: ConvAlgorithm,
+  fill: Fill,
+  { algorithm, canRepeat = false }: { algorithm?: ConvAlgorithm | undefined; canRepeat?: boolean } = {},
 ): ConvWeights {
-  const weights = new ConvWeights(core.heap, shape, algorithm);
+  const weights = new ConvWeights(core.heap, shape, algorithm, canRepeat ? fill : undefined);
   try {
-    fill(weights.values());
+    if (!canRepeat) fill(weights.values());
     return weights;
   } catch (error) {
     weights.dispose();

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'tape';
-import { initializer, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
+import { initializer, intAttribute, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { readOutline } from '../../src/onnx/model/outline.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
@@ -107,6 +107,80 @@ test(seeded('a model from its file gives what its bytes give'), async (t) => {
   t.deepEqual(results[1], results[0]);
   t.equal(runtime.memory().tensors, 0, 'memory is back');
   await runtime.close();
+  rmSync(folder, { recursive: true });
+});
+
+const CHANNELS = 48;
+
+const MANY = 2048;
+
+/** 3x3 filters whose batch norm goes into them, and those of a depthwise convolution, which reads them as they are. */
+function filters(random: Random): Uint8Array {
+  const positive = (name: string) =>
+    initializer(
+      edge(name, [CHANNELS]),
+      random.floats(CHANNELS).map((v) => Math.abs(v) + 0.5),
+    );
+  const pads = intsAttribute('pads', [1, 1, 1, 1]);
+  return modelOf(
+    [
+      node('Conv', ['x', 'w'], 'c', [pads]),
+      node('BatchNormalization', ['c', 's', 'b', 'm', 'v'], 'y'),
+      node('Conv', ['u', 'd'], 'z', [pads, intAttribute('group', MANY)]),
+    ],
+    [edge('x', [1, CHANNELS, 40, 40]), edge('u', [1, MANY, 5, 5])],
+    [edge('y', [1, CHANNELS, 40, 40]), edge('z', [1, MANY, 5, 5])],
+    [
+      initializer(edge('w', [CHANNELS, CHANNELS, 3, 3]), random.floats(CHANNELS ** 2 * 9)),
+      initializer(edge('d', [MANY, 1, 3, 3]), random.floats(MANY * 9)),
+      ...['s', 'b', 'm', 'v'].map(positive),
+    ],
+  );
+}
+
+test(seeded('filters of a file are kept in the form that is read, and no other'), async (t) => {
+  const random = new Random(955);
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-outline-'));
+  const path = join(folder, 'model.onnx');
+  const file = filters(random);
+  writeFileSync(path, file);
+  const feeds = {
+    x: new Tensor('float32', random.floats(CHANNELS * 1600), [1, CHANNELS, 40, 40]),
+    u: new Tensor('float32', random.floats(MANY * 25), [1, MANY, 5, 5]),
+  };
+  const bytes = 4 * 9 * (CHANNELS ** 2 + MANY);
+  const runs: { y: Float32Array; z: Float32Array }[] = [];
+  const results = async (session: InferenceSession) => {
+    const { y, z } = await session.run(feeds);
+    return { y: y!.data as Float32Array, z: z!.data as Float32Array };
+  };
+  for (const forms of ['fast', 'small'] as const) {
+    const runtime = await makeRuntime({ threads: 1 });
+    const session = await InferenceSession.create(path, { runtime, filters: forms });
+    runs.push(await results(session));
+    const { prepacked } = runtime.memory().byOwner;
+    if (forms === 'small')
+      t.ok(prepacked < 1.2 * bytes, `${(prepacked / bytes).toFixed(2)} times the filters`);
+    else t.ok(prepacked > 1.7 * bytes, `${(prepacked / bytes).toFixed(2)} times, by Winograd's method`);
+    const used = () => runtime.memory().byOwner.prepacked;
+    t.equal(
+      (await session.compare(feeds)).departs,
+      undefined,
+      'as float64 has it, which reads them as they are',
+    );
+    t.equal(used(), prepacked, 'for a moment');
+    await session.release();
+    t.equal(used(), 0, 'all is given back');
+    await runtime.close();
+  }
+  const inBytes = await InferenceSession.create(file, { threads: 1, filters: 'small' });
+  t.deepEqual(await results(inBytes), runs[1], 'the batch norm goes into filters of a file as into others');
+  await inBytes.release();
+  t.ok(
+    runs[0]!.y.every((value, i) => Math.abs(value - runs[1]!.y[i]!) < 1e-3),
+    'both forms give the same',
+  );
+  t.equal(await codeOf(InferenceSession.create(path, { filters: 'tiny' as 'small' })), 'E_ARGUMENT');
   rmSync(folder, { recursive: true });
 });
 

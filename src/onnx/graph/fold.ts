@@ -1,5 +1,6 @@
 /** Factors and summands for each channel that go into the constants of a convolution before or behind them. */
 import { sizeOf } from '../../core/shape.ts';
+import { LaterArray } from '../model/later.ts';
 import type { ConstantArray, GraphNode } from '../model/types.ts';
 import { type Editor, floatOf, intOf, intsOf } from './editor.ts';
 
@@ -14,11 +15,14 @@ const LINEAR = ['Conv', 'ConvTranspose'] as const;
 /** Values for each channel of an image: one for all, or extents that are 1 but for the channels'. */
 function channelValues(array: ConstantArray | undefined, channels: number): Float64Array | undefined {
   if (!array) return undefined;
-  const { shape, data } = array;
+  const { shape } = array;
   const count = sizeOf(shape);
-  if (count === 1 && shape.length <= 4) return new Float64Array(channels).fill(data[0]!);
+  if (count === 1 && shape.length <= 4) return new Float64Array(channels).fill(array.data[0]!);
   const isByChannel = count === channels && shape.length >= 3 && shape.at(-3) === channels;
-  return isByChannel && shape.slice(-2).every((extent) => extent === 1) ? Float64Array.from(data) : undefined;
+  // asked for only then: large constants are read from a file
+  return isByChannel && shape.slice(-2).every((extent) => extent === 1)
+    ? Float64Array.from(array.data)
+    : undefined;
 }
 
 /** What a node does to the image `name`, if that is a factor or a summand for each channel. */
@@ -71,20 +75,38 @@ function floats(shape: readonly number[], data: Float32Array): ConstantArray {
   return { type: 'float32', shape, data };
 }
 
-/** Filters times a factor for each output channel. */
-function scaled(node: GraphNode, { shape, data }: ConstantArray, factor: ArrayLike<number>): Float32Array {
-  const result = new Float32Array(data);
+/** Filters times a factor for each output channel; those of a file are read, and multiplied, when they are wanted. */
+function scaled(node: GraphNode, weights: ConstantArray, factor: ArrayLike<number>): ConstantArray {
+  const { type, shape } = weights;
+  const multiply = (data: Float32Array) => scale(node, shape, factor, data);
+  if (!(weights instanceof LaterArray)) return floats(shape, multiply(new Float32Array(weights.data)));
+  const { fill } = weights;
+  const into =
+    fill &&
+    ((to: Float32Array) => {
+      fill(to);
+      multiply(to);
+    });
+  return new LaterArray(type, shape, () => multiply(new Float32Array(weights.data)), into);
+}
+
+function scale(
+  node: GraphNode,
+  shape: readonly number[],
+  factor: ArrayLike<number>,
+  data: Float32Array,
+): Float32Array {
   // elements in a row that belong to one output channel, and the channels that take turns within a group
   const isConv = node.op === 'Conv';
   const run = sizeOf(shape.slice(isConv ? 1 : 2));
   const [inC, perGroup] = shape as [number, number];
   const runsInGroup = isConv ? 1 : perGroup * (inC / intOf(node, 'group', 1));
-  for (let index = 0, at = 0; at < result.length; index++) {
+  for (let index = 0, at = 0; at < data.length; index++) {
     const group = Math.floor(index / runsInGroup);
     const by = factor[isConv ? index : group * perGroup + (index % perGroup)]!;
-    for (const end = at + run; at < end; at++) result[at]! *= by;
+    for (const end = at + run; at < end; at++) data[at]! *= by;
   }
-  return result;
+  return data;
 }
 
 /** A factor or summand behind a convolution. */
@@ -95,14 +117,13 @@ export function foldAfter(editor: Editor, node: GraphNode): boolean {
     const affine = filters && affineOf(editor, node, name, filters.channels);
     if (!affine || affine.factor.length !== filters.channels) continue;
     const { weights, bias, channels } = filters;
-    const data = scaled(before, weights, affine.factor);
     const summed = Float32Array.from(
       { length: channels },
       (_, c) => (bias?.[c] ?? 0) * affine.factor[c]! + affine.summand[c]!,
     );
     const inputs = [
       before.inputs[0]!,
-      editor.addConstant(floats(weights.shape, data)),
+      editor.addConstant(scaled(before, weights, affine.factor)),
       editor.addConstant(floats([channels], summed)),
     ];
     editor.replace(node, { ...before, inputs, outputs: [node.outputs[0]!] }, before);

@@ -33,10 +33,20 @@ function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
   const known = context.kept.weights.get(w.key);
   if (known) return known;
   const fill = (floats: Float32Array) => w.writeTo(floats);
-  const made = context.outside(() => context.kept.own(keepFilters(context.core, lineAsImage(w.shape), fill)));
+  const canRepeat = w.canWriteAgain;
+  const made = context.outside(() =>
+    context.kept.own(keepFilters(context.core, lineAsImage(w.shape), fill, { canRepeat })),
+  );
   context.kept.weights.set(w.key, made);
-  w.letGo(copying(made));
+  if (!canRepeat) w.letGo(copying(made));
   return made;
+}
+
+/** Winograd's method, which may be fastest for 3x3 filters, keeps them in a form of four times their size. */
+function smallForm(context: Context, w: Value, axes: readonly Axis[]): Pick<ConvOptions, 'algorithm'> {
+  const isDepthwise = w.shape[1] === 1;
+  const suits = axes.length === 2 && axes.every(({ k, stride }) => k === 3 && stride === 1);
+  return context.kept.filters === 'small' && suits && !isDepthwise ? { algorithm: 'implicit' } : {};
 }
 
 /** What of a convolution is the same whatever its extents. */
@@ -78,7 +88,7 @@ function convolved(context: Context, x: Value, w: Value, axes: readonly Axis[], 
   const image = asImage(context, x);
   const { groups, bias, residual, isLast } = tail;
   const options: ConvOptions = {
-    ...{ ...plane(axes), groups },
+    ...{ ...plane(axes), groups, ...smallForm(context, w, axes) },
     activation: isLast ? convActivation(context) : 'none',
     ...(bias ? { bias: context.tensor(bias) } : {}),
     ...(residual ? { residual: context.tensor(asImage(context, residual)) } : {}),

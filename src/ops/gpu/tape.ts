@@ -16,6 +16,7 @@ import type { Operands } from '../../schedule/operands.ts';
 import type { Core } from '../core.ts';
 import { unpackedB } from '../panels.ts';
 import type { Tape, TapeStep } from '../tape.ts';
+import { keptBytes, withKept } from '../weight-store.ts';
 import { trusted } from './check.ts';
 import type { GpuPlace } from './place.ts';
 
@@ -224,8 +225,12 @@ function blockAt(
   if (!address) return undefined;
   const own = tape.blockOf(address);
   if (own) return own;
-  const bytes = core.backend.bytesAt(address);
+  const bytes = bytesOf(core, address);
   return bytes === undefined ? undefined : { base: address, bytes };
+}
+
+function bytesOf(core: Core, address: Address): number | undefined {
+  return keptBytes(core.heap, address) ?? core.backend.bytesAt(address);
 }
 
 /** Panels are of no use there: B is taken as it was before it was packed. */
@@ -277,7 +282,9 @@ function mirror({ core, backend, tape, mirrors }: Parts, base: Address): GpuBloc
   const bytes = tape.blockOf(base)?.bytes;
   const made =
     bytes === undefined
-      ? backend.buffers.upload(core.backend.view(base, Math.ceil(core.backend.bytesAt(base)! / 4)))
+      ? withKept(core.heap, base, (at) =>
+          backend.buffers.upload(core.backend.view(at, Math.ceil(bytesOf(core, base)! / 4))),
+        )
       : backend.buffers.take(bytes);
   mirrors.set(base, made);
   return made;

@@ -53,7 +53,7 @@ export class IntegerFilters extends KeptWeights implements PrepackedFilters {
       const zero = [0];
       const values = { zeroA: zero, zeroB: this.zeros, scaleA: one, scaleB: one, scaleY: 1, zeroY: 0 };
       const parameters = new Parameters(core.heap, () => values, { swapped });
-      const raw = this.store.raw.address;
+      const raw = this.store.raw();
       const sides = swapped ? { a: raw, packedA: to } : { b: raw, packedB: to };
       const quantized = parameters.place();
       try {
