@@ -2,16 +2,20 @@
 import { sizeOf } from '../core/shape.ts';
 import { type Gap, gapsOf, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
+import { inferShapes, outputsOf, withNames } from './graph/shapes/infer.ts';
 import { hoistConstants } from './graph/tidy.ts';
 import { loadModel } from './load.ts';
-import type { Graph, Model, ValueInfo } from './model/types.ts';
+import type { Extent, Graph, Model, ValueInfo } from './model/types.ts';
 import { ACTIVATION } from './operators/fused.ts';
 
 export interface ModelReport {
   readonly producer: string;
   readonly opset: number;
   readonly inputs: readonly ValueInfo[];
+  /** With shapes that follow from the inputs', in their names: `[N, 1, H, floor((W + 7) / 8)]`. */
   readonly outputs: readonly ValueInfo[];
+  /** Shapes of what nodes make, as far as they follow from the inputs'. */
+  readonly shapes: Readonly<Record<string, readonly Extent[]>>;
   readonly metadata: Readonly<Record<string, string>>;
   /** Numbers in constants. */
   readonly parameters: number;
@@ -55,11 +59,16 @@ function reportOf(model: Model): ModelReport {
   const gaps = gapsOf(model);
   const plain = hoistConstants({ ...graph, nodes: inOrder(graph) });
   const constants = [...plain.constants.values()];
+  const opset = model.opsets.get('') ?? 1;
+  const values = inferShapes(plain, opset);
+  const made = plain.nodes.flatMap(({ outputs }) => outputs.filter((name) => name !== ''));
   return {
-    ...{ producer, metadata, gaps, inputs: graph.inputs, outputs: graph.outputs },
-    opset: model.opsets.get('') ?? 1,
+    ...{ producer, opset, metadata, gaps },
+    inputs: graph.inputs.map(withNames),
+    outputs: outputsOf(plain, opset),
+    shapes: Object.fromEntries(made.flatMap((name) => (values.has(name) ? [[name, values.get(name)!]] : []))),
     parameters: constants.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     operators: countsOf(plain),
-    optimised: gaps.length > 0 ? {} : countsOf(optimise(plain, model.opsets.get(''))),
+    optimised: gaps.length > 0 ? {} : countsOf(optimise(plain, opset)),
   };
 }

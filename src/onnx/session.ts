@@ -15,6 +15,8 @@ import { abreast } from './graph/abreast.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
 import { type Schedule, schedule } from './graph/run.ts';
+import { outputsOf, withNames } from './graph/shapes/infer.ts';
+import { hoistConstants } from './graph/tidy.ts';
 import { type Loaded, loadModel } from './load.ts';
 import type { ValueInfo } from './model/types.ts';
 import { Plan } from './plan.ts';
@@ -54,6 +56,13 @@ export interface StepReport {
   readonly bytes: number;
 }
 
+/** What a session is made of, besides the model itself. */
+interface Prepared {
+  readonly optimised: Schedule;
+  readonly outputs: readonly ValueInfo[];
+  readonly filters: FilterForms;
+}
+
 /** Plans that are kept, one for each set of input shapes. */
 const MOST_PLANS = 8;
 const RUN_OPTIONS: ReadonlySet<string> = new Set(ASYNC_NAMES);
@@ -69,6 +78,7 @@ export class InferenceSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly inputMetadata: readonly ValueInfo[];
+  /** With shapes that follow from the inputs', in the names of their extents: `[N, 1, H, floor((W + 7) / 8)]`. */
   readonly outputMetadata: readonly ValueInfo[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly #runtime: Runtime;
@@ -86,8 +96,7 @@ export class InferenceSession {
     { model, release }: Loaded,
     runtime: Runtime,
     owned: boolean,
-    optimised: Schedule,
-    filters: FilterForms,
+    { optimised, outputs, filters }: Prepared,
   ) {
     this.#kept = new Kept(filters);
     this.#unload = release;
@@ -97,8 +106,8 @@ export class InferenceSession {
     this.#schedule = optimised;
     this.#opset = model.opsets.get('') ?? 1;
     this.metadata = model.metadata;
-    this.inputMetadata = model.graph.inputs;
-    this.outputMetadata = model.graph.outputs;
+    this.inputMetadata = model.graph.inputs.map(withNames);
+    this.outputMetadata = outputs;
     this.inputNames = model.graph.inputs.map(({ name }) => name);
     this.outputNames = model.graph.outputs.map(({ name }) => name);
   }
@@ -126,12 +135,14 @@ export class InferenceSession {
       checkModel(model);
       const ordered = inOrder(model.graph);
       const plain = { ...model.graph, nodes: ordered };
-      const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain, loaded.model.opsets.get(''));
+      const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain, model.opsets.get(''));
       runtime = given ?? (await createRuntime(runtimeOptions));
       // one thread goes in the model's own order, in which values are read soon after they were made
       const isAbreast = coreOf(runtime).threads > 1;
       const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
-      return new InferenceSession(loaded, runtime, given === undefined, schedule(graph, groups), filters);
+      const optimised = schedule(graph, groups);
+      const outputs = outputsOf(hoistConstants(plain), model.opsets.get('') ?? 1);
+      return new InferenceSession(loaded, runtime, given === undefined, { optimised, outputs, filters });
     } catch (error) {
       loaded.release();
       if (!given) await runtime?.close();

@@ -136,11 +136,11 @@ test('branches: a profile says of each call what it took itself', async (t) => {
   const tiles = large.filter(({ name }) => name === 'tile');
   t.ok(tiles.length < large.length && small.length === 1, 'phases');
   const end = (span: { startMs: number; ms: number }) => span.startMs + span.ms;
-  t.ok(small[0]!.startMs < Math.max(...tiles.map(end)), 'the small one goes before the last tiles');
-  const most = Math.max(...tiles.map(({ ms }) => ms));
-  t.ok(small[0]!.ms < most / 4, `${small[0]!.ms} ms beside ${most}`);
+  // a phase begins when all of the one before is done, the other call's step included
+  const begin = Math.min(...tiles.map(({ startMs }) => startMs)) + 0.05;
+  t.ok(end(small[0]!) <= begin, 'the small one goes before the tiles');
   const packed = large.filter(({ name }) => name !== 'tile');
-  t.ok(Math.max(...packed.map(end)) <= Math.min(...tiles.map(({ startMs }) => startMs)) + 0.01, 'in order');
+  t.ok(Math.max(...packed.map(end)) <= begin, 'in order');
   await session.release();
   await runtime.close();
 });

@@ -8,7 +8,8 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import test from 'tape';
 import { TesseraeError } from '../../src/core/errors.ts';
 import { noExternal } from '../../src/onnx/external.ts';
-import { gapsOf } from '../../src/onnx/graph/check.ts';
+import { gapsOf, inOrder } from '../../src/onnx/graph/check.ts';
+import { inferShapes } from '../../src/onnx/graph/shapes/infer.ts';
 import { readModel } from '../../src/onnx/model/read.ts';
 import { readTensor } from '../../src/onnx/model/tensor-proto.ts';
 import type { ConstantArray } from '../../src/onnx/model/types.ts';
@@ -63,6 +64,7 @@ async function verdictOf(folder: string, runtime: Awaited<ReturnType<typeof make
     const model = readModel(bytes, noExternal);
     if (gapsOf(model).length > 0) return 'not run';
     session = await InferenceSession.create(bytes, { runtime });
+    const inferred = inferShapes({ ...model.graph, nodes: inOrder(model.graph) }, model.opsets.get('') ?? 1);
     for (const set of readdirSync(folder).filter((name) => name.startsWith('test_data_set')))
       for (const turn of ['recorded', 'replayed']) {
         const at = (kind: string, i: number) => join(folder, set, `${kind}_${i}.pb`);
@@ -72,6 +74,12 @@ async function verdictOf(folder: string, runtime: Awaited<ReturnType<typeof make
         });
         const results = await session.run(Object.fromEntries(feeds));
         for (const [i, name] of session.outputNames.entries()) {
+          const guess = inferred.get(name);
+          if (
+            guess?.every((extent) => typeof extent === 'number') &&
+            guess.join() !== results[name]!.dims.join()
+          )
+            return { failed: `${name} is [${results[name]!.dims}], and [${guess}] was inferred` };
           const wrong = fault(results[name], tensorIn(at('output', i)), DRAWN.test(basename(folder)));
           if (wrong) return { failed: `${turn}: ${name}: ${wrong}` };
         }

@@ -174,12 +174,15 @@ test(seeded('filters of a file are kept in the form that is read, and no other')
     await runtime.close();
   }
   const inBytes = await InferenceSession.create(file, { threads: 1, filters: 'small' });
-  t.deepEqual(await results(inBytes), runs[1], 'the batch norm goes into filters of a file as into others');
-  await inBytes.release();
+  // their plans may differ, and with them the last bits
+  const near = (a: Float32Array, b: Float32Array) => a.every((value, i) => Math.abs(value - b[i]!) < 1e-3);
+  const fromBytes = await results(inBytes);
   t.ok(
-    runs[0]!.y.every((value, i) => Math.abs(value - runs[1]!.y[i]!) < 1e-3),
-    'both forms give the same',
+    near(fromBytes.y, runs[1]!.y) && near(fromBytes.z, runs[1]!.z),
+    'the batch norm goes into filters of a file as into others',
   );
+  await inBytes.release();
+  t.ok(near(runs[0]!.y, runs[1]!.y), 'both forms give the same');
   t.equal(await codeOf(InferenceSession.create(path, { filters: 'tiny' as 'small' })), 'E_ARGUMENT');
   rmSync(folder, { recursive: true });
 });

@@ -2,7 +2,13 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { type Edge, type Field, model, type Values } from '../../src/cli/bench/peers/onnx-proto.ts';
+import {
+  type Edge,
+  type Field,
+  model,
+  type OpenEdge,
+  type Values,
+} from '../../src/cli/bench/peers/onnx-proto.ts';
 import type { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
 import type { Random } from './seed.ts';
@@ -15,8 +21,8 @@ export function edge(name: string, dims: readonly number[], type: Edge['type'] =
 
 export function modelOf(
   nodes: readonly Field[],
-  inputs: readonly Edge[],
-  output: Edge | readonly Edge[],
+  inputs: readonly OpenEdge[],
+  output: OpenEdge | readonly OpenEdge[],
   constants: readonly Field[] = [],
   opset?: number,
 ): Uint8Array {

@@ -1,6 +1,7 @@
 /** Single operators at random, beside onnxruntime-node. */
 import test from 'tape';
 import { node } from '../../src/cli/bench/peers/onnx-proto.ts';
+import { inspectModel } from '../../src/onnx/inspect.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
 import { edge, type Field, loadOrt, modelOf, ORT_OPTIONS } from './onnx.ts';
@@ -77,7 +78,11 @@ export function besideOrt(cases: Cases): void {
         const wanted = (await theirs.run(feeds)) as unknown as Record<string, Result>;
         const ours = await InferenceSession.create(bytes, { runtime });
         const got = (await ours.run(one.inputs)) as unknown as Record<string, Result>;
+        const { shapes } = await inspectModel(bytes);
         for (const key of Object.keys(wanted)) {
+          const guess = shapes[key];
+          if (guess && guess.join() !== got[key]!.dims.join())
+            faults.push(`turn ${turn}, ${key}: [${guess}] was inferred, it is [${got[key]!.dims}]`);
           const wrong = fault(got[key]!, wanted[key]!);
           if (wrong) faults.push(`turn ${turn}, ${key}: ${wrong}`);
         }

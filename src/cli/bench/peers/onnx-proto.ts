@@ -70,9 +70,15 @@ export interface Edge {
   readonly dims: readonly number[];
 }
 
-/** ValueInfoProto: name = 1, type = 2 { tensor_type = 1 { elem_type = 1, shape = 2 { dim = 1 { dim_value = 1 } } } } */
-function valueInfo(field: number, { name, type, dims }: Edge): Field {
-  const shape = message(2, ...dims.map((dim) => message(1, integer(1, dim))));
+/** The same where some extents are names. */
+export interface OpenEdge extends Omit<Edge, 'dims'> {
+  readonly dims: readonly (number | string)[];
+}
+
+/** ValueInfoProto: name = 1, type = 2 { tensor_type = 1 { elem_type = 1, shape = 2 { dim = 1 { dim_value = 1, dim_param = 2 } } } } */
+function valueInfo(field: number, { name, type, dims }: OpenEdge): Field {
+  const extent = (dim: number | string) => (typeof dim === 'number' ? integer(1, dim) : text(2, dim));
+  const shape = message(2, ...dims.map((dim) => message(1, extent(dim))));
   return message(field, text(1, name), message(2, message(1, integer(1, DATA_TYPES[type]), shape)));
 }
 
@@ -124,8 +130,8 @@ export interface Graph {
   readonly name: string;
   readonly nodes: readonly Field[];
   readonly constants: readonly Field[];
-  readonly inputs: readonly Edge[];
-  readonly output: Edge | readonly Edge[];
+  readonly inputs: readonly OpenEdge[];
+  readonly output: OpenEdge | readonly OpenEdge[];
   readonly opset?: number;
 }
 
