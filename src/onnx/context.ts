@@ -175,7 +175,8 @@ export class Context {
 
   /** Numbers that are other ones in each run: `fill` writes them now, and again before each replay. */
   fresh(type: ElementType, shape: Shape, fill: (to: Float32Array) => void): Value {
-    const tensor = this.planned.own(this.outside(() => new DenseTensor(this.core.heap, shape)));
+    // memory of the record, as its inputs have it, and given back with it
+    const tensor = this.planned.own(new DenseTensor(this.core.heap, shape));
     fill(tensor.data);
     this.planned.fresh.push({ tensor, fill });
     const value = this.#keep(Value.ofTensor(tensor, type));

@@ -12,10 +12,13 @@ import {
 } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
+import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import { codeOf } from '../support/faulty.ts';
+import { workingGpu } from '../support/gpu.ts';
+import { ONE_ROW } from '../support/gpu-profile.ts';
 import { edge, modelOf } from '../support/onnx.ts';
 import { besideOrt, type Case, type Cases, floats, modelFor } from '../support/operator-cases.ts';
-import { makeRuntime } from '../support/runtime.ts';
+import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
 import { Random } from '../support/seed.ts';
 
 /** Activations with the numbers that each takes. */
@@ -190,6 +193,35 @@ test('drawn numbers: of their distribution, others in each run, the same for the
   const [picked] = await drawn(classes, { x: logs }, 1);
   const share = (of: number) => picked!.filter((at) => at === of).length / 4000;
   t.ok(Math.abs(share(0) - 0.1) < 0.03 && Math.abs(share(1) - 0.6) < 0.04, 'classes by their probability');
+});
+
+test('drawn numbers: anew in each run, on threads with memories of their own and on a GPU too', async (t) => {
+  const bytes = modelOf(
+    [node('RandomUniformLike', ['x'], 'r'), node('Add', ['x', 'r'], 'y')],
+    [edge('x', [4000])],
+    [edge('y', [4000])],
+    [],
+    22,
+  );
+  const run = async (session: InferenceSession) => {
+    const runs: Float32Array[] = [];
+    const x = new Tensor('float32', new Float32Array(4000).fill(5), [4000]);
+    for (let turn = 0; turn < 3; turn++) runs.push((await session.run({ x })).y!.data as Float32Array);
+    await session.release();
+    t.ok(
+      runs.every((values) => values.every((v) => v >= 5 && v <= 6) && Math.abs(mean(values) - 5.5) < 0.05),
+    );
+    t.equal(new Set(runs.map((values) => values.slice(0, 8).join())).size, 3, 'no two runs alike');
+  };
+  await run(await InferenceSession.create(bytes, { threads: 2, memory: { shared: false } }));
+  const gpu = await workingGpu();
+  if (typeof gpu === 'string') return t.skip(gpu);
+  const runtime = await createRuntimeWith(
+    { threads: 1, wisdom: false, gpu: { gpu }, backend: 'webgpu' },
+    { machine: madeUpMachine(6), gpuProfile: ONE_ROW },
+  );
+  await run(await InferenceSession.create(bytes, { runtime }));
+  await runtime.close();
 });
 
 test('dropout in training: a part is zero, and the rest as much larger', async (t) => {
