@@ -243,6 +243,34 @@ test(seeded('shapes: of arrays at random as runs give them'), async (t) => {
   await runtime.close();
 });
 
+test('shapes: nodes that make no sense, and texts that double, say nothing and cost nothing', async (t) => {
+  const doubling = Array.from({ length: 60 }, (_, i) => node('Mul', [`m${i}`, `m${i}`], `m${i + 1}`));
+  const bytes = modelOf(
+    [
+      node('Shape', ['x'], 'm0'),
+      ...doubling,
+      node('Expand', ['x', 'm60'], 'large'),
+      node('Expand', ['x', 'm2'], 'some'),
+      node('Expand', ['x', 'm9'], 'many'),
+      node('Transpose', ['x'], 't', [intsAttribute('perm', [0, 7])]),
+      node('Relu', ['t'], 'u'),
+      node('Concat', ['u', 'x'], 'v', [intAttribute('axis', 9)]),
+      node('Gather', ['x', 'x'], 'w', [intAttribute('axis', -5)]),
+      node('MaxPool', ['x'], 'p', [intsAttribute('kernel_shape', [0, 0, 0])]),
+    ],
+    [{ name: 'x', type: 'float32', dims: ['n', 'm'] }],
+    [edge('u', []), edge('large', [])],
+    [],
+    13,
+  );
+  const { shapes } = await inspectModel(bytes);
+  t.ok(shapes.some && !shapes.many, 'as long as anyone would read');
+  t.ok(!shapes.large && !shapes.t && !shapes.u && !shapes.v && !shapes.p, Object.keys(shapes).join());
+  const session = await InferenceSession.create(bytes, { threads: 1 });
+  t.equal(session.outputMetadata.length, 2, 'a session is made');
+  await session.release();
+});
+
 test('shapes: what cannot be known stays out', async (t) => {
   const bytes = modelOf(
     [

@@ -50,6 +50,20 @@ function even(extent: Length, count: number): readonly Length[] | undefined {
   return Array.from({ length: count }, (_, i) => known(Math.max(0, Math.min(most, whole - i * most))));
 }
 
+/** What is known of a node's results. Of one that makes no sense nothing is: it is refused by its name when it is run. */
+function resultsOf(
+  node: GraphNode,
+  inputs: readonly (Guess | undefined)[],
+  opset: number,
+): readonly (Guess | undefined)[] {
+  try {
+    if (node.op === 'Split') return splitOf(node, inputs);
+    return Object.hasOwn(RULES, node.op) ? [RULES[node.op]!(node, inputs, opset)] : [];
+  } catch {
+    return [];
+  }
+}
+
 /** What is known of a graph's values, whose nodes are in order. */
 function guessesOf(graph: Graph, opset: number): ReadonlyMap<string, Guess | undefined> {
   const guesses = new Map<string, Guess | undefined>();
@@ -58,12 +72,10 @@ function guessesOf(graph: Graph, opset: number): ReadonlyMap<string, Guess | und
   for (const [name, array] of graph.constants) guesses.set(name, ofConstant(array));
   for (const node of graph.nodes) {
     const inputs = node.inputs.map((name) => (name === '' ? undefined : (guesses.get(name) ?? UNKNOWN)));
-    if (node.op === 'Split') {
-      for (const [i, guess] of splitOf(node, inputs).entries()) guesses.set(node.outputs[i]!, guess);
-      continue;
-    }
-    const guess = Object.hasOwn(RULES, node.op) ? RULES[node.op]!(node, inputs, opset) : undefined;
-    if (guess) guesses.set(node.outputs[0]!, guess);
+    resultsOf(node, inputs, opset).forEach((guess, i) => {
+      const isWhole = guess?.shape?.every((length) => length !== undefined);
+      if (isWhole && node.outputs[i]) guesses.set(node.outputs[i], guess);
+    });
   }
   return guesses;
 }

@@ -13,6 +13,14 @@ export interface Length {
   readonly terms: ReadonlyMap<string, Term>;
 }
 
+/** Longer texts help nobody, and could double with each node of a file that wants that. */
+const MOST_TEXT = 400;
+
+function short(text: string): string {
+  if (text.length > MOST_TEXT) throw new RangeError('the length of an extent takes too many words');
+  return text;
+}
+
 const NO_TERMS: Length['terms'] = new Map();
 
 export function known(constant: number): Length {
@@ -59,7 +67,7 @@ export function times(a: Length, b: Length): Length {
   const [x, y] = [numberOf(a), numberOf(b)];
   if (x !== undefined) return scaled(b, x);
   if (y !== undefined) return scaled(a, y);
-  return named([a, b].map(inBrackets).sort().join(' * '));
+  return named(short([a, b].map(inBrackets).sort().join(' * ')));
 }
 
 /** a / by, rounded down. What can be divided is; a part of a part is one part. */
@@ -82,7 +90,7 @@ function partOf(of: Length, by: number): Length {
   const [only] = of.terms.values();
   const part = of.terms.size === 1 && only!.factor === 1 ? only!.part : undefined;
   if (part) return over(plus(part.of, known(of.constant * part.by)), part.by * by);
-  const name = `floor(${inBrackets(of)} / ${by})`;
+  const name = short(`floor(${inBrackets(of)} / ${by})`);
   return { constant: 0, terms: new Map([[name, { factor: 1, part: { of, by } }]]) };
 }
 
