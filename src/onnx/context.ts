@@ -184,6 +184,11 @@ export class Context {
     return value;
   }
 
+  /** A number as a value without extents. */
+  number(value: number): Value {
+    return this.made('float32', [], Float32Array.of(value), []);
+  }
+
   /** Whether a value is on the host and small or constant enough to be computed there. */
   isHost(value: Value): boolean {
     return value.tensor === undefined;

@@ -19,10 +19,6 @@ export const KEYS_TURNED = `${OWN}.keysTurned`;
 /** Added to what does not take part: nothing is left of it, and a line of nothing else is no NaN. */
 const APART = -1e30;
 
-function number(context: Context, value: number): Value {
-  return context.made('float32', [], Float32Array.of(value), []);
-}
-
 /** [batch, places, heads * depth] as [batch, heads, places, depth]; what has four extents is that already. */
 function byHeads(context: Context, x: Value, attribute: string): Value {
   if (x.rank === 4) return x;
@@ -53,7 +49,7 @@ function summand(context: Context, mask: Value, keys: number): Value {
   const added =
     taken === mask
       ? mask
-      : binary(context, 'mul', binary(context, 'sub', taken, number(context, 1)), number(context, -APART));
+      : binary(context, 'mul', binary(context, 'sub', taken, context.number(1)), context.number(-APART));
   const reached = mask.shape.at(-1) ?? keys;
   if (reached >= keys) return added;
   const at = mask.shape.map(() => 0);
@@ -148,8 +144,8 @@ function renamed(context: Context, tensor: unknown, shape: Shape): Value {
 
 /** softcap tanh(x / softcap). */
 function cappedBy(context: Context, x: Value, softcap: number): Value {
-  const inner = unary(context, 'tanh', binary(context, 'mul', x, number(context, 1 / softcap)));
-  return binary(context, 'mul', inner, number(context, softcap));
+  const inner = unary(context, 'tanh', binary(context, 'mul', x, context.number(1 / softcap)));
+  return binary(context, 'mul', inner, context.number(softcap));
 }
 
 /** What the optimiser found in its parts: operands of any extents that went together before. */

@@ -157,7 +157,7 @@ export function castTo(context: Context, x: Value, type: ElementType): Value {
   const of = toInteger && type !== 'bool' ? Math.trunc : (v: number) => v;
   if (context.isHost(x)) return onHost(context, type, [x], of);
   if (isFloat(type)) return context.retyped(x, type);
-  const zero = context.made('float32', [], Float32Array.of(0), []);
+  const zero = context.number(0);
   if (type === 'bool') {
     const isZero = context.rt.binarySync('equal', context.tensor(x), context.tensor(zero));
     return context.result(context.rt.unarySync('not', isZero, { out: isZero }), type);
@@ -181,19 +181,18 @@ export function where(context: Context, condition: Value, a: Value, b: Value): V
 /** The tanh form of GELU where it is asked for (Hendrycks & Gimpel, "Gaussian error linear units", 2016). */
 function gelu(context: Context, x: Value): Value {
   if (context.string('approximate', 'none') === 'none') return unary(context, 'gelu', x);
-  const constant = (v: number) => context.made('float32', [], Float32Array.of(v), []);
   const cube = binary(context, 'mul', binary(context, 'mul', x, x), x);
-  const inner = binary(context, 'add', x, binary(context, 'mul', cube, constant(0.044715)));
-  const t = unary(context, 'tanh', binary(context, 'mul', inner, constant(Math.sqrt(2 / Math.PI))));
-  const half = binary(context, 'mul', x, constant(0.5));
-  return binary(context, 'mul', half, binary(context, 'add', t, constant(1)));
+  const inner = binary(context, 'add', x, binary(context, 'mul', cube, context.number(0.044715)));
+  const t = unary(context, 'tanh', binary(context, 'mul', inner, context.number(Math.sqrt(2 / Math.PI))));
+  const half = binary(context, 'mul', x, context.number(0.5));
+  return binary(context, 'mul', half, binary(context, 'add', t, context.number(1)));
 }
 
 /** x sigmoid(alpha x). */
 function swish(context: Context, x: Value): Value {
   const alpha = context.float('alpha', 1);
   if (alpha === 1) return unary(context, 'silu', x);
-  const scaled = binary(context, 'mul', x, context.made('float32', [], Float32Array.of(alpha), []));
+  const scaled = binary(context, 'mul', x, context.number(alpha));
   return binary(context, 'mul', x, unary(context, 'sigmoid', scaled));
 }
 
@@ -202,7 +201,7 @@ function sumOf(context: Context, ...inputs: Value[]): Value {
 }
 
 function mean(context: Context, ...inputs: Value[]): Value {
-  const count = context.made('float32', [], Float32Array.of(inputs.length), []);
+  const count = context.number(inputs.length);
   return binary(context, 'div', sumOf(context, ...inputs), count);
 }
 
@@ -216,7 +215,7 @@ function isInf(context: Context, x: Value): Value {
   const [low, high] = [context.int('detect_negative', 1), context.int('detect_positive', 1)];
   if (low && high) return unary(context, 'isInf', x);
   const end = high ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
-  const bound = context.made('float32', [], Float32Array.of(low || high ? end : Number.NaN), []);
+  const bound = context.number(low || high ? end : Number.NaN);
   return binary(context, 'equal', x, bound);
 }
 
@@ -239,17 +238,16 @@ function bitShift(context: Context, a: Value, b: Value): Value {
 }
 
 function thresholded(context: Context, x: Value): Value {
-  const alpha = context.made('float32', [], Float32Array.of(context.float('alpha', 1)), []);
+  const alpha = context.number(context.float('alpha', 1));
   return binary(context, 'mul', x, binary(context, 'greater', x, alpha));
 }
 
 function shrink(context: Context, x: Value): Value {
   const [lambda, bias] = [context.float('lambd', 0.5), context.float('bias', 0)];
-  const constant = (v: number) => context.made('float32', [], Float32Array.of(v), []);
-  const above = binary(context, 'greater', x, constant(lambda));
-  const below = binary(context, 'less', x, constant(-lambda));
-  const high = binary(context, 'mul', binary(context, 'sub', x, constant(bias)), above);
-  const low = binary(context, 'mul', binary(context, 'add', x, constant(bias)), below);
+  const above = binary(context, 'greater', x, context.number(lambda));
+  const below = binary(context, 'less', x, context.number(-lambda));
+  const high = binary(context, 'mul', binary(context, 'sub', x, context.number(bias)), above);
+  const low = binary(context, 'mul', binary(context, 'add', x, context.number(bias)), below);
   return binary(context, 'add', high, low);
 }
 

@@ -97,7 +97,7 @@ function gemm(context: Context, a: Value, b: Value, c?: Value): Value {
   };
   const y = context.result(context.rt.matmulSync(context.tensor(a), packed, options), a.type);
   if (c === undefined || inPass) return y;
-  const scale = context.made('float32', [], Float32Array.of(beta), []);
+  const scale = context.number(beta);
   const sum = binary(context, 'add', y, beta === 1 ? c : binary(context, 'mul', c, scale));
   y.dispose();
   const activation = fusedActivation(context);

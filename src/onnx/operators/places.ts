@@ -249,7 +249,7 @@ function meanVariance(context: Context, x: Value): Value {
     context.result(context.rt.reduceSync('mean', context.tensor(square), options)),
   );
   const deviation = context.result(context.rt.unarySync('sqrt', variance));
-  const epsilon = context.made('float32', [], Float32Array.of(1e-9), []);
+  const epsilon = context.number(1e-9);
   return binary(context, 'div', centred, binary(context, 'add', deviation, epsilon));
 }
 

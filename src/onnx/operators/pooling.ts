@@ -101,18 +101,16 @@ function pool(kind: Kind) {
   });
 }
 
-const number = (context: Context, value: number) => context.made('float32', [], Float32Array.of(value), []);
-
 /** |x|^p. */
 function powered(context: Context, x: Value, p: number): Value {
   if (p === 2) return binary(context, 'mul', x, x);
   const size = unary(context, 'abs', x);
-  return p === 1 ? size : binary(context, 'pow', size, number(context, p));
+  return p === 1 ? size : binary(context, 'pow', size, context.number(p));
 }
 
 function rooted(context: Context, sum: Value, p: number): Value {
   if (p === 2) return unary(context, 'sqrt', sum);
-  return p === 1 ? sum : binary(context, 'pow', sum, number(context, 1 / p));
+  return p === 1 ? sum : binary(context, 'pow', sum, context.number(1 / p));
 }
 
 /** (the sum of |x|^p over a window)^(1/p): zeros around the image make all windows whole, whose sum is their mean times their pixels. */
@@ -128,7 +126,7 @@ function lpPool(context: Context, x: Value): Value {
     { value: powered(context, x, p), at: [0, 0, ...axes.map(({ before }) => before)] },
   ]);
   const means = pooled(context, 'average', padded, whole, false);
-  const sums = binary(context, 'mul', means, number(context, sizeOf(axes.map(({ k }) => k))));
+  const sums = binary(context, 'mul', means, context.number(sizeOf(axes.map(({ k }) => k))));
   return rooted(context, sums, p);
 }
 

@@ -121,10 +121,9 @@ function dropout(context: Context, x: Value, ratioInput?: Value, training?: Valu
     const y = context.reshaped(x, x.shape);
     return context.node.outputs.length > 1 ? [y, mask] : [y];
   }
-  const number = (value: number) => context.made('float32', [], Float32Array.of(value), []);
   const even = drawn(context, 'float32', x.shape, numbersOf(context));
-  const mask = binary(context, 'greaterOrEqual', even, number(ratio));
-  const scaled = binary(context, 'mul', x, number(1 / (1 - ratio)));
+  const mask = binary(context, 'greaterOrEqual', even, context.number(ratio));
+  const scaled = binary(context, 'mul', x, context.number(1 / (1 - ratio)));
   return [binary(context, 'mul', scaled, mask), mask];
 }
 

@@ -22,8 +22,6 @@ interface Usual {
   readonly of: (context: Context, x: Value, alpha: number, beta: number) => Value;
 }
 
-const number = (context: Context, value: number) => context.made('float32', [], Float32Array.of(value), []);
-
 const plain = (kind: 'sigmoid' | 'tanh' | 'relu' | 'softsign' | 'softplus'): Usual => ({
   of: (context, x) => unary(context, kind, x),
 });
@@ -35,7 +33,7 @@ const ACTIVATIONS: Readonly<Record<string, Usual>> = {
   affine: {
     ...{ alpha: 1, beta: 0 },
     of: (context, x, alpha, beta) =>
-      binary(context, 'add', binary(context, 'mul', x, number(context, alpha)), number(context, beta)),
+      binary(context, 'add', binary(context, 'mul', x, context.number(alpha)), context.number(beta)),
   },
   leakyrelu: {
     alpha: 0.01,
@@ -44,13 +42,13 @@ const ACTIVATIONS: Readonly<Record<string, Usual>> = {
   thresholdedrelu: {
     alpha: 1,
     of: (context, x, alpha) =>
-      binary(context, 'mul', x, binary(context, 'greater', x, number(context, alpha))),
+      binary(context, 'mul', x, binary(context, 'greater', x, context.number(alpha))),
   },
   scaledtanh: {
     ...{ alpha: 1, beta: 1 },
     of: (context, x, alpha, beta) => {
-      const inner = unary(context, 'tanh', binary(context, 'mul', x, number(context, beta)));
-      return binary(context, 'mul', inner, number(context, alpha));
+      const inner = unary(context, 'tanh', binary(context, 'mul', x, context.number(beta)));
+      return binary(context, 'mul', inner, context.number(alpha));
     },
   },
   hardsigmoid: {
@@ -141,7 +139,7 @@ const lstm: Step = (context, of, x, { h, c }, hidden) => {
   };
   const i = f(peeped(gate(0), 0, c!));
   const isCoupled = context.int('input_forget', 0) === 1;
-  const forget = isCoupled ? binary(context, 'sub', number(context, 1), i) : f(peeped(gate(2), 2, c!));
+  const forget = isCoupled ? binary(context, 'sub', context.number(1), i) : f(peeped(gate(2), 2, c!));
   const next = binary(context, 'add', times(context, forget, c!), times(context, i, g(gate(3))));
   const o = f(peeped(gate(1), 1, next));
   return { h: times(context, o, last(next)), c: next };

@@ -79,17 +79,26 @@ function softmax(log: boolean) {
   });
 }
 
-/** The mean of each group of lines, and one over its deviation. */
-function statistics(context: Context, x: Value, axis: number): readonly [Value, Value] {
-  const { rt } = context;
-  const axes = x.shape.map((_, at) => at).slice(axis);
+/** Mean, what each element is off it, variance and deviation over some axes, which stay as extents of 1. */
+function momentsOf(context: Context, x: Value, axes: readonly number[]) {
   const meanOf = (value: Value) =>
-    context.result(rt.reduceSync('mean', context.tensor(value), { axes, keepDims: true }), x.type);
+    context.result(context.rt.reduceSync('mean', context.tensor(value), { axes, keepDims: true }), x.type);
   const mean = meanOf(x);
   const off = binary(context, 'sub', x, mean);
   const variance = meanOf(binary(context, 'mul', off, off));
-  const epsilon = context.made('float32', [], Float32Array.of(context.float('epsilon', 1e-5)), []);
-  const deviation = unary(context, 'sqrt', binary(context, 'add', variance, epsilon));
+  const epsilon = context.number(context.float('epsilon', 1e-5));
+  return {
+    mean,
+    off,
+    variance,
+    deviation: unary(context, 'sqrt', binary(context, 'add', variance, epsilon)),
+  };
+}
+
+/** The mean of each group of lines, and one over its deviation. */
+function statistics(context: Context, x: Value, axis: number): readonly [Value, Value] {
+  const axes = x.shape.map((_, at) => at).slice(axis);
+  const { mean, deviation } = momentsOf(context, x, axes);
   return [mean, unary(context, 'reciprocal', deviation)];
 }
 
@@ -122,13 +131,12 @@ function localNorm(context: Context, x: Value): Value {
   const means = context.result(
     context.rt.averagePool2dSync(context.tensor(planes), [size, 1], { padding, countPadding: true }),
   );
-  const number = (value: number) => context.made('float32', [], Float32Array.of(value), []);
-  const scaled = binary(context, 'mul', means, number(context.float('alpha', 1e-4)));
+  const scaled = binary(context, 'mul', means, context.number(context.float('alpha', 1e-4)));
   const power = binary(
     context,
     'pow',
-    binary(context, 'add', scaled, number(context.float('bias', 1))),
-    number(context.float('beta', 0.75)),
+    binary(context, 'add', scaled, context.number(context.float('bias', 1))),
+    context.number(context.float('beta', 0.75)),
   );
   return binary(context, 'div', x, context.reshaped(power, x.shape));
 }
@@ -173,14 +181,7 @@ function groupNorm(context: Context, x: Value, scale: Value, bias: Value): Value
 function trainedNorm(context: Context, ...inputs: readonly [Value, Value, Value, Value, Value]) {
   const [x, scale, bias, oldMean, oldVariance] = inputs;
   const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== 1);
-  const meanOf = (value: Value) =>
-    context.result(context.rt.reduceSync('mean', context.tensor(value), { axes, keepDims: true }), x.type);
-  const number = (value: number) => context.made('float32', [], Float32Array.of(value), []);
-  const mean = meanOf(x);
-  const off = binary(context, 'sub', x, mean);
-  const variance = meanOf(binary(context, 'mul', off, off));
-  const epsilon = number(context.float('epsilon', 1e-5));
-  const deviation = unary(context, 'sqrt', binary(context, 'add', variance, epsilon));
+  const { mean, off, variance, deviation } = momentsOf(context, x, axes);
   const scaled = binary(
     context,
     'mul',
@@ -192,8 +193,8 @@ function trainedNorm(context: Context, ...inputs: readonly [Value, Value, Value,
     binary(
       context,
       'add',
-      binary(context, 'mul', old, number(momentum)),
-      binary(context, 'mul', context.reshaped(now, old.shape), number(1 - momentum)),
+      binary(context, 'mul', old, context.number(momentum)),
+      binary(context, 'mul', context.reshaped(now, old.shape), context.number(1 - momentum)),
     );
   const y = binary(context, 'add', scaled, perChannel(context, bias, x.rank));
   return [y, kept(oldMean, mean), kept(oldVariance, variance)];
