@@ -7,6 +7,9 @@ import { stretchesOf } from '../tiles.ts';
 import { addRows } from './map.ts';
 import { StepList } from './steps.ts';
 
+/** Blocks that are turned lie side by side in strips of the written lines, so long as their width is a multiple of this. */
+const TURNED = 256;
+
 /** The axes in the order in which they are walked, innermost last, and how the innermost ones are moved. */
 interface Order {
   readonly way: keyof typeof MOVE;
@@ -44,9 +47,12 @@ export function lowerMove(p: MoveProblem, plan: Plan): Program {
     // whole vectors of lines, so that every thread turns blocks of four
     const rows = Math.max(4, Math.floor(plan.nc / across / 4) * 4);
     const planes = rows < lines ? 1 : Math.max(1, Math.floor(plan.nc / (lines * across)));
+    // long lines of which there are few, as the channels of an image, are no step each
+    const width = Math.max(TURNED, Math.floor(plan.nc / Math.min(rows, lines) / TURNED) * TURNED);
     for (const { from: n0, length: cols } of stretchesOf(product(outer), planes))
       for (const { from: m0, length } of stretchesOf(lines, rows))
-        list.add('move', { n0, cols, m0, rows: length, k0: 0, ks: across });
+        for (const { from: k0, length: ks } of stretchesOf(across, width))
+          list.add('move', { n0, cols, m0, rows: length, k0, ks });
   } else addRows(list, 'move', product(outer), extents[rank]!, plan.nc);
   return {
     problem: p,
