@@ -25,6 +25,14 @@ export const PHASE_US = 3; // one wait of a team for the end of a phase
 const IN_PLACE_MID = 1.05;
 const IN_PLACE_FAR = 1.2;
 const SAME_SETS = 1.15;
+/** Of few rows all lines that a block of columns reads stay in a first cache (64 sets of 8 lines), unless they fall into few of its sets: rows
+ *  a multiple of 4 KiB apart share one (images of 64 x 64 pixels; 24 to 128 channels took 1.3 to 1.9 times as long in place as from panels,
+ *  on Node 20 and 24), and twice as many sets cost half as much. */
+const FEW_ROWS = 192;
+const SETS = 64;
+const WAYS = 8;
+const ALIAS_BYTES = 4096;
+const ONE_SET = 0.45;
 /** A block of A beyond half of a small second cache comes from the third, which others may share. */
 const L2_BLOCK_ELEMENTS = 64 * 1024;
 const BEYOND_L2 = 1.04;
@@ -56,16 +64,27 @@ export function packMs(lines: number, k: number, width: number, contiguous: bool
 }
 
 /** How much slower a kernel is on operands in place than on panels. */
-function inPlaceFactor(p: MatmulProblem, plan: Plan): number {
+function inPlaceFactor(p: MatmulProblem, plan: Plan, mr: number): number {
   const elements = p.k * p.n;
   if (plan.packing === 'ab') return 1;
   // rows of A that fall into few sets of the cache
   const rows = p.k > LONG_ROW && (4 * p.k) % 1024 === 0 ? ROWS_SAME_SETS : 1;
-  return rows * inPlaceB(p, plan, elements);
+  return rows * inPlaceB(p, plan, mr, elements);
 }
 
-function inPlaceB(p: MatmulProblem, plan: Plan, elements: number): number {
+/** Sets of a first cache that lines so many bytes apart fall into. */
+function setsOf(bytes: number): number {
+  let sets = SETS;
+  while (sets > 1 && bytes % ((2 * ALIAS_BYTES) / sets) === 0) sets /= 2;
+  return sets;
+}
+
+function inPlaceB(p: MatmulProblem, plan: Plan, mr: number, elements: number): number {
   if (plan.packing !== 'none' || elements <= L1_ELEMENTS) return 1;
+  if (p.k <= FEW_ROWS) {
+    const sets = setsOf(4 * p.n);
+    return p.m > mr && p.k > WAYS * sets ? 1 + ONE_SET / sets : 1;
+  }
   const far = elements > L2_ELEMENTS ? IN_PLACE_FAR : IN_PLACE_MID;
   return (4 * p.n) % 1024 === 0 ? far * SAME_SETS : far;
 }
@@ -90,7 +109,7 @@ function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: Machine
   const calls = (rowBlocks + lone) * colBlocks * passes;
   const far = plan.mc * plan.kc > L2_BLOCK_ELEMENTS ? BEYOND_L2 : 1;
   return (
-    (work / 1e6) * inPlaceFactor(p, plan) * far +
+    (work / 1e6) * inPlaceFactor(p, plan, mr) * far +
     panels +
     (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3
   );
