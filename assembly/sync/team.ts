@@ -9,9 +9,9 @@
  * from the words without such a claim.
  */
 import {
-  CLOSED,
-  JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_LINKS, JOB_NEXT, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
-  LINK_BYTES, LINK_JOB, LINK_NEEDS, LINK_RECORD,
+  CLAIM_BYTES, CLOSED,
+  JOB_CLAIMS, JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_LINKS, JOB_NEXT, JOB_PARTS, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
+  LINK_BYTES, LINK_COUNT, LINK_JOB, LINK_NEEDS, LINK_RECORD,
   OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_FOLD, OP_LINES, OP_MAP, OP_MOVE, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_BYTES, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
   OP_SEGMENT_TILE, OP_TAKE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_SLICE, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
@@ -120,13 +120,44 @@ function executeTimed(job: usize, program: usize, record: usize, scratch: usize,
   store<f64>(entry, now(), TRACE_START);
   execute(job, program, record, scratch);
   store<f64>(entry, now(), TRACE_END);
-  atomic.store<i32>(entry, <i32>((worker - WORKERS_ADDRESS) / WORKER_BYTES) + 1, TRACE_THREAD);
+  atomic.store<i32>(entry, numberOf(worker) + 1, TRACE_THREAD);
 }
 
-/** Executes a record of one of the calls that make up a job. */
-function follow(job: usize, link: usize, scratch: usize, patience: i32, entry: usize, worker: usize): void {
+// @ts-ignore: decorator
+@inline
+function numberOf(worker: usize): i32 {
+  return <i32>((worker - WORKERS_ADDRESS) / WORKER_BYTES);
+}
+
+/**
+ * Which link of a phase a thread does that has claimed one of it: the next of its own part, else the last one of another part. Values stay in
+ * the caches of the thread that made them where calls are cut alike. As many links as claims: one is left for each.
+ */
+function linkFor(job: usize, at: i32, limit: i32, first: i32, count: i32, worker: usize): i32 {
+  const parts = load<i32>(job, JOB_PARTS);
+  if (parts <= 1) return at;
+  const own = numberOf(worker) % parts;
+  for (let turn = 0; turn < parts; turn++) {
+    const part = (own + turn) % parts;
+    const from = count * part / parts, size = count * (part + 1) / parts - from;
+    if (!size) continue;
+    const claims = load<usize>(job, JOB_CLAIMS) + <usize>((part * limit + first) * CLAIM_BYTES);
+    const claimed = atomic.add<i64>(claims, turn ? <i64>1 << 32 : 1);
+    const front = <i32>claimed, back = <i32>(claimed >> 32);
+    if (front + back < size) return first + from + (turn ? size - 1 - back : front);
+  }
+  return unreachable();
+}
+
+/** Executes a record of one of the calls that make up a job, of the phase that `at` belongs to. */
+function follow(job: usize, at: i32, limit: i32, scratch: usize, patience: i32, worker: usize): void {
+  const links = load<usize>(job, JOB_LINKS), trace = load<usize>(job, JOB_TRACE);
+  const claimed = links + at * LINK_BYTES;
+  const first = load<i32>(claimed, LINK_NEEDS), count = load<i32>(claimed, LINK_COUNT);
   const isCrowded = atomic.load<i32>(job, JOB_HELPERS) > load<i32>(TEAM_ADDRESS, TEAM_CORES);
-  if (!waitFor(job, load<i32>(link, LINK_NEEDS), isCrowded ? SPIN : SPIN_IN_CHAIN, patience)) return;
+  if (!waitFor(job, first, isCrowded ? SPIN : SPIN_IN_CHAIN, patience)) return;
+  const which = linkFor(job, at, limit, first, count, worker);
+  const link = links + which * LINK_BYTES, entry = trace ? trace + which * TRACE_BYTES : 0;
   const call = load<usize>(link, LINK_JOB);
   const program = load<usize>(call, JOB_PROGRAM), record = load<usize>(link, LINK_RECORD);
   if (entry) executeTimed(call, program, record, scratch, entry, worker);
@@ -145,10 +176,9 @@ export function drain(job: usize, worker: usize, scratch: usize, patience: i32):
     const limit = atomic.load<i32>(job, JOB_LIMIT);
     const id = load<i32>(job, JOB_ID);
     const at = claim - CLOSED + limit;
-    const links = load<usize>(job, JOB_LINKS), trace = load<usize>(job, JOB_TRACE);
-    const entry = trace ? trace + at * TRACE_BYTES : 0;
-    if (links) follow(job, links + at * LINK_BYTES, scratch, patience, entry, worker);
+    if (load<usize>(job, JOB_LINKS)) follow(job, at, limit, scratch, patience, worker);
     else {
+      const trace = load<usize>(job, JOB_TRACE), entry = trace ? trace + at * TRACE_BYTES : 0;
       const program = load<usize>(job, JOB_PROGRAM);
       const record = program + PROGRAM_BYTES + at * RECORD_BYTES;
       if (waitFor(job, load<i32>(record, RECORD_NEEDS), SPIN, patience)) {

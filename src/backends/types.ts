@@ -133,7 +133,7 @@ export interface Backend {
 export interface ChainBackend extends Backend {
   /** The programs must stay prepared as long as the chain lives. */
   /** `waves` are calls that may run at the same time; a backend without threads of its own takes them one by one. */
-  link(calls: readonly Linked[], waves: readonly Wave[]): Chain;
+  link(calls: readonly Linked[], waves: readonly Wave[], parts: number): Chain;
   trace(steps: number): Trace;
   runChainSync(chain: Chain, threads: number, control?: RunControl): void;
   runChain(chain: Chain, threads: number, control?: RunControl): Job;

@@ -18,6 +18,8 @@ export interface LinkedStep {
   readonly call: number;
   readonly step: number;
   readonly needs: number;
+  /** Steps that need the same. */
+  readonly count: number;
 }
 
 /** Calls of a wave have packing space of their own each. */
@@ -64,15 +66,32 @@ export function orderOf(programs: readonly Steps[], waves: readonly Wave[]): rea
     const phases = wave.map((call) => phasesOf(programs[call]!));
     const most = Math.max(...phases.map((starts) => starts.length - 1));
     for (let phase = 0; phase < most; phase++) {
-      const needs = order.length;
-      wave.forEach((call, i) => {
+      const stretches = wave.flatMap((call, i) => {
         const [first, end] = [phases[i]![phase], phases[i]![phase + 1]];
-        if (end === undefined) return;
-        for (let step = first!; step < end; step++) order.push({ call, step, needs });
+        return end === undefined ? [] : [{ call, first: first!, count: end - first! }];
       });
+      const needs = order.length;
+      const steps = abreast(stretches);
+      order.push(...steps.map((step) => ({ ...step, needs, count: steps.length })));
     }
   }
   return order;
+}
+
+interface Stretch {
+  readonly call: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Stretches of steps side by side, the first ones of all first, the last ones last: threads begin at different places in the row. */
+function abreast(stretches: readonly Stretch[]): { readonly call: number; readonly step: number }[] {
+  return stretches
+    .flatMap(({ call, first, count }) =>
+      Array.from({ length: count }, (_, i) => ({ call, step: first + i, at: (i + 0.5) / count })),
+    )
+    .toSorted((one, other) => one.at - other.at)
+    .map(({ call, step }) => ({ call, step }));
 }
 
 /** One after another. */

@@ -103,7 +103,7 @@ export function placeChain(
     if (space) backend.free(space);
   };
   try {
-    const chain = backend.link(placed(space).calls, waves);
+    const chain = backend.link(placed(space).calls, waves, threads);
     const release = () => {
       chain.release();
       giveBack();

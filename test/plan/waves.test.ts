@@ -69,6 +69,10 @@ function faultOf(
       if (conflict(earlier, call) && !isDone(earlier, programs[earlier]!.steps.length, needs))
         return `call ${call} begins before ${earlier} is done`;
   }
+  const isWhole = ({ needs, count }: LinkedStep, at: number) =>
+    at < needs + count &&
+    order.slice(needs, needs + count).every((other) => other.needs === needs && other.count === count);
+  if (!order.every(isWhole)) return 'steps that need the same are not counted';
   // what waits for the first `needs` steps is not among them, nor does any of these wait for more
   const rises = order.every(({ needs }, at) => needs <= at && (at === 0 || needs >= order[at - 1]!.needs));
   return rises ? undefined : 'needs do not rise with the order';

@@ -3,7 +3,7 @@ import test from 'tape';
 import { KERNELS } from '../../src/kernels/table.ts';
 import { convPlans } from '../../src/plan/conv/candidates.ts';
 import { WIDE } from '../../src/plan/ladders.ts';
-import type { Plan } from '../../src/plan/plan.ts';
+import { type Plan, printPlan } from '../../src/plan/plan.ts';
 import type { Program, Step } from '../../src/plan/program.ts';
 import { algorithmsFor, type ConvProblem, convProblem } from '../../src/problem/conv.ts';
 import { windowOf } from '../../src/problem/window.ts';
@@ -99,9 +99,8 @@ test(seeded('convolution steps: each element once, in an order that waits'), (t)
   const faults: string[] = [];
   for (let turn = 0; turn < 60; turn++) {
     const p = randomConv(random);
-    const plans = convPlans(p, KERNELS, WIDE, [1, 2]);
     for (const algorithm of algorithmsFor(p)) {
-      const ways = plans.filter((plan) => plan.algorithm === algorithm);
+      const ways = convPlans({ ...p, algorithm }, KERNELS, WIDE, [1, 2]);
       if (ways.length === 0) faults.push(`no plan for ${algorithm}`);
       for (let pick = 0; pick < 3; pick++) {
         const plan = random.pick(ways);
@@ -113,6 +112,30 @@ test(seeded('convolution steps: each element once, in an order that waits'), (t)
   }
   t.deepEqual(faults.slice(0, 3), []);
   t.ok(seen.size >= 8, [...seen].map(([name, count]) => `${name}: ${count}`).join(', '));
+  t.end();
+});
+
+test('convolution steps: of large planes each thread has rows of its own', (t) => {
+  for (const [height, width, stride] of [
+    [130, 131, 1],
+    [131, 128, 1],
+    [263, 257, 2],
+  ] as const) {
+    const window = windowOf({ height, width }, { kH: 3, kW: 3 }, { stride, padding: 1 });
+    const p = convProblem({ batch: 2, inC: 5, outC: 5 }, window, { groups: 5, prepacked: true });
+    for (const threads of [1, 2, 3]) {
+      const plans = convPlans({ ...p, algorithm: 'depthwise' }, KERNELS, WIDE, [threads]).filter(
+        ({ nc }) => nc > p.outH * p.outW,
+      );
+      for (const plan of plans) {
+        const { steps, ...rest } = lowerConv(p, plan);
+        t.equal(fault(p, { steps, ...rest }), undefined, `${printPlan(plan)} of ${p.outH} x ${p.outW}`);
+        const cuts = new Set(steps.map(({ n0 }) => n0));
+        // interleaved channels are whole planes
+        if (plan.packing === 'none') t.equal(cuts.size, threads, `${threads} stretches of rows`);
+      }
+    }
+  }
   t.end();
 });
 

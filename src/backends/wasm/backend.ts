@@ -24,12 +24,21 @@ import {
   encodeProgram,
   type JobState,
   type KernelIndex,
+  type LinkedChain,
   privateBytes,
   programBytes,
 } from './encode.ts';
 import type { Task } from './flight.ts';
 import type { Host } from './host.ts';
-import { ARENA_ADDRESS, JOB_BYTES, LINK_BYTES, MAX_WORKERS, TRACE, TRACE_BYTES } from './layout.ts';
+import {
+  ARENA_ADDRESS,
+  CLAIM_BYTES,
+  JOB_BYTES,
+  LINK_BYTES,
+  MAX_WORKERS,
+  TRACE,
+  TRACE_BYTES,
+} from './layout.ts';
 import {
   instantiate,
   type KernelExports,
@@ -57,8 +66,8 @@ interface PreparedWasm extends Prepared {
   readonly address: Address;
 }
 
-interface ChainWasm extends Chain {
-  readonly links: Address;
+interface ChainWasm extends Chain, LinkedChain {
+  readonly claimBytes: number;
 }
 
 interface TraceWasm extends Trace {
@@ -188,11 +197,13 @@ export class WasmBackend implements ChainBackend {
     return this.#post(job, taskOf(prepared.program.plan.kernel, threads, control));
   }
 
-  link(calls: readonly Linked[], waves: readonly Wave[]): ChainWasm {
+  link(calls: readonly Linked[], waves: readonly Wave[], parts: number): ChainWasm {
     const programs = calls.map(({ prepared }) => prepared.program);
     const order = orderOf(programs, waves);
     const words = calls.length * JOB_BYTES;
-    const at = this.allocate(words + order.length * LINK_BYTES, 'runtime');
+    const tableBytes = order.length * LINK_BYTES;
+    const claimBytes = parts > 1 ? order.length * parts * CLAIM_BYTES : 0;
+    const at = this.allocate(words + tableBytes + claimBytes, 'runtime');
     const linked = (calls as readonly (Linked & { prepared: PreparedWasm })[]).map(
       ({ prepared: { address: program, program: of }, call }, index) => {
         const job = at + index * JOB_BYTES;
@@ -202,7 +213,9 @@ export class WasmBackend implements ChainBackend {
     );
     const links = at + words;
     encodeLinks(this.#ints, links, linked, order);
-    return { steps: order.length, order, links, release: () => this.free(at) };
+    const claims = links + tableBytes;
+    const release = () => this.free(at);
+    return { steps: order.length, order, links, parts, claims, claimBytes, release };
   }
 
   runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {
@@ -253,9 +266,11 @@ export class WasmBackend implements ChainBackend {
     return address;
   }
 
-  #chainJob({ links, steps }: ChainWasm, control: RunControl): Address {
+  #chainJob(chain: ChainWasm, control: RunControl): Address {
+    const { steps, claims, claimBytes } = chain;
     const address = this.#jobWords();
-    encodeChain(this.#ints, address, this.#state(steps, control), links);
+    this.#ints.fill(0, claims >>> 2, (claims + claimBytes) >>> 2);
+    encodeChain(this.#ints, address, this.#state(steps, control), chain);
     return address;
   }
 

@@ -178,6 +178,13 @@ export interface LinkedCall {
   readonly program: number;
 }
 
+/** Where the table of links is, into how many parts its phases are cut, and where it is counted what of them is claimed. */
+export interface LinkedChain {
+  readonly links: number;
+  readonly parts: number;
+  readonly claims: number;
+}
+
 /** Writes the table of links in the order in which they are claimed. */
 export function encodeLinks(
   words: Int32Array,
@@ -186,9 +193,10 @@ export function encodeLinks(
   order: readonly LinkedStep[],
 ): void {
   let at = address >>> 2;
-  for (const { call, step, needs } of order) {
+  for (const { call, step, needs, count } of order) {
     const { job, program } = calls[call]!;
     words[at + (LINK.NEEDS >>> 2)] = needs;
+    words[at + (LINK.COUNT >>> 2)] = count;
     words[at + (LINK.JOB >>> 2)] = job;
     words[at + (LINK.RECORD >>> 2)] = program + PROGRAM_BYTES + step * RECORD_BYTES;
     at += LINK_BYTES >>> 2;
@@ -196,7 +204,9 @@ export function encodeLinks(
 }
 
 /** Fills the words of a job that is several calls; it stays closed as one call's does. */
-export function encodeChain(words: Int32Array, address: number, state: JobState, links: number): void {
+export function encodeChain(words: Int32Array, address: number, state: JobState, chain: LinkedChain): void {
   encodeState(words, address, state);
-  words[(address + JOB.LINKS) >>> 2] = links;
+  words[(address + JOB.LINKS) >>> 2] = chain.links;
+  words[(address + JOB.PARTS) >>> 2] = chain.parts;
+  words[(address + JOB.CLAIMS) >>> 2] = chain.claims;
 }

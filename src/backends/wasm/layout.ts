@@ -42,12 +42,17 @@ export const JOB = offsets([
   'QUANTIZED',
   'LINKS', // address of a table of links where the job is several calls in a row, else 0
   'TRACE', // where the times of its records go, in their order, or 0
+  'PARTS', // of each phase of a table of links: a thread begins with its own
+  'CLAIMS', // how many of each part are claimed, from its front (low half) and from its end: CLAIM_BYTES for each part and link
 ] as const);
 export const JOB_BYTES = 128;
 
+export const CLAIM_BYTES = 8;
+
 /** One record of a call that is run with others as one job. */
 export const LINK = offsets([
-  'NEEDS', // links that must be complete: those of the calls before it, and of its own call's earlier phases
+  'NEEDS', // links that must be complete: all before the first one of its phase
+  'COUNT', // links of its phase
   'JOB', // the call's own words, from PROGRAM on; those before it are not used
   'RECORD',
 ] as const);

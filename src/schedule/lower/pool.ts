@@ -11,7 +11,7 @@ export function lowerPool(p: PoolProblem, plan: Plan): Program {
   const { image, stripRows, elements } = stripOf(p, 1);
   const list = new StepList();
   const perImage = { in: p.channels * p.inH * p.inW, out: p.channels * p.outH * p.outW };
-  if (p.layout === 'nchw') addPlanes(list, 'pool', p.batch, p.channels, perImage, p, plan.nc);
+  if (p.layout === 'nchw') addPlanes(list, 'pool', p.batch, p.channels, perImage, p, plan, 1);
   else {
     const rows = Math.max(1, Math.floor(plan.nc / (p.outW * p.channels)));
     for (let i = 0; i < p.batch; i++)

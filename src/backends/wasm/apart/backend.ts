@@ -175,7 +175,7 @@ export class ApartBackend implements ChainBackend {
   runChain(chain: Chain): Job {
     const { links, steps } = chain as ChainApart;
     const words = new Int32Array(JOB_BYTES / 4);
-    encodeChain(words, 0, { id: 0, records: steps, trace: 0 }, links);
+    encodeChain(words, 0, { id: 0, records: steps, trace: 0 }, { links, parts: 1, claims: 0 });
     return this.#run(words, steps, 'a recorded run');
   }
 
