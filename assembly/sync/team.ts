@@ -131,7 +131,8 @@ function numberOf(worker: usize): i32 {
 
 /**
  * Which link of a phase a thread does that has claimed one of it: the next of its own part, else the last one of another part. Values stay in
- * the caches of the thread that made them where calls are cut alike. As many links as claims: one is left for each.
+ * the caches of the thread that made them where calls are cut alike. There are as many links as claims, so one is left for each; in a part
+ * that is counted up past its size, all are taken.
  */
 function linkFor(job: usize, at: i32, limit: i32, first: i32, count: i32, worker: usize): i32 {
   const parts = load<i32>(job, JOB_PARTS);

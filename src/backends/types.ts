@@ -131,8 +131,8 @@ export interface Backend {
 
 /** A backend that can be handed many calls at once. */
 export interface ChainBackend extends Backend {
-  /** The programs must stay prepared as long as the chain lives. */
-  /** `waves` are calls that may run at the same time; a backend without threads of its own takes them one by one. */
+  /** The programs must stay prepared as long as the chain lives. `waves` are calls that may run at the same time, `parts` how many threads
+   *  may come, each of which begins with a part of its own; a backend without threads of its own takes the calls one by one. */
   link(calls: readonly Linked[], waves: readonly Wave[], parts: number): Chain;
   trace(steps: number): Trace;
   runChainSync(chain: Chain, threads: number, control?: RunControl): void;
