@@ -136,7 +136,7 @@ function numberOf(worker: usize): i32 {
  */
 function linkFor(job: usize, at: i32, limit: i32, first: i32, count: i32, worker: usize): i32 {
   const parts = load<i32>(job, JOB_PARTS);
-  if (parts <= 1) return at;
+  if (parts <= 1 || count == 1) return at;
   const own = numberOf(worker) % parts;
   for (let turn = 0; turn < parts; turn++) {
     const part = (own + turn) % parts;

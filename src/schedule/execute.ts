@@ -30,6 +30,9 @@ const INLINE_MS = 5;
 /** How much longer than plans say a first run takes: engines compile code when it is first called, and make it fast later (V8: 10 to 40
  *  times with the test networks). */
 const COLD = 10;
+/** Calls that are expected to take no longer together stay on the calling thread: what one wave waits for the other is more than half of them
+ *  (MNIST's seven steps, by one thread and by two: 52 and 57 to 95 microseconds on Node 24, 59 and 64 to 109 on Node 20). */
+const ALONE_MS = 0.1;
 /** After this much computing in a row on the calling thread, the event loop gets a turn. */
 const TURN_MS = 8;
 const PROGRESS_MS = 50;
@@ -84,6 +87,8 @@ export interface PlannedCall {
 export interface LinkedCalls {
   readonly chain: Chain;
   readonly calls: ObservedRun['calls'];
+  /** That take part in a run which blocks. */
+  readonly threads: number;
   /** Of the last run; before the first what is expected. */
   ms: number;
   release(): void;
@@ -243,6 +248,7 @@ export class Executor {
       return {
         chain,
         calls: calls.map((planned, i) => ({ planned, program: programs[i]!.prepared.program })),
+        threads: ms <= ALONE_MS ? 1 : this.#mostThreads,
         ms: COLD * ms,
         release: () => {
           release();
@@ -281,7 +287,7 @@ export class Executor {
     }
     const watched = this.#watch(linked.calls, linked.chain.order);
     try {
-      this.#backend.runChainSync(linked.chain, this.#mostThreads, { priority, trace: watched?.trace });
+      this.#backend.runChainSync(linked.chain, linked.threads, { priority, trace: watched?.trace });
     } finally {
       watched?.end();
     }

@@ -219,6 +219,27 @@ test(seeded('executor: many calls as one job'), async (t) => {
   t.end();
 });
 
+test(seeded("executor: a job that is shorter than waiting for one another is one thread's"), (t) => {
+  const backend = new NullBackend();
+  const options = { yieldToEvents: async () => undefined, now: () => 0, mostThreads: 3 };
+  const executor = new Executor(backend, options);
+  const threadsOf = (count: number, ms: number): number => {
+    const calls = Array.from({ length: count }, () => ({
+      execution: executionOf(small, ms),
+      operands: OPERANDS,
+    }));
+    const linked = executor.link(calls);
+    executor.runLinked(linked, {});
+    linked.release();
+    return backend.calls.at(-1)!.threads;
+  };
+  t.equal(threadsOf(2, 0.04), 1, 'two calls of 40 microseconds');
+  t.equal(threadsOf(3, 0.04), 3, 'three of them');
+  t.equal(threadsOf(1, 0.2), 3);
+  executor.clear();
+  t.end();
+});
+
 test(seeded('executor: more programs are linked than are kept'), (t) => {
   const { backend, executor } = setup();
   const calls = Array.from({ length: 700 }, (_, i) => {
