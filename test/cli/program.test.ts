@@ -46,14 +46,16 @@ test('program: usage errors end with 2 and help where they can', async (t) => {
     ['wisdom', /Usage: tesserae wisdom/],
     ['', /Usage: tesserae/],
   ];
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-cli-'));
   for (const [argv, message] of cases) {
     const log = fakeLog();
-    const { code, out, err } = await runFake(argv.split(' ').filter(Boolean), { log, cwd: tmpdir() });
+    const { code, out, err } = await runFake(argv.split(' ').filter(Boolean), { log, cwd: folder });
     t.equal(code, 2, `${argv}: exit status`);
     t.match(err, message, `${argv}: message`);
     t.equal(out, '', `${argv}: nothing on stdout`);
     t.equal(log.created.length, log.closed, `${argv}: no runtime left open`);
   }
+  rmSync(folder, { recursive: true });
   t.end();
 });
 
