@@ -87,8 +87,7 @@ export function patchTile(job: usize, program: usize, record: usize, scratch: us
   const c = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET) + m0 * ldc + (n0 << 2);
   for (let pc = 0; pc < k; pc += kc) {
     const kcCur = min(kc, k - pc);
-    for (let jr = 0; jr < cols; jr += nr)
-      packPatches(program, image, offsets + (pc << 2), kcCur, n0 + jr, min(nr, cols - jr), nr, panels + (jr * kcCur << 2));
+    packPatches(program, image, offsets + (pc << 2), kcCur, n0, cols, nr, panels);
     const aBlock = directA ? a + m0 * lda + (pc << 2) : a + ((pc * mPadded + m0 * kcCur) << 2);
     blocks(program, kcCur, directA, aBlock, lda, panels, <usize>(nr << 2), <usize>kcCur << 2, c, ldc, rows, cols, pc == 0, scratch);
   }

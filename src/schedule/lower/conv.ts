@@ -2,7 +2,7 @@
 import { findKernel } from '../../kernels/table.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf, type Program } from '../../plan/program.ts';
-import { type ConvProblem, groupChannels, termsOf } from '../../problem/conv.ts';
+import { type ConvProblem, groupChannels, isPlainProduct, termsOf } from '../../problem/conv.ts';
 import { stretchesOf, tilesOf } from '../tiles.ts';
 import { lowerDepthwise, lowerDepthwiseNhwc } from './depthwise.ts';
 import { lowerProduct, type Product, productConstants } from './gemm.ts';
@@ -89,7 +89,10 @@ function lowerImplicit(p: ConvProblem, plan: Plan): Lowered {
   const tiles = tilesOf(p.outC / p.groups, pixels, plan.mc, plan.nc, plan.order);
   const columns = Math.ceil(Math.min(plan.nc, pixels) / nr) * nr;
   const privateElements = columns * Math.min(plan.kc, termsOf(p));
-  return { ...lowerOverPlanes(p, plan, 'patchTile', tiles), privateElements };
+  const lowered = lowerOverPlanes(p, plan, 'patchTile', tiles);
+  // a plane whose pixels are read as they lie is one long row: no panel ends where a row does
+  const constants = isPlainProduct(p) ? { ...lowered.constants, outW: pixels } : lowered.constants;
+  return { ...lowered, constants, privateElements };
 }
 
 function lowerDirect(p: ConvProblem, plan: Plan): Lowered {
