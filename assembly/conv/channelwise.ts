@@ -7,7 +7,7 @@ import { isBiasAndBounds, layBiasAndBounds } from '../elementwise/epilogue';
 import { finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_B,
-  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_INTERLEAVED, PROGRAM_IN_H, PROGRAM_IN_PLACE, PROGRAM_IN_W, PROGRAM_KERNEL,
+  PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_FLAGS, PROGRAM_FLAG_EPILOGUE, PROGRAM_INTERLEAVED, PROGRAM_IN_H, PROGRAM_IN_PLACE, PROGRAM_IN_W, PROGRAM_KERNEL,
   PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_K_W, PROGRAM_MAXIMUM, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_NHWC, PROGRAM_OFFSETS,
   PROGRAM_OUT_CHANNELS, PROGRAM_OUT_H, PROGRAM_OUT_W, PROGRAM_PAD_BOTTOM, PROGRAM_PAD_LEFT, PROGRAM_PAD_RIGHT, PROGRAM_PAD_TOP,
   PROGRAM_PHASE_PITCH, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS,
@@ -35,7 +35,7 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
   const own = ownSpace(job, program, scratch);
   const inPlace = load<i32>(program, PROGRAM_IN_PLACE) != 0;
   const masks = inPlace ? layInPlace(outW, inW, kW, strideW, padLeft, own) : 0;
-  const bounded = inPlace && isBiasAndBounds(program);
+  const bounded = inPlace && isBiasAndBounds(program), finishes = bounded && (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_EPILOGUE) != 0;
   // kernels that read in place apply a bias and bounds themselves; any other last pass takes some rows of a large map, or some small maps at once
   const rowsAtOnce = bounded ? cols : min(cols, max(1, FINISH_ELEMENTS / outW / mr) * mr);
   const planesAtOnce = rowsAtOnce < cols ? 1 : max(1, FINISH_ELEMENTS / (cols * outW));
@@ -46,9 +46,9 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
       for (let c = channel; c < channel + planes; c++) {
         const from = x + (c / multiplier) * planeIn, to = y + c * planeOut, filter = w + (c * kH * kW << 2);
         if (inPlace) {
-          layBiasAndBounds(job, program, c, bounded, boundsAfter(masks, kW));
+          if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, kW));
           depthwiseInPlace(
-            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks,
+            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks, finishes,
           );
         } else {
           depthwiseByStrip(

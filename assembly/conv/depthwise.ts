@@ -67,14 +67,14 @@ export function boundsAfter(masks: usize, size: i32): usize {
 
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
- * left. `zeros` and `masks` are what layInPlace made; the bounds behind them are applied.
+ * left. `zeros` and `masks` are what layInPlace made; the bias and the bounds behind them are applied where `bounded`.
  */
 export function depthwiseInPlace(
   kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
-  size: i32, stride: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize,
+  size: i32, stride: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, bounded: bool,
 ): void {
   const end = y0 + rows, ldc = <usize>outW << 2, pitch = <usize>inW << 2;
-  const bounds = boundsAfter(masks, size), table = bounds + 16, first = x - (<usize>padLeft << 2);
+  const behind = boundsAfter(masks, size), bounds = bounded ? behind : 0, table = behind + 16, first = x - (<usize>padLeft << 2);
   for (let row = y0; row < end; ) {
     let use = kernel, count = mr;
     if (end - row < mr) {

@@ -207,13 +207,12 @@ export function isBiasAndBounds(program: usize): bool {
     && formOf(load<i32>(program, PROGRAM_ACTIVATION)) == CLAMP && load<i32>(program, PROGRAM_BIAS_KIND) != BIAS_KIND_ROW;
 }
 
-/** Bias and bounds of a row: three floats at `to` that change nothing where there is nothing to do (x + -0 is x, also for -0). */
-export function layBiasAndBounds(job: usize, program: usize, row: i32, apply: bool, to: usize): void {
-  const kind = load<i32>(program, PROGRAM_ACTIVATION);
-  const biased = apply && load<i32>(program, PROGRAM_BIAS_KIND) == BIAS_KIND_COLUMN;
+/** Bias and bounds of a row: three floats at `to`. No bias is -0: x + -0 is x, also for -0. */
+export function layBiasAndBounds(job: usize, program: usize, row: i32, to: usize): void {
+  const kind = load<i32>(program, PROGRAM_ACTIVATION), biased = load<i32>(program, PROGRAM_BIAS_KIND) == BIAS_KIND_COLUMN;
   store<f32>(to, biased ? load<f32>(load<usize>(job, JOB_BIAS) + (<usize>row << 2)) : -0.0);
-  store<f32>(to, apply ? first(kind, load<f32>(job, JOB_P0), 0) : f32.NEGATIVE_INFINITY, 4);
-  store<f32>(to, apply ? second(kind, load<f32>(job, JOB_P1), 0) : f32.POSITIVE_INFINITY, 8);
+  store<f32>(to, first(kind, load<f32>(job, JOB_P0), 0), 4);
+  store<f32>(to, second(kind, load<f32>(job, JOB_P1), 0), 8);
 }
 
 /** rows x cols elements at c, `ldc` bytes from row to row; row0 and col0 are their place in the (unbatched) result. */

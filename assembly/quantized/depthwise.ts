@@ -3,9 +3,8 @@
  * that read rows in place, and their sums become bytes there. A sum has at most 258 terms of at most 255^2, which floats hold
  * exactly. Widening the whole image first moved four times the bytes three times over (32 maps of 112 x 112: 2.5 times slower).
  */
-import { boundsAfter, depthwiseInPlace, inPlaceBytes, layInPlace } from '../conv/depthwise';
+import { depthwiseInPlace, inPlaceBytes, layInPlace } from '../conv/depthwise';
 import { ownSpace } from '../conv/own';
-import { layBiasAndBounds } from '../elementwise/epilogue';
 import { finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_C, JOB_OUT, JOB_QUANTIZED, JOB_RAW_B, OUT_KIND_I8, OUT_KIND_U8,
@@ -38,7 +37,6 @@ export function integerDepthwise(job: usize, program: usize, record: usize, scra
 
   const own = ownSpace(job, program, scratch);
   const masks = layInPlace(outW, inW, size, stride, padLeft, own);
-  layBiasAndBounds(job, program, 0, false, boundsAfter(masks, size));
   const image = own + inPlaceBytes(outW, size, stride, mr);
   const room = stripRows * outW;
   const sums = image + (<usize>(((stripRows - 1) * stride + size) * inW + 16) << 2);
@@ -59,7 +57,7 @@ export function integerDepthwise(job: usize, program: usize, record: usize, scra
         const plane = image - (<usize>(first * inW) << 2), map = to + (<usize>(c * apart) << 2) - (<usize>at << 2);
         depthwiseInPlace(
           load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), mr, plane, map, filter, inH, inW, outW, size, stride,
-          padTop, padLeft, row, rows, own, masks,
+          padTop, padLeft, row, rows, own, masks, false,
         );
       }
       if (narrow) {

@@ -32,8 +32,8 @@ export interface Kernel {
   readonly mr: number;
   readonly nr: number;
   /** What a depthwise kernel has unrolled: size x size taps at this stride in both directions; undefined for one that loops over
-   *  any number of taps. `fenced`: with branches between taps (assembly/templates/depthwise.ts). */
-  readonly taps?: { readonly size: number; readonly stride: number; readonly fenced: boolean };
+   *  any number of taps. */
+  readonly taps?: { readonly size: number; readonly stride: number };
   /** What the lanes of a depthwise kernel are, if not neighbouring columns. */
   readonly lanes?: 'channels';
   /** Each element accumulates in k order, multiply then add, starting from C: the same bits in every blocking. */

@@ -21,8 +21,17 @@ function pointwise(channels: number, height: number, width: number): ConvProblem
   return convProblem({ batch: 1, inC: channels, outC: channels }, window, { prepacked: true, bias: true });
 }
 
-function fastest(p: ConvProblem): Plan {
-  const plans = convPlans(p, ALIKE, NARROW, [1]).map((plan) => ({ plan, ms: convMs(p, plan, MACHINE) }));
+function depthwise(size: number, channels: number, height: number, width: number): ConvProblem {
+  const half = size >> 1;
+  const window = windowOf({ height, width }, { kH: size, kW: size }, { padding: [half, half, half, half] });
+  return convProblem({ batch: 1, inC: channels, outC: channels }, window, {
+    groups: channels,
+    prepacked: true,
+  });
+}
+
+function fastest(p: ConvProblem, kernels = ALIKE): Plan {
+  const plans = convPlans(p, kernels, NARROW, [1]).map((plan) => ({ plan, ms: convMs(p, plan, MACHINE) }));
   return plans.toSorted((one, other) => one.ms - other.ms)[0]!.plan;
 }
 
@@ -58,5 +67,28 @@ test('estimate: the table of taps is not tried where there is one tap', (t) => {
   t.notOk(ways(p).includes('direct'), 'a product in place is the same, and faster');
   t.ok(ways({ ...p, strideH: 2, outH: 20 }).includes('direct'), 'where it is no product it is');
   t.ok(ways({ ...p, algorithm: 'direct' }).includes('direct'), 'and where it is asked for');
+  t.end();
+});
+
+test('estimate: depthwise rows are cut into blocks that keep a core busy, in the order of memory where they come from there', (t) => {
+  const rows = KERNELS.filter(({ family, taps }) => family === 'depthwise' && taps);
+  const block = (p: ConvProblem) => /_r\d+x\d+/.exec(fastest(p, rows).kernel)![0];
+  for (const [size, channels, height, width, expected] of [
+    [5, 192, 20, 20, '_r4x8'],
+    [5, 200, 2, 96, '_r2x16'],
+    [3, 96, 16, 16, '_r4x8'],
+    [3, 32, 512, 512, '_r1x16'],
+  ] as const)
+    t.equal(
+      block(depthwise(size, channels, height, width)),
+      expected,
+      `${size}x${size}, ${channels} x ${height} x ${width}`,
+    );
+  const wide = rows.filter(({ name }) => name.startsWith('f32_dw_5x5_s1_r2x16'));
+  const msAt = (width: number) => {
+    const p = depthwise(5, 64, 32, width);
+    return convMs(p, fastest(p, wide), MACHINE);
+  };
+  t.ok(msAt(32) / msAt(20) < 1.4, 'two sums by themselves take longer than their share of ten');
   t.end();
 });

@@ -40,11 +40,9 @@ const STRIP_ROW_NS = 20;
 const IN_PLACE_CALL_NS = 22;
 /** An element on its way into a lane or out of it. */
 const LANES_NS = 0.8;
-/** Rows that lie a multiple of this apart fall into few sets of the first cache: several at once evict one another (1024 columns, 3x3,
- *  r3x4 over r1x8: 1.5 on Node 20; 1040 columns: 1.0), and far from the caches several streams of results cost, too (320 x 320 x 16,
- *  r3x4 over r1x16: 1.3 on Node 20, 2 on Node 24). */
-const ALIASED_BYTES = 2048;
-const ALIASED_FACTOR = 1.6;
+/** Sums that a core adds to at the same time: a block of fewer takes as long as one of so many. */
+const CHAINS = 5;
+/** Far from the caches several streams of results cost (320 x 320 x 16, r4x8 over r1x16: 1.6 on Node 24, 1.5 on Node 20). */
 const STREAMS_FACTOR = 1.6;
 /** Images in and out from which on that shows: 112 x 112 x 96 is below, 320 x 320 x 16 above. */
 const STREAMS_BYTES = 2.5 * CACHED_BYTES;
@@ -134,22 +132,30 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   return { work, tiles: ceilDiv(m, plan.mc), before: inMs + weights, phases: 2 * count };
 }
 
-/** Columns that the blocks of a kernel that reads in place compute: four at each end, whole vectors between. */
-function inPlaceColumns(columns: number): number {
-  return 8 + 4 * Math.max(0, ceilDiv(columns - 8, 4));
+/** Vectors of the blocks that a kernel that reads in place cuts a row into (assembly/templates/depthwise.ts). */
+function inPlaceBlocks(columns: number, { nr }: Kernel): number[] {
+  const widths = [4, 2, 1].filter((vectors) => 4 * vectors <= nr);
+  const left = widths.find((vectors) => vectors === 1 || columns > 4 * vectors)!;
+  const blocks = [left];
+  let x = 4 * left;
+  for (; x + 4 * left < columns; x += 4 * left) blocks.push(left);
+  return [...blocks, widths.findLast((vectors) => columns - x <= 4 * vectors)!];
 }
 
 /** Nanoseconds of one channel by a kernel of a fixed size. */
-function inPlaceNs(p: ConvProblem, { mr }: Kernel, gflops: number, far: boolean): number {
+function inPlaceNs(p: ConvProblem, kernel: Kernel, gflops: number, far: boolean): number {
+  const { mr, nr } = kernel;
   const left = p.outH % mr;
   const goesBack = p.outH >= mr && 2 * left > mr;
   const calls = Math.floor(p.outH / mr) + (goesBack ? 1 : left);
-  // single rows share no loads: they take about as long as one and a half in a block
-  const rows = p.outH - left + (goesBack ? mr : 1.5 * left);
-  const aliased = mr > 1 && (4 * p.inW) % ALIASED_BYTES === 0 ? ALIASED_FACTOR : 1;
+  // single rows share no loads and have few sums: they take as long as 1.2 (wide ones) to 1.8 in a block
+  const rows = p.outH - left + (goesBack ? mr : 1.8 * left);
   const streams = mr > 1 && far ? STREAMS_FACTOR : 1;
-  const flops = 2 * p.kH * p.kW * rows * inPlaceColumns(p.outW);
-  return (flops / gflops) * aliased * streams + calls * IN_PLACE_CALL_NS;
+  const whole = nr / Math.max(CHAINS, (mr * nr) / 4);
+  const blocks = inPlaceBlocks(p.outW, kernel).map((vectors) => whole * Math.max(CHAINS, mr * vectors));
+  const columns = blocks.reduce((sum, block) => sum + block, 0);
+  const flops = 2 * p.kH * p.kW * rows * columns;
+  return (flops / gflops) * streams + calls * IN_PLACE_CALL_NS;
 }
 
 /** The same where rows go through strips, or four channels at once through lanes (then of one of them). */
