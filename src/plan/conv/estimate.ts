@@ -3,7 +3,7 @@
  * through transforms costs, not below what memory can deliver. Constants were fitted on the layers of `bench --suite conv`.
  */
 import { ceilDiv, roundUp } from '../../core/math.ts';
-import { findKernel, type Kernel } from '../../kernels/table.ts';
+import { findKernel, type Kernel, oneRowPartner } from '../../kernels/table.ts';
 import { type ConvProblem, groupChannels, isPlainProduct, termsOf } from '../../problem/conv.ts';
 import type { MachineProfile } from '../machine.ts';
 import {
@@ -72,19 +72,27 @@ function weightMs(p: ConvProblem, kernel: Kernel): number {
   return p.prepacked ? 0 : packMs(p.outC, termsOf(p), kernel.mr, false);
 }
 
+/** Rows of blocks, as many as take the time of `m`: those below the last block are padded in panels, and done one by one in place. */
+function blockRows(m: number, k: number, kernel: Kernel, inPlace: boolean, machine: MachineProfile): number {
+  if (!inPlace) return roundUp(m, kernel.mr);
+  const lone = m % kernel.mr;
+  return m - lone + (lone * blockGflops(kernel, k, machine)) / blockGflops(oneRowPartner(kernel), k, machine);
+}
+
 function implicitCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
   const [m, n, k] = [p.outC / p.groups, p.outH * p.outW, termsOf(p)];
   const members = p.batch * p.groups;
-  const flops = 2 * members * roundUp(m, kernel.mr) * roundUp(n, kernel.nr) * k;
+  const [pass, inPlace] = [Math.min(k, plan.kc), plan.packing !== 'ab'];
+  const flops = 2 * members * blockRows(m, pass, kernel, inPlace, machine) * roundUp(n, kernel.nr) * k;
   const gbs = isPlainProduct(p) ? WHOLE_ROWS_GBS : PATCH_GBS;
   const patches = (4 * members * k * n * ceilDiv(m, plan.mc)) / gbs / 1e6;
   const [ends, lasts] = [
-    m % kernel.mr ? ceilDiv(n, kernel.nr) : 0,
+    m % kernel.mr && !inPlace ? ceilDiv(n, kernel.nr) : 0,
     n % kernel.nr ? ceilDiv(m, kernel.mr) : 0,
   ];
   const edges = (members * (ends + lasts) * ceilDiv(k, plan.kc) * EDGE_US) / 1e3;
   return {
-    work: flops / blockGflops(kernel, Math.min(k, plan.kc), machine) / 1e6 + patches + edges,
+    work: flops / blockGflops(kernel, pass, machine) / 1e6 + patches + edges,
     tiles: members * ceilDiv(m, plan.mc) * ceilDiv(n, plan.nc),
     before: padMs(p) + (plan.packing === 'ab' ? weightMs(p, kernel) : 0),
     phases: copied(p) ? 1 : 0,
@@ -95,11 +103,10 @@ function directCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machine
   const [channels, k] = [p.outC / p.groups, termsOf(p)];
   const members = p.batch * p.groups;
   const nchw = p.layout === 'nchw';
-  const blocks = nchw
-    ? roundUp(channels, kernel.mr) * roundUp(p.outW, kernel.nr)
-    : roundUp(p.outW, kernel.mr) * roundUp(channels, kernel.nr);
-  const flops = 2 * members * p.outH * blocks * k;
   const pass = nchw ? Math.min(k, plan.kc) : k / p.kH;
+  const [m, n] = nchw ? [channels, p.outW] : [p.outW, channels];
+  const blocks = blockRows(m, pass, kernel, true, machine) * roundUp(n, kernel.nr);
+  const flops = 2 * members * p.outH * blocks * k;
   const rows = Math.max(1, Math.floor((nchw ? plan.nc : plan.mc) / p.outW));
   const across = ceilDiv(channels, nchw ? plan.mc : plan.nc);
   return {
