@@ -2,6 +2,7 @@
  * The innermost loops of every product: jr over panels of B (each stays in the first cache), ir over blocks of A, and the
  * edges. Whole products, convolutions and Winograd's many small products all end here.
  */
+import { copyFloats } from '../conv/strip';
 import { PROGRAM_KERNEL, PROGRAM_KERNEL_ONE_ROW, PROGRAM_MR, PROGRAM_NR, ZEROS_ADDRESS } from '../gen/layout';
 
 /** A block at the edge: the full kernel into scratch, then the valid part out. The one place where edges are handled. */
@@ -10,10 +11,9 @@ function edgeBlock(
   rows: i32, cols: i32, nr: i32, first: bool, scratch: usize,
 ): void {
   const ld: usize = nr << 2;
-  const bytes = cols << 2;
-  if (!first) for (let i = 0; i < rows; i++) memory.copy(scratch + i * ld, c + i * ldc, bytes);
+  if (!first) for (let i = 0; i < rows; i++) copyFloats(scratch + i * ld, c + i * ldc, cols);
   call_indirect<void>(kernel, kc, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : scratch, first ? 0 : ld, scratch, ld);
-  for (let i = 0; i < rows; i++) memory.copy(c + i * ldc, scratch + i * ld, bytes);
+  for (let i = 0; i < rows; i++) copyFloats(c + i * ldc, scratch + i * ld, cols);
 }
 
 /** Rows that are left below the last whole block of a kernel that reads A in place, by its one-row partner. */
@@ -30,7 +30,10 @@ function directRows(
 
 /**
  * rows x cols of C over one pass of k. A: in place with `lda` bytes from row to row, or panels of mr rows (`directA` false).
- * B: `bStep` bytes from column to column between panels, `ldb` as the kernel reads it.
+ * B: `bStep` bytes from column to column between panels (4: in place, a block may begin anywhere), `ldb` as the kernel reads it.
+ *
+ * In the `first` pass of k, which overwrites C, and with B in place the last block of a row goes back over columns that are done and ends with
+ * the row, so that it is no edge (8 x 14 x 14 to 16 channels, 5x5, 4x8: 1.05 times as fast on Node 24).
  */
 export function blocks(
   program: usize, kc: i32, directA: bool, a: usize, lda: usize, b: usize, ldb: usize, bStep: usize,
@@ -39,7 +42,9 @@ export function blocks(
   const mr = load<i32>(program, PROGRAM_MR), nr = load<i32>(program, PROGRAM_NR);
   const kernel = load<i32>(program, PROGRAM_KERNEL), oneRow = load<i32>(program, PROGRAM_KERNEL_ONE_ROW);
   const aRow: usize = directA ? lda : <usize>(kc << 2);
-  for (let jr = 0; jr < cols; jr += nr) {
+  const goesBack = first && bStep == 4 && cols >= nr;
+  for (let from = 0; from < cols; from += nr) {
+    const jr = goesBack ? min(from, cols - nr) : from;
     const colsCur = min(nr, cols - jr);
     const panel = b + jr * bStep;
     const block = c + (jr << 2);

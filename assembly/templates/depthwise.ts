@@ -201,11 +201,14 @@ function inPlaceSource(kernel: Kernel, taps: Taps): string {
     ...(isHeld(taps) ? range(size * size).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`) : []),
   ];
   const widths = [4, 2, 1].filter((vectors) => 4 * vectors <= nr);
-  const fromLeft = widths.map((vectors) => {
+  // each but the widest is for rows that two of its blocks cover
+  const fromLeft = widths.map((vectors, i) => {
     const fits = vectors > 1 ? `if (k > ${4 * vectors}) ` : '';
+    const middle = `
+  for (; x + ${16 * vectors} < end; x += ${16 * vectors}) ${block('middle', vectors)}`;
     return `${fits}{
   ${block('left', vectors)}
-  for (x = ${16 * vectors}; x + ${16 * vectors} < end; x += ${16 * vectors}) ${block('middle', vectors)}
+  x = ${16 * vectors};${i === 0 ? middle : ''}
   }`;
   });
   const atRight = widths.toReversed().map((vectors, i) => {

@@ -1,6 +1,6 @@
 /** What the cost model has learned from measurements: which way is taken where, on a made-up machine. */
 import test from 'tape';
-import { KERNELS } from '../../src/kernels/table.ts';
+import { KERNELS, type Kernel } from '../../src/kernels/table.ts';
 import { convPlans } from '../../src/plan/conv/candidates.ts';
 import { convMs } from '../../src/plan/conv/estimate.ts';
 import { NARROW } from '../../src/plan/ladders.ts';
@@ -16,9 +16,9 @@ const MACHINE = {
   kernelGflops: Object.fromEntries(KERNELS.map(({ name }) => [name, 40])),
 };
 
-function pointwise(channels: number, height: number, width: number): ConvProblem {
+function pointwise(channels: number, height: number, width: number, outC = channels): ConvProblem {
   const window = windowOf({ height, width }, { kH: 1, kW: 1 }, {});
-  return convProblem({ batch: 1, inC: channels, outC: channels }, window, { prepacked: true, bias: true });
+  return convProblem({ batch: 1, inC: channels, outC }, window, { prepacked: true, bias: true });
 }
 
 function depthwise(size: number, channels: number, height: number, width: number): ConvProblem {
@@ -40,13 +40,13 @@ test('estimate: an image is read where it lies, unless its rows fall into few se
     [24, 124, 132],
     [24, 88, 88],
     [48, 44, 44],
-    [8, 64, 64],
   ] as const)
     t.equal(
       fastest(pointwise(channels, height, width)).packing,
       'none',
       `${channels} x ${height} x ${width}`,
     );
+  t.equal(fastest(pointwise(8, 64, 64, 12)).packing, 'none', '8 rows of a set');
   for (const [channels, height, width] of [
     [24, 128, 128],
     [24, 64, 64],
@@ -90,5 +90,26 @@ test('estimate: depthwise rows are cut into blocks that keep a core busy, in the
     return convMs(p, fastest(p, wide), MACHINE);
   };
   t.ok(msAt(32) / msAt(20) < 1.4, 'two sums by themselves take longer than their share of ten');
+  t.end();
+});
+
+test('estimate: rows below the last block cost what a kernel of one row takes', (t) => {
+  const window = windowOf(
+    { height: 320, width: 320 },
+    { kH: 3, kW: 3 },
+    { stride: 2, padding: [1, 1, 1, 1] },
+  );
+  const p = convProblem({ batch: 1, inC: 3, outC: 16 }, window, { prepacked: true });
+  const offset = KERNELS.filter(({ family, feature }) => family === 'offset' && feature === 'simd');
+  // blocks of six rows are the fastest, if only the rows of whole ones counted
+  const gflops = ({ mr }: Kernel) => (mr === 1 ? 10 : mr === 6 ? 60 : 40);
+  const machine = {
+    ...MACHINE,
+    kernelGflops: Object.fromEntries(offset.map((kernel) => [kernel.name, gflops(kernel)])),
+  };
+  const [plan] = convPlans(p, offset, NARROW, [1])
+    .filter(({ algorithm }) => algorithm === 'direct')
+    .toSorted((one, other) => convMs(p, one, machine) - convMs(p, other, machine));
+  t.match(plan!.kernel, /_(4x8|2x16)__/, `16 channels by whole blocks, not ${plan!.kernel}`);
   t.end();
 });

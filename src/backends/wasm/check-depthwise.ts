@@ -4,8 +4,8 @@ import type { Kernel } from '../../kernels/table.ts';
 import type { WasmBackend } from './backend.ts';
 import type { MicroKernel } from './module.ts';
 
-/** Rows that every combination of blocks covers: of one, two and four vectors on the left, none or one between, one to four on the right. */
-const COLUMNS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 14, 17, 19, 22, 27, 35];
+/** Rows that take every block: the widest on the left and between, narrower ones on the left, all on the right. */
+const COLUMNS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 14, 17, 19, 22, 29, 35];
 /** Elements from row to row of images; of results half as many. */
 const PITCH = 96;
 const GUARD = 1234.5;
