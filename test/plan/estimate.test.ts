@@ -78,6 +78,9 @@ test('estimate: depthwise rows are cut into blocks that keep a core busy, in the
     [5, 200, 2, 96, '_r2x16'],
     [3, 96, 16, 16, '_r4x8'],
     [3, 32, 512, 512, '_r1x16'],
+    [3, 48, 160, 160, '_r1x16'],
+    [3, 96, 112, 112, '_r4x8'],
+    [5, 32, 256, 256, '_r4x8'],
   ] as const)
     t.equal(
       block(depthwise(size, channels, height, width)),

@@ -37,15 +37,16 @@ const WINOGRAD_WEIGHT_NS = 0.35;
 const WINOGRAD_WEIGHT_FAR_NS = 2;
 /** A row of a strip and the call that reads it; a call of a kernel that reads in place, with its table of rows. */
 const STRIP_ROW_NS = 20;
-const IN_PLACE_CALL_NS = 22;
+const IN_PLACE_CALL_NS = 8;
 /** An element on its way into a lane or out of it. */
 const LANES_NS = 0.8;
 /** Sums that a core adds to at the same time: a block of fewer takes as long as one of so many. */
 const CHAINS = 5;
-/** Far from the caches several streams of results cost (320 x 320 x 16, r4x8 over r1x16: 1.6 on Node 24, 1.5 on Node 20). */
-const STREAMS_FACTOR = 1.6;
-/** Images in and out from which on that shows: 112 x 112 x 96 is below, 320 x 320 x 16 above. */
-const STREAMS_BYTES = 2.5 * CACHED_BYTES;
+/** Far from the caches several streams of results cost, where sums are short: 3x3 with stride 1, 320 x 320 x 16, took r4x8 1.6 times as long as
+ *  r1x16 on Node 24 and 1.7 on Node 20, where short measurements put r1x16 a third too low. With stride 2 and of 5x5 two rows still win. */
+const STREAMS_FACTOR = 2;
+/** Images in and out from which on that shows: 112 x 112 x 96 is below, 160 x 160 x 48 above. */
+const STREAMS_BYTES = 2.3 * CACHED_BYTES;
 /** Share of the multiply-add ceiling that depthwise kernels reach in cache. */
 const DEPTHWISE_SHARE = 0.3;
 
@@ -157,7 +158,7 @@ function inPlaceNs(p: ConvProblem, kernel: Kernel, gflops: number, far: boolean)
   const calls = Math.floor(p.outH / mr) + (goesBack ? 1 : left);
   // single rows share no loads and have few sums: they take as long as 1.2 (wide ones) to 1.8 in a block
   const rows = p.outH - left + (goesBack ? mr : 1.8 * left);
-  const streams = mr > 1 && far ? STREAMS_FACTOR : 1;
+  const streams = mr > 1 && far && p.kH === 3 && p.strideH === 1 ? STREAMS_FACTOR : 1;
   const whole = nr / Math.max(CHAINS, (mr * nr) / 4);
   const blocks = inPlaceBlocks(p.outW, kernel).map((vectors) => whole * Math.max(CHAINS, mr * vectors));
   const columns = blocks.reduce((sum, block) => sum + block, 0);
