@@ -3,7 +3,7 @@
  * number of taps counted; the largest value starts from -Infinity and is NaN where a tap is NaN. A tap in the padding
  * changes neither.
  */
-import { fillStrip } from './strip';
+import { fillFloats, fillStrip } from './strip';
 
 /** Taps start, start + dilation, ... (`taps` of them) that lie in low <= place < high. */
 // @ts-ignore: decorator
@@ -21,12 +21,11 @@ function larger(a: v128, b: v128): v128 {
   return v128.and(f32x4.pmax(a, b), f32x4.pmax(b, a));
 }
 
-/** `Maximum` is a flag known when compiled: i32 is the largest value, u32 the same where none is NaN, f32 the sum. */
+/** `Maximum` is a flag known when compiled: i32 is the largest value, f32 the sum. */
 // @ts-ignore: decorator
 @inline
 function pick<Maximum>(acc: v128, x: v128): v128 {
-  if (!isInteger<Maximum>()) return f32x4.add(acc, x);
-  return isSigned<Maximum>() ? f32x4.max(acc, x) : larger(acc, x);
+  return isInteger<Maximum>() ? f32x4.max(acc, x) : f32x4.add(acc, x);
 }
 
 // @ts-ignore: decorator
@@ -147,21 +146,84 @@ function largestOfRows(x: usize, pitch: usize, rows: i32, count: i32, to: usize)
   return v128.any_true(f32x4.ne(sum0, sum0));
 }
 
+/** The values of four windows next to one another, `stride` floats apart from `p` on. */
+// @ts-ignore: decorator
+@inline
+function fourWindows(p: usize, stride: i32): v128 {
+  if (stride == 1) return v128.load(p);
+  if (stride == 2) return v128.shuffle<f32>(v128.load(p), v128.load(p, 16), 0, 2, 4, 6);
+  const step = <usize>stride << 2;
+  let v = v128.load32_zero(p);
+  v = v128.load_lane<f32>(p + step, v, 1);
+  v = v128.load_lane<f32>(p + 2 * step, v, 2);
+  return v128.load_lane<f32>(p + 3 * step, v, 3);
+}
+
+/** `largestAlong` with strides known when compiled. */
+// @ts-ignore: decorator
+@inline
+function largestAlongBy(line: usize, c: usize, count: i32, taps: i32, tapStep: usize, stride: i32): void {
+  const four = <usize>stride << 4, whole = count >= 4;
+  for (; count >= 8; count -= 8) {
+    let p = line, m0 = fourWindows(p, stride), m1 = fourWindows(p + four, stride);
+    for (let tap = 1; tap < taps; tap++) {
+      p += tapStep;
+      m0 = larger(m0, fourWindows(p, stride));
+      m1 = larger(m1, fourWindows(p + four, stride));
+    }
+    v128.store(c, m0);
+    v128.store(c, m1, 16);
+    line += 2 * four;
+    c += 32;
+  }
+  while (count > 0) {
+    if (count < 4 && whole) {
+      // the last vector lies over the one before it
+      line -= <usize>(stride * (4 - count)) << 2;
+      c -= <usize>(4 - count) << 2;
+      count = 4;
+    }
+    let p = line, m = fourWindows(p, stride);
+    for (let tap = 1; tap < taps; tap++) {
+      p += tapStep;
+      m = larger(m, fourWindows(p, stride));
+    }
+    if (count >= 4) v128.store(c, m);
+    else {
+      v128.store_lane<f32>(c, m, 0);
+      if (count > 1) v128.store_lane<f32>(c, m, 1, 4);
+      if (count > 2) v128.store_lane<f32>(c, m, 2, 8);
+    }
+    line += four;
+    c += 16;
+    count -= 4;
+  }
+}
+
+/** The largest of `taps` values, `dilation` floats apart, for each of `count` windows along a line; none of them is NaN. */
+function largestAlong(line: usize, c: usize, count: i32, taps: i32, dilation: i32, stride: i32): void {
+  const tapStep = <usize>dilation << 2;
+  if (stride == 1) largestAlongBy(line, c, count, taps, tapStep, 1);
+  else if (stride == 2) largestAlongBy(line, c, count, taps, tapStep, 2);
+  else largestAlongBy(line, c, count, taps, tapStep, stride);
+}
+
 /**
  * One output row of largest values: first down the columns, then along the row, so that a kH x kW window takes kH + kW steps. False, with the
- * row not written, where a value may be NaN. The strip has room for two rows where kH is 2 or more.
+ * row not written, where a value may be NaN. `line` has room for `pitch` floats, which are more than windows span.
  */
 function largestRow(
-  x: usize, c: usize, inH: i32, inW: i32, outW: i32, kH: i32, kW: i32, strideW: i32, dilationH: i32, top: i32, padLeft: i32,
-  offsets: usize, phasePitch: i32, strip: usize,
+  x: usize, c: usize, inH: i32, inW: i32, outW: i32, kH: i32, kW: i32, strideW: i32, dilationH: i32, dilationW: i32, top: i32,
+  padLeft: i32, pitch: i32, line: usize,
 ): bool {
-  const rowPitch = strideW * phasePitch, used = min(inW, rowPitch - padLeft);
+  const used = min(inW, pitch - padLeft);
   const above = top < 0 ? (dilationH - 1 - top) / dilationH : 0, taps = tapsInside(top, kH, dilationH, 0, inH);
-  if (kH == 1 || !taps || used <= 0) return false;
-  const first = x + (<usize>((top + above * dilationH) * inW) << 2), line = strip + (<usize>rowPitch << 2);
-  if (largestOfRows(first, <usize>(dilationH * inW) << 2, taps, used, line)) return false;
-  fillStrip(line, 1, used, 0, 1, padLeft, strideW, phasePitch, rowPitch, -f32.POSITIVE_INFINITY, strip);
-  poolRow<u32>(strip, offsets, kW, c, outW);
+  if (!taps || used <= 0) return false;
+  const first = x + (<usize>((top + above * dilationH) * inW) << 2), inside = line + (<usize>padLeft << 2);
+  if (largestOfRows(first, <usize>(dilationH * inW) << 2, taps, used, inside)) return false;
+  fillFloats(line, padLeft, -f32.POSITIVE_INFINITY);
+  fillFloats(inside + (<usize>used << 2), pitch - padLeft - used, -f32.POSITIVE_INFINITY);
+  largestAlong(line, c, outW, kW, dilationW, strideW);
   return true;
 }
 
@@ -204,7 +266,7 @@ export function poolPlane(
   const x1 = room <= 0 ? 0 : min(outW, (room - 1) / strideW + 1);
   for (let first = y0; first < end; ) {
     if (maximum && largestRow(
-      x, y + first * ldc, inH, inW, outW, kH, kW, strideW, dilationH, first * strideH - padTop, padLeft, offsets, phasePitch, strip,
+      x, y + first * ldc, inH, inW, outW, kH, kW, strideW, dilationH, dilationW, first * strideH - padTop, padLeft, rowPitch, strip,
     )) {
       first++;
       continue;

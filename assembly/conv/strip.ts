@@ -10,7 +10,7 @@
 /** `count` floats of one value. */
 // @ts-ignore: decorator
 @inline
-function fillFloats(to: usize, count: i32, value: f32): void {
+export function fillFloats(to: usize, count: i32, value: f32): void {
   if (count < 4) {
     if (count > 0) store<f32>(to, value);
     if (count > 1) store<f32>(to, value, 4);
