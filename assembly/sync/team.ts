@@ -17,7 +17,7 @@ import {
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
   JOB_TRACE, TRACE_BYTES, TRACE_END, TRACE_START, TRACE_THREAD,
-  TEAM_ADDRESS, TEAM_CORES, TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY, WORKER_BYTES, WORKERS_ADDRESS,
+  MAX_WORKERS, TEAM_ADDRESS, TEAM_CORES, TEAM_SIGNAL, WORKER_BEAT, WORKER_BUSY, WORKER_BYTES, WORKERS_ADDRESS,
 } from '../gen/layout';
 import { depthwise, filtersByTap, pool } from '../conv/channelwise';
 import { fold, tapFilters } from '../conv/fold';
@@ -137,7 +137,8 @@ function numberOf(worker: usize): i32 {
 function linkFor(job: usize, at: i32, limit: i32, first: i32, count: i32, worker: usize): i32 {
   const parts = load<i32>(job, JOB_PARTS);
   if (parts <= 1 || count == 1) return at;
-  const own = numberOf(worker) % parts;
+  // the calling thread's number is above all: its part is the last, whatever the parts
+  const number = numberOf(worker), own = number == MAX_WORKERS - 1 ? parts - 1 : number % parts;
   for (let turn = 0; turn < parts; turn++) {
     const part = (own + turn) % parts;
     const from = count * part / parts, size = count * (part + 1) / parts - from;

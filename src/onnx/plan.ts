@@ -2,7 +2,7 @@
 import { aSlice } from '../core/slice.ts';
 import type { Core } from '../ops/core.ts';
 import { Replay } from '../ops/replay.ts';
-import type { Tape, TapeStep } from '../ops/tape.ts';
+import type { Tape, TapeSetting, TapeStep } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
 import type { Problem } from '../problem/problem.ts';
@@ -26,18 +26,39 @@ export class Plan {
   readonly #inputs = new Map<string, Value>();
   #outputs: readonly Value[] = [];
 
-  constructor(runtime: Runtime, core: Core, kept: Kept, opset: number, of: Schedule) {
+  constructor(
+    runtime: Runtime,
+    core: Core,
+    kept: Kept,
+    opset: number,
+    of: Schedule,
+    setting: TapeSetting = 'chain',
+  ) {
     this.#runtime = runtime;
     this.#core = core;
     this.#kept = kept;
     this.#opset = opset;
     this.#schedule = of;
-    this.#tape = core.makeTape();
+    this.#tape = core.makeTape(setting);
   }
 
   /** Whether later runs can go without asking every node again. */
   get isReplayable(): boolean {
     return this.#tape.spoiled === undefined;
+  }
+
+  /** How what was recorded is planned. */
+  get setting(): TapeSetting {
+    return this.#tape.setting;
+  }
+
+  /** Whether the run were better planned for one thread. */
+  get isShort(): boolean {
+    const { planner, threads } = this.#core;
+    if (threads === 1 || this.setting === 'short chain' || !this.isReplayable) return false;
+    return this.#tape.isShort(({ problem, plan, ms }) =>
+      plan.algorithm === 'fixed' ? ms : planner.plan(problem, 'short chain').ms,
+    );
   }
 
   /** Why not. */
@@ -51,8 +72,8 @@ export class Plan {
     return [...byKey.values()].filter(({ op }) => op === 'matmul' || op === 'conv');
   }
 
-  /** The first run: every node is asked and planned, with a rest now and then for the thread's other work; then what they want is run. */
-  async record(inputs: ReadonlyMap<string, Tensor>, options: AsyncOptions): Promise<Record<string, Tensor>> {
+  /** The first part of the first run: every node is asked and planned, with a rest now and then for the thread's other work. */
+  async record(inputs: ReadonlyMap<string, Tensor>, { signal }: AsyncOptions): Promise<void> {
     const core = this.#core;
     const recording = core.record(this.#tape, () => {
       for (const [name, tensor] of inputs) this.#inputs.set(name, this.#place(tensor));
@@ -64,16 +85,20 @@ export class Plan {
       const step = core.record(this.#tape, () => aSlice(recording));
       if (step.done) {
         this.#outputs = step.value;
-        break;
+        return;
       }
       await core.host.yieldToEvents();
       try {
-        options.signal?.throwIfAborted();
+        signal?.throwIfAborted();
         core.checkOpen('run a model');
       } catch (reason) {
         core.record(this.#tape, () => recording.throw(reason));
       }
     }
+  }
+
+  /** The second part: what the nodes want is run. */
+  async runFirst(options: AsyncOptions): Promise<Record<string, Tensor>> {
     if (this.isReplayable) {
       const pending = this.#ready().runFirst(controlOf(options));
       if (pending) await pending;

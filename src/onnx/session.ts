@@ -5,7 +5,7 @@ import { show } from '../core/show.ts';
 import { ASYNC_NAMES, checkAsync, checkOptions } from '../ops/arguments.ts';
 import type { Core } from '../ops/core.ts';
 import { coreOf, createRuntime } from '../ops/runtime.ts';
-import type { TapeStep } from '../ops/tape.ts';
+import type { TapeSetting, TapeStep } from '../ops/tape.ts';
 import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
@@ -88,6 +88,8 @@ export class InferenceSession {
   readonly #opset: number;
   readonly #kept: Kept;
   readonly #plans = new Map<string, Plan>();
+  /** Of inputs that are known to want another than the usual one. */
+  readonly #settings = new Map<string, TapeSetting>();
   readonly #unload: () => void;
   #turn: Promise<unknown> = Promise.resolve();
   #released = false;
@@ -185,14 +187,13 @@ export class InferenceSession {
   /** Measures the plans of a recorded run; the run is recorded anew. */
   async #tune(key: string, tuneMs: number, signal: AbortSignal | undefined): Promise<void> {
     const plan = this.#plans.get(key);
-    const problems = plan?.problems ?? [];
+    const { problems = [], setting = 'chain' } = plan ?? {};
     const core = this.#core;
     const end = performance.now() + tuneMs;
     for (const [index, problem] of problems.entries()) {
       signal?.throwIfAborted();
       const budgetMs = Math.max(1, (end - performance.now()) / (problems.length - index));
-      const limits = { effort: 'measure', budgetMs, inChain: true, ...(signal ? { signal } : {}) } as const;
-      await tuneProblem(core, problem, limits);
+      await tuneProblem(core, problem, { effort: 'measure', budgetMs, setting, ...(signal && { signal }) });
       core.checkOpen('tune');
     }
     core.save();
@@ -271,9 +272,16 @@ export class InferenceSession {
       this.#plans.set(key, known);
       return known.run(inputs, options, each);
     }
-    const plan = new Plan(this.#runtime, this.#core, this.#kept, this.#opset, this.#schedule);
+    let plan = this.#makePlan(this.#settings.get(key));
     try {
-      const results = await plan.record(inputs, options);
+      await plan.record(inputs, options);
+      if (plan.isShort) {
+        plan.dispose();
+        plan = this.#makePlan('short chain');
+        this.#settings.set(key, plan.setting);
+        await plan.record(inputs, options);
+      }
+      const results = await plan.runFirst(options);
       if (plan.isReplayable) this.#keep(key, plan);
       else plan.dispose();
       return results;
@@ -283,12 +291,17 @@ export class InferenceSession {
     }
   }
 
+  #makePlan(setting: TapeSetting | undefined): Plan {
+    return new Plan(this.#runtime, this.#core, this.#kept, this.#opset, this.#schedule, setting);
+  }
+
   #keep(key: string, plan: Plan): void {
     this.#plans.set(key, plan);
     if (this.#plans.size <= MOST_PLANS) return;
     const [oldest] = this.#plans;
     oldest![1].dispose();
     this.#plans.delete(oldest![0]);
+    this.#settings.delete(oldest![0]);
   }
 
   #read(feeds: Feeds, options: AsyncOptions): Map<string, Tensor> {

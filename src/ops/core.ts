@@ -25,7 +25,7 @@ import type { GpuPlace } from './gpu/place.ts';
 import type { GpuJsPlace } from './gpujs/place.ts';
 import { type GpuClock, Profiling, type Timed } from './profile.ts';
 import type { Sharer } from './share/protocol.ts';
-import { Tape } from './tape.ts';
+import { Tape, type TapeSetting } from './tape.ts';
 import type { Heap, Watched } from './tensor.ts';
 import { tuneProblem } from './tuning.ts';
 import type { PlacedOptions, Policy, RuntimeEvent } from './types.ts';
@@ -202,6 +202,7 @@ export class Core {
   /** Threads for work that one of them does in `ms`: all where it is worth waking them (`worthMs`), and sooner in a recorded run, where
    *  they are awake. */
   threadsFor(ms: number, worthMs: number): number {
+    if (this.#tape?.setting === 'short chain') return 1;
     return ms > (this.#tape ? Math.min(worthMs, WORTH_SHARING_MS) : worthMs) ? this.threads : 1;
   }
 
@@ -237,14 +238,14 @@ export class Core {
   }
 
   /** A tape that is recorded by `record` and lives until `forget`. */
-  makeTape(): Tape {
+  makeTape(setting?: TapeSetting): Tape {
     const memory = {
       allocate: (bytes: number, owner: Owner) => this.backend.allocate(bytes, owner),
       free: (address: Address) => {
         if (!this.#closed) this.backend.free(address);
       },
     };
-    const tape = new Tape(memory, this.executor);
+    const tape = new Tape(memory, this.executor, setting);
     this.#tapes.add(tape);
     return tape;
   }
@@ -351,7 +352,7 @@ export class Core {
 
   #planOrNone(problem: Problem): Planned | undefined {
     try {
-      return this.planner.plan(problem, this.#tape !== undefined);
+      return this.planner.plan(problem, this.#tape?.setting);
     } catch (cause) {
       if (this.#policy !== 'strict') return undefined;
       throw new TesseraeError(

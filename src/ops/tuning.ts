@@ -5,7 +5,7 @@ import { abortReason } from '../core/errors.ts';
 import { kernelsUsed } from '../kernels/table.ts';
 import { NARROW, WIDE } from '../plan/ladders.ts';
 import type { Candidate, Effort, Plan } from '../plan/plan.ts';
-import type { Planner } from '../plan/planner.ts';
+import type { Planner, Setting } from '../plan/planner.ts';
 import { keyOf, type Problem } from '../problem/problem.ts';
 import { type Tuned, tunePlan } from '../tune/tune.ts';
 import { makeTrial, type Trier } from './trial.ts';
@@ -22,8 +22,8 @@ export interface Tunable extends Trier {
 export interface TuneLimits {
   readonly effort: Exclude<Effort, 'estimate'>;
   readonly budgetMs: number;
-  /** For calls that are run with others as one job. */
-  readonly inChain?: boolean;
+  /** Default `call`. */
+  readonly setting?: Setting;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -45,13 +45,13 @@ export async function tuneProblem(
   const key = keyOf(problem);
   const exhaustive = limits.effort === 'exhaustive';
   const trusted = ({ plan }: Candidate) => kernelsUsed(plan.kernel).every((name) => core.trust(name));
-  const { inChain = false } = limits;
+  const { setting = 'call' } = limits;
   const candidates = core.planner
-    .candidates(problem, exhaustive ? WIDE : NARROW, { inChain })
+    .candidates(problem, exhaustive ? WIDE : NARROW, { setting })
     .filter(trusted);
   const neighbours = (plan: Plan) =>
     core.planner
-      .candidates(problem, WIDE, { only: plan.kernel, inChain })
+      .candidates(problem, WIDE, { only: plan.kernel, setting })
       .filter((other) => kindOf(other.plan) === kindOf(plan));
   const trial = makeTrial(core, problem);
   const run = (plan: Plan, ms: number) => {
@@ -73,7 +73,7 @@ export async function tuneProblem(
     if (limits.signal?.aborted) throw abortReason(limits.signal);
     core.checkOpen('tune');
     if (tuned) {
-      core.planner.learn(problem, tuned.plan, limits.effort, tuned.ms, tuned.candidates, inChain);
+      core.planner.learn(problem, tuned.plan, limits.effort, tuned.ms, tuned.candidates, setting);
       core.onEvent({ type: 'planned', key, plan: tuned.plan, effort: limits.effort });
       core.saveSoon();
     }

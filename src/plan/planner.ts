@@ -35,7 +35,6 @@ const PROMISING_FOR_IMAGES = 4;
 const WORTH_WAKING = 3;
 /** In a chain of calls no thread sleeps: the first step of each finds the others as fast as a later phase does. */
 const AWAKE_US = 1;
-const IN_CHAIN = ' in a chain';
 /** Deep sleep on an idle machine can make a wake-up dearer than it is in practice. */
 const WAKE_MOST_US = 250;
 
@@ -56,6 +55,10 @@ function promising(p: Problem, kernels: readonly Kernel[], machine: MachineProfi
   );
 }
 
+/** How a call is run: by itself; with others as one job, where no thread sleeps and more of them pay earlier; or so on one thread, where
+ *  the job is over before others could be of use. */
+export type Setting = 'call' | 'chain' | 'short chain';
+
 export class Planner {
   readonly #context: PlannerContext;
   readonly #known = new Map<string, Planned>();
@@ -66,30 +69,32 @@ export class Planner {
     this.#context = context;
   }
 
-  /** Always answers, and at once: the same plan for the same key until something is learned. `inChain`: for a call that is run with
-   *  others as one job, where more threads pay earlier. */
-  plan(problem: Problem, inChain = false): Planned {
-    const name = this.#nameOf(problem, inChain);
+  /** Always answers, and at once: the same plan for the same key and setting until something is learned. */
+  plan(problem: Problem, setting: Setting = 'call'): Planned {
+    const name = this.#nameOf(problem, setting);
     const known = this.#known.get(name);
     if (known) return known;
-    const planned = this.#fromWisdom(name, problem) ?? this.#fromEstimate(problem, inChain);
+    const planned = this.#fromWisdom(name, problem) ?? this.#fromEstimate(problem, setting);
     this.#known.set(name, planned);
     return planned;
   }
 
   /** What a plan is remembered by: a single thread does not mind what else runs. */
-  #nameOf(problem: Problem, inChain: boolean): string {
-    return inChain && this.#context.threads > 1 ? keyOf(problem) + IN_CHAIN : keyOf(problem);
+  #nameOf(problem: Problem, setting: Setting): string {
+    return setting === 'call' || this.#context.threads === 1
+      ? keyOf(problem)
+      : `${keyOf(problem)} in a ${setting}`;
   }
 
   /** Candidates with estimates, best first; of one kernel only, if it is named. */
   candidates(
     problem: Problem,
     ladders: Ladders = NARROW,
-    { only, inChain = false }: { readonly only?: string; readonly inChain?: boolean } = {},
+    { only, setting = 'call' }: { readonly only?: string; readonly setting?: Setting } = {},
   ): Candidate[] {
-    const { filter, threads, machine } = this.#context;
-    const profile = inChain ? { ...machine(), wakeUs: AWAKE_US } : machine();
+    const { filter, machine } = this.#context;
+    const threads = setting === 'short chain' ? 1 : this.#context.threads;
+    const profile = setting === 'chain' ? { ...machine(), wakeUs: AWAKE_US } : machine();
     const applicable = applicableKernels(problem, filter).filter(
       ({ name }) => only === undefined || name === only,
     );
@@ -109,9 +114,9 @@ export class Planner {
     effort: Effort,
     ms: number,
     candidates: readonly Candidate[],
-    inChain = false,
+    setting: Setting = 'call',
   ): void {
-    const name = this.#nameOf(problem, inChain);
+    const name = this.#nameOf(problem, setting);
     this.#context.wisdom.put(name, { plan, effort, ms, at: Date.now() });
     this.#measured.set(name, candidates);
     this.#known.delete(name);
@@ -143,9 +148,9 @@ export class Planner {
     };
   }
 
-  #fromEstimate(problem: Problem, inChain: boolean): Planned {
+  #fromEstimate(problem: Problem, setting: Setting): Planned {
     const key = keyOf(problem);
-    const best = this.candidates(problem, NARROW, { inChain })[0];
+    const best = this.candidates(problem, NARROW, { setting })[0];
     if (!best) throw new Error(`no kernel serves ${key}: every applicable one is quarantined`);
     return { key, problem, plan: best.plan, source: 'estimate', effort: 'estimate', ms: best.estimateMs };
   }

@@ -30,9 +30,6 @@ const INLINE_MS = 5;
 /** How much longer than plans say a first run takes: engines compile code when it is first called, and make it fast later (V8: 10 to 40
  *  times with the test networks). */
 const COLD = 10;
-/** Calls that are expected to take no longer together stay on the calling thread: what one wave waits for the other is more than half of them
- *  (MNIST's seven steps, by one thread and by two: 52 and 57 to 95 microseconds on Node 24, 59 and 64 to 109 on Node 20). */
-const ALONE_MS = 0.1;
 /** After this much computing in a row on the calling thread, the event loop gets a turn. */
 const TURN_MS = 8;
 const PROGRESS_MS = 50;
@@ -221,7 +218,11 @@ export class Executor {
   }
 
   /** The calls must not change any more. Those of a wave may run at the same time; where none are said they go one by one. */
-  link(calls: readonly PlannedCall[], waves?: readonly Wave[]): LinkedCalls {
+  link(
+    calls: readonly PlannedCall[],
+    waves?: readonly Wave[],
+    threads: number = this.#mostThreads,
+  ): LinkedCalls {
     const programs: Ready[] = [];
     const leave = () => {
       for (const program of programs) this.#leave(program);
@@ -237,9 +238,9 @@ export class Executor {
       const { chain, release } = placeChain(
         this.#backend,
         parts,
-        this.#mostThreads,
+        threads,
         // one thread goes in the order of the calls, in which values are read soon after they were made
-        this.#mostThreads > 1 ? waves : undefined,
+        threads > 1 ? waves : undefined,
       );
       const ms = calls.reduce(
         (sum, { execution }) => sum + (Number.isFinite(execution.ms) ? execution.ms : 0),
@@ -248,7 +249,7 @@ export class Executor {
       return {
         chain,
         calls: calls.map((planned, i) => ({ planned, program: programs[i]!.prepared.program })),
-        threads: ms <= ALONE_MS ? 1 : this.#mostThreads,
+        threads,
         ms: COLD * ms,
         release: () => {
           release();
@@ -267,7 +268,7 @@ export class Executor {
     const { priority = 'normal' } = control;
     if (!this.#isForHere(linked.ms, priority)) {
       const watched = this.#watch(linked.calls, linked.chain.order);
-      const job = this.#backend.runChain(linked.chain, this.#mostThreads, {
+      const job = this.#backend.runChain(linked.chain, linked.threads, {
         priority,
         client: control.client,
         trace: watched?.trace,

@@ -8,7 +8,8 @@ import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { initializer, intAttribute, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
-import { createRuntimeWith } from '../../src/ops/runtime.ts';
+import { coreOf, createRuntimeWith } from '../../src/ops/runtime.ts';
+import { matmulProblem } from '../../src/problem/matmul.ts';
 import { codeOf, failure } from '../support/faulty.ts';
 import { edge, modelOf } from '../support/onnx.ts';
 import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
@@ -62,6 +63,35 @@ test('a session: its own runtime, explain, prepare, an end', async (t) => {
   await session.release();
   t.equal(await codeOf(session.run({ x: X() })), 'E_CLOSED', 'runs after its end are refused');
   t.ok(session.runtime.info.closed, 'its runtime is closed with it');
+});
+
+test('a session: a run that is over sooner without others is planned for one thread', async (t) => {
+  const runtime = await makeRuntime();
+  const { planner } = coreOf(runtime);
+  for (const [rows, threads] of [
+    [80, 1],
+    [1024, 2],
+  ] as const) {
+    const model = modelOf([node('MatMul', ['x', 'w'], 'y')], [edge('x', [rows, 64])], edge('y', [rows, 64]), [
+      initializer(edge('w', [64, 64]), new Float32Array(64 * 64).fill(1)),
+    ]);
+    const session = await InferenceSession.create(model, { runtime });
+    const x = new Tensor('float32', new Float32Array(rows * 64).fill(1), [rows, 64]);
+    const { y } = await session.run({ x });
+    t.ok(
+      (y!.data as Float32Array).every((value) => value === 64),
+      'the first run',
+    );
+    const kernel = async () => (await session.explain({ x }))[0]!.kernel;
+    t.equal((await kernel()).split(' x')[1], `${threads}`, await kernel());
+    await session.prepare({ x }, { tuneMs: 10 });
+    // which is best for more rows is this machine's to say
+    if (threads === 1) t.ok((await kernel()).endsWith(' x1'), 'as measured too');
+    await session.release();
+  }
+  const few = matmulProblem({ m: 80, n: 64, k: 64 });
+  t.equal(planner.plan(few, 'chain').plan.threads, 2, 'a longer one would have it from two');
+  await runtime.close();
 });
 
 test('a session: what does not fit', async (t) => {

@@ -125,6 +125,25 @@ test('a tape: what looks at values gets them', async (t) => {
   await rt.close();
 });
 
+test('a tape: short is what one thread has done before others have waited for one another', async (t) => {
+  const rt = await makeTeam(2);
+  const core = coreOf(rt);
+  const x = rt.tensor([1, -2], [2]);
+  const tapeOf = (isRow: boolean): Tape => {
+    const tape = core.makeTape();
+    core.record(tape, () => {
+      let y = x;
+      for (let i = 0; i < 4; i++) y = rt.unarySync('neg', isRow ? y : x);
+    });
+    return tape;
+  };
+  const [row, abreast] = [tapeOf(true), tapeOf(false)];
+  const isShort = (tape: Tape, us: number) => tape.isShort(() => us / 1e3);
+  t.deepEqual([isShort(row, 4.9), isShort(row, 5.1)], [true, false], 'four waits of 5 microseconds');
+  t.deepEqual([isShort(abreast, 1.2), isShort(abreast, 1.3)], [true, false], 'one wait');
+  await rt.close();
+});
+
 for (const threads of [1, 2, 3]) {
   test(seeded(`a tape: the same bytes as call by call, ${threads} threads`), async (t) => {
     const rt = await makeTeam(threads);

@@ -1,6 +1,7 @@
 /** Calls that run with others as one job get more threads than the same calls alone, and plans of their own. */
 import test from 'tape';
 import { KERNELS } from '../../src/kernels/table.ts';
+import { WIDE } from '../../src/plan/ladders.ts';
 import { Planner } from '../../src/plan/planner.ts';
 import { Wisdom } from '../../src/plan/wisdom.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
@@ -21,18 +22,31 @@ function makePlanner(threads: number): Planner {
 test('planner: a product too small to wake anybody for is shared by threads that are awake', (t) => {
   const planner = makePlanner(2);
   t.equal(planner.plan(SMALL).plan.threads, 1, 'alone');
-  t.equal(planner.plan(SMALL, true).plan.threads, 2, 'in a chain');
+  t.equal(planner.plan(SMALL, 'chain').plan.threads, 2, 'in a chain');
   t.equal(planner.plan(SMALL).plan.threads, 1, 'and neither is taken for the other');
+  t.end();
+});
+
+test('planner: of a short chain one thread does all, by plans of their own', (t) => {
+  const planner = makePlanner(2);
+  const { plan } = planner.plan(SMALL, 'short chain');
+  t.equal(plan.threads, 1);
+  t.ok(planner.candidates(SMALL, WIDE, { setting: 'short chain' }).every((one) => one.plan.threads === 1));
+  planner.learn(SMALL, plan, 'measure', 1, [], 'short chain');
+  const efforts = (['short chain', 'chain', 'call'] as const).map(
+    (setting) => planner.plan(SMALL, setting).effort,
+  );
+  t.deepEqual(efforts, ['measure', 'estimate', 'estimate']);
   t.end();
 });
 
 test('planner: what is measured for a chain is not used outside of one, unless there is one thread only', (t) => {
   const planner = makePlanner(2);
-  const { plan } = planner.plan(SMALL, true);
-  planner.learn(SMALL, plan, 'measure', 1, [], true);
-  t.deepEqual([planner.plan(SMALL, true).effort, planner.plan(SMALL).effort], ['measure', 'estimate']);
+  const { plan } = planner.plan(SMALL, 'chain');
+  planner.learn(SMALL, plan, 'measure', 1, [], 'chain');
+  t.deepEqual([planner.plan(SMALL, 'chain').effort, planner.plan(SMALL).effort], ['measure', 'estimate']);
   const alone = makePlanner(1);
   alone.learn(SMALL, alone.plan(SMALL).plan, 'measure', 1, []);
-  t.equal(alone.plan(SMALL, true).effort, 'measure', 'one thread does not mind');
+  t.equal(alone.plan(SMALL, 'chain').effort, 'measure', 'one thread does not mind');
   t.end();
 });

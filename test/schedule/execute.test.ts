@@ -219,23 +219,20 @@ test(seeded('executor: many calls as one job'), async (t) => {
   t.end();
 });
 
-test(seeded("executor: a job that is shorter than waiting for one another is one thread's"), (t) => {
-  const backend = new NullBackend();
-  const options = { yieldToEvents: async () => undefined, now: () => 0, mostThreads: 3 };
-  const executor = new Executor(backend, options);
-  const threadsOf = (count: number, ms: number): number => {
-    const calls = Array.from({ length: count }, () => ({
-      execution: executionOf(small, ms),
-      operands: OPERANDS,
-    }));
-    const linked = executor.link(calls);
-    executor.runLinked(linked, {});
-    linked.release();
-    return backend.calls.at(-1)!.threads;
-  };
-  t.equal(threadsOf(2, 0.04), 1, 'two calls of 40 microseconds');
-  t.equal(threadsOf(3, 0.04), 3, 'three of them');
-  t.equal(threadsOf(1, 0.2), 3);
+test(seeded('executor: a job that is linked for one thread has no other'), async (t) => {
+  const { backend, executor } = setup();
+  const calls = [small, small].map((p) => ({ execution: executionOf(p, SHORT_MS), operands: OPERANDS }));
+  for (const [threads, wanted] of [
+    [undefined, executor.link(calls).threads],
+    [1, 1],
+  ] as const) {
+    const linked = executor.link(calls, undefined, threads);
+    await executor.runLinked(linked, {});
+    t.equal(backend.calls.at(-1)!.threads, wanted, 'here');
+    linked.ms = LONG_MS;
+    await executor.runLinked(linked, {});
+    t.equal(backend.calls.at(-1)!.threads, wanted, 'on the team');
+  }
   executor.clear();
   t.end();
 });
