@@ -1,10 +1,13 @@
 /** How a model runs on inputs of certain shapes: recorded once, then run from the record. */
 import { aSlice } from '../core/slice.ts';
+import { planArray } from '../ops/array/request.ts';
 import type { Core } from '../ops/core.ts';
 import { Replay } from '../ops/replay.ts';
 import type { Tape, TapeSetting, TapeStep } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
+import { isPlanned } from '../plan/candidates.ts';
+import type { MoveProblem } from '../problem/move.ts';
 import type { Problem } from '../problem/problem.ts';
 import type { AsyncControl } from '../schedule/execute.ts';
 import { type Comparison, type Departure, departureOf, referenceOf } from './compare.ts';
@@ -56,8 +59,8 @@ export class Plan {
   get isShort(): boolean {
     const { planner, threads } = this.#core;
     if (threads === 1 || this.setting === 'short chain' || !this.isReplayable) return false;
-    return this.#tape.isShort(({ problem, plan, ms }) =>
-      plan.algorithm === 'fixed' ? ms : planner.plan(problem, 'short chain').ms,
+    return this.#tape.isShort(({ problem, ms }) =>
+      isPlanned(problem) ? planner.plan(problem, 'short chain').ms : ms,
     );
   }
 
@@ -85,6 +88,7 @@ export class Plan {
       const step = core.record(this.#tape, () => aSlice(recording));
       if (step.done) {
         this.#outputs = step.value;
+        this.#compose();
         return;
       }
       await core.host.yieldToEvents();
@@ -95,6 +99,13 @@ export class Plan {
         core.record(this.#tape, () => recording.throw(reason));
       }
     }
+  }
+
+  #compose(): void {
+    if (!this.isReplayable) return;
+    const core = this.#core;
+    const plan = (problem: MoveProblem) => planArray(core, problem);
+    core.record(this.#tape, () => this.#tape.compose(addressesOf(this.#outputs), plan));
   }
 
   /** The second part: what the nodes want is run. */
@@ -132,13 +143,11 @@ export class Plan {
 
   #ready(): Replay {
     const written = this.#planned.fresh.map(({ tensor }) => tensor.block.address);
-    const addresses = (values: Iterable<Value>) =>
-      [...values].flatMap(({ tensor }) => (tensor ? [tensor.block.address] : []));
     this.#replay ??= new Replay(
       this.#core,
       this.#tape,
-      [...addresses(this.#inputs.values()), ...written],
-      addresses(this.#outputs),
+      [...addressesOf(this.#inputs.values()), ...written],
+      addressesOf(this.#outputs),
     );
     return this.#replay;
   }
@@ -201,6 +210,10 @@ export class Plan {
       }),
     );
   }
+}
+
+function addressesOf(values: Iterable<Value>): number[] {
+  return [...values].flatMap(({ tensor }) => (tensor ? [tensor.block.address] : []));
 }
 
 function controlOf({ signal, onProgress, priority }: AsyncOptions): AsyncControl {

@@ -8,6 +8,13 @@ import type { Plan } from './plan.ts';
 import { quantizedPlanFits, quantizedPlans } from './quantized/candidates.ts';
 
 /** All plans of the given kernels over the ladders, without doubles. Extents are at least 1. */
+/** Problems that there are several plans for; of the others calls make the only one themselves. */
+const PLANNED: ReadonlySet<Problem['op']> = new Set<Problem['op']>(['matmul', 'conv', 'qmatmul', 'qconv']);
+
+export function isPlanned({ op }: Problem): boolean {
+  return PLANNED.has(op);
+}
+
 export function candidatePlans(
   p: Problem,
   kernels: readonly Kernel[],

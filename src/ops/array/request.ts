@@ -57,6 +57,11 @@ function planOf(p: ArrayProblem, threads: number): Plan {
   };
 }
 
+export function planArray(core: Core, problem: ArrayProblem): Execution {
+  const ms = work(problem) / ELEMENTS_PER_NS / 1e6;
+  return { key: keyOf(problem), problem, plan: planOf(problem, core.threadsFor(ms, TEAM_MS)), ms };
+}
+
 export interface ArrayScalars {
   readonly p0: number;
   readonly p1: number;
@@ -104,9 +109,7 @@ export class ArrayRequest implements Request {
   }
 
   plan(core: Core): Execution {
-    const problem = this.problem;
-    const ms = work(problem) / ELEMENTS_PER_NS / 1e6;
-    return { key: keyOf(problem), problem, plan: planOf(problem, core.threadsFor(ms, TEAM_MS)), ms };
+    return planArray(core, this.problem);
   }
 
   /** Parts of arrays, and places that are integers, stay in memory. */
