@@ -15,13 +15,15 @@ function offsets<const Names extends readonly string[]>(
 
 /** One running job: its state, then the addresses and scalars of this call. */
 export const JOB = offsets([
+  // a cache line of what claims are made with
   'NEXT', // counts claims from CLOSED - LIMIT up to CLOSED; from there on none is good
-  'DONE', // records that are complete, or that nobody will claim; the job is at rest when it reaches LIMIT
   'LIMIT', // records of the program
   'ID', // different for every job, so that a late message is not taken for a later job's
   'HELPERS', // workers with a lower index take part
-  'STOP', // not 0: abort or fault; records are skipped
-  'WAITERS', // threads asleep until DONE moves
+  'LINKS', // address of a table of links where the job is several calls in a row, else 0
+  'PARTS', // of each phase of a table of links: a thread begins with its own
+  'CLAIMS', // how many of each part are claimed, from its front (low half) and from its end: CLAIM_BYTES for each part and link
+  'TRACE', // where the times of its records go, in their order, or 0
   'PROGRAM',
   'A',
   'B',
@@ -30,6 +32,10 @@ export const JOB = offsets([
   'BIAS',
   'SLOPE', // one float per channel (prelu)
   'PACKED_A',
+  // and one of what threads wait for: whoever does lets those alone that claim
+  'DONE', // records that are complete, or that nobody will claim; the job is at rest when it reaches LIMIT
+  'STOP', // not 0: abort or fault; records are skipped
+  'WAITERS', // threads asleep until DONE moves
   'PACKED_B',
   'PRIVATE', // space for each thread, PRIVATE_BYTES of the program apart
   'ALPHA',
@@ -40,10 +46,6 @@ export const JOB = offsets([
   'RAW_B',
   'OUT',
   'QUANTIZED',
-  'LINKS', // address of a table of links where the job is several calls in a row, else 0
-  'TRACE', // where the times of its records go, in their order, or 0
-  'PARTS', // of each phase of a table of links: a thread begins with its own
-  'CLAIMS', // how many of each part are claimed, from its front (low half) and from its end: CLAIM_BYTES for each part and link
 ] as const);
 export const JOB_BYTES = 128;
 
