@@ -26,10 +26,13 @@ function turn(from: usize, pitchFrom: usize, to: usize, pitchTo: usize, rows: i3
       x += 16;
       y += 4 * pitchTo;
     }
-    for (; q < rows; q++) {
-      for (let i: usize = 0; i < 4; i++) store<u32>(y + (i << 2), load<u32>(x + i * pitchFrom));
-      x += 4;
-      y += pitchTo;
+    // at most three lines are left: vectors reach behind the columns, at the end into what the arena leaves free behind each block
+    if (q < rows) {
+      const a = v128.load(x), b = v128.load(x + pitchFrom), c = v128.load(x + 2 * pitchFrom), d = v128.load(x + 3 * pitchFrom);
+      const ab = low32(a, b), cd = low32(c, d);
+      v128.store(y, low64(ab, cd));
+      if (q + 1 < rows) v128.store(y + pitchTo, high64(ab, cd));
+      if (q + 2 < rows) v128.store(y + 2 * pitchTo, low64(high32(a, b), high32(c, d)));
     }
   }
   for (; p < cols; p++) {
