@@ -1,6 +1,6 @@
 /** From options to a runtime's parts: engine flags, memory, wisdom, and the probe of a machine that is not known yet. */
 import { WasmBackend } from '../backends/wasm/backend.ts';
-import { checkSimd, embeddedModule, loadModules } from '../backends/wasm/embedded.ts';
+import { checkSimd, compileAll, embeddedModule, loadModules } from '../backends/wasm/embedded.ts';
 import { wasmDigest } from '../backends/wasm/gen/wasm-bytes.ts';
 import { workerSource } from '../backends/wasm/gen/worker-source.ts';
 import { givenModule } from '../backends/wasm/given.ts';
@@ -60,9 +60,7 @@ export async function setUp(options: RuntimeOptions, internals: Internals): Prom
   const requested = settings.threads ?? engine.cores;
   const threads = host.noThreads === undefined ? requested : 1;
   checkStrict(settings, features, threads, requested);
-  const modules = settings.wasm
-    ? await givenModules(settings.wasm)
-    : await loadModules(host, internals.bytes);
+  const modules = await modulesOf(host, settings, internals, features);
   const onLost = ({ worker, reason }: TeamEvent) => settings.onEvent({ type: 'worker-lost', worker, reason });
   const backend = new WasmBackend({
     host,
@@ -113,6 +111,16 @@ export async function embeddedWasm(): Promise<{ readonly simd: Uint8Array; reado
 /** The script of the threads as a file holds it, for the option `worker`. */
 export function embeddedWorker(): string {
   return workerSource;
+}
+
+function modulesOf(
+  host: Host,
+  { wasm }: Settings,
+  { bytes }: Internals,
+  { flagsSet }: FeatureFacts,
+): Promise<Modules> {
+  if (wasm) return givenModules(wasm);
+  return bytes ? compileAll(bytes) : loadModules(host, flagsSet);
 }
 
 async function givenModules({ simd, relaxed }: WasmFiles): Promise<Modules> {

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'tape';
+import { loadModules } from '../../src/backends/wasm/embedded.ts';
+import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import { createRuntime, embeddedWasm, type RuntimeOptions } from '../../src/index.ts';
 import { codeOf, failure } from '../support/faulty.ts';
 import { wholeProduct, wrongAsync } from '../support/products.ts';
@@ -74,4 +76,28 @@ test('wasm: bytes, modules, files, servers', async (t) => {
     );
   server.close();
   rmSync(folder, { recursive: true });
+});
+
+test('wasm: what is in the code is compiled once for each set of flags, and again where that failed', async (t) => {
+  let inflated = 0;
+  const counting = {
+    inflate: (bytes: Uint8Array) => {
+      inflated++;
+      return nodeHost.inflate(bytes);
+    },
+  };
+  const broken = { inflate: () => Uint8Array.of(0, 97, 115, 109) };
+  const flags = ['--a-flag-of-this-test'];
+  t.equal(await codeOf(loadModules(broken, flags)), 'E_ENGINE');
+  const first = await loadModules(counting, flags);
+  const once = inflated;
+  t.ok(once > 0, 'a failure is not kept');
+  t.equal(await loadModules(counting, flags), first);
+  t.equal(inflated, once, 'nothing is inflated again');
+  t.notEqual(await loadModules(counting, [...flags, '--another']), first, 'other flags, other code');
+  t.equal(inflated, 2 * once);
+  const runtimes = await Promise.all([0, 1].map(() => createRuntime({ wisdom: false, threads: 1 })));
+  await runtimes[0]!.close();
+  t.equal(await wrongAsync(runtimes[1]!, product), undefined, 'a runtime whose neighbour has gone');
+  await runtimes[1]!.close();
 });

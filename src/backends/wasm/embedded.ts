@@ -33,13 +33,26 @@ export function checkSimd(): void {
   );
 }
 
-/** Compiles the embedded modules, or those of `bytes`. @throws `E_ENGINE`. */
-export async function loadModules(
-  host: Pick<Host, 'inflate'>,
-  bytes?: readonly Uint8Array<ArrayBuffer>[],
-): Promise<Modules> {
+/** Compiled by the flags that an engine has by now: it takes code that was compiled before as it is. */
+const compiled = new Map<string, Promise<Modules>>();
+
+/** Compiles the embedded modules, once for all runtimes of this thread: they take as long as all else of one. @throws `E_ENGINE`. */
+export function loadModules(host: Pick<Host, 'inflate'>, flagsSet: readonly string[] = []): Promise<Modules> {
   checkSimd();
-  const all = bytes ?? (await Promise.all(embeddedModules(host)));
+  const key = [hasRelaxedSimd(), ...flagsSet].join(' ');
+  const known = compiled.get(key);
+  if (known) return known;
+  // engines give the same code for the same bytes while that is held
+  if (flagsSet.length > 0) compiled.clear();
+  const loading = Promise.all(embeddedModules(host)).then(compileAll);
+  compiled.set(key, loading);
+  // whoever comes later tries again
+  loading.catch(() => compiled.delete(key));
+  return loading;
+}
+
+/** The modules of one runtime from their bytes. @throws `E_ENGINE`. */
+export async function compileAll(all: readonly Uint8Array<ArrayBuffer>[]): Promise<Modules> {
   return (await Promise.all(all.map(compile))) as unknown as Modules;
 }
 
