@@ -1,5 +1,6 @@
 /** How a model runs on inputs of certain shapes: recorded once, then run from the record. */
 import { aSlice } from '../core/slice.ts';
+import { composeMoves } from '../ops/array/compose.ts';
 import { planArray } from '../ops/array/request.ts';
 import type { Core } from '../ops/core.ts';
 import { Replay } from '../ops/replay.ts';
@@ -105,7 +106,7 @@ export class Plan {
     if (!this.isReplayable) return;
     const core = this.#core;
     const plan = (problem: MoveProblem) => planArray(core, problem);
-    core.record(this.#tape, () => this.#tape.compose(addressesOf(this.#outputs), plan));
+    core.record(this.#tape, () => composeMoves(this.#tape, addressesOf(this.#outputs), plan));
   }
 
   /** The second part: what the nodes want is run. */

@@ -7,10 +7,8 @@
 import type { Address } from '../backends/types.ts';
 import type { Setting } from '../plan/planner.ts';
 import { type Touched, type Wave, wavesOf } from '../plan/waves.ts';
-import type { MoveProblem } from '../problem/move.ts';
 import type { AsyncControl, Execution, Executor, LinkedCalls, PlannedCall } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
-import { ADDRESSES, type Contents, composeMoves, withRoom } from './array/compose.ts';
 
 export interface TapeStep extends PlannedCall {
   /** What the recorder was at. */
@@ -40,7 +38,6 @@ export class Tape {
   readonly #executor: Executor;
   readonly #blocks = new Map<Address, number>();
   readonly #idle = new Set<Address>();
-  /** When blocks were given out, again and again: by how many steps there were then. */
   readonly #births = new Map<Address, number[]>();
   /** How its calls are planned. */
   readonly setting: TapeSetting;
@@ -106,10 +103,10 @@ export class Tape {
       this.#births.get(fitting.address)!.push(this.steps.length);
       return fitting.address;
     }
-    return this.#newBlock(bytes);
+    return this.newBlock(bytes);
   }
 
-  #newBlock(bytes: number): Address {
+  newBlock(bytes: number): Address {
     const address = this.#memory.allocate(bytes, 'tensors');
     this.#blocks.set(address, bytes);
     this.#births.set(address, [this.steps.length]);
@@ -133,39 +130,14 @@ export class Tape {
     this.#idle.add(address);
   }
 
-  /** Makes of what moves do one after the other single moves; `wanted` is read after the last step. Before the first replay. */
-  compose(wanted: readonly Address[], plan: (problem: MoveProblem) => Execution): void {
-    const { steps } = this;
-    if (steps.filter(({ execution }) => execution.problem.op === 'move').length < 2) return;
-    const contents = this.#contents();
-    const last = new Set(wanted.flatMap((address) => contents.after(address) ?? []));
-    const composed = composeMoves({ steps, contents: contents.of, wanted: last, plan });
-    const place = (address: Address) => this.blockOf(address)!;
-    steps.splice(0, steps.length, ...withRoom(composed, place, (bytes) => this.#newBlock(bytes)));
+  /** When the block at an address was given out, again and again: by how many steps there were then. Each time something else lies in it. */
+  birthsOf(base: Address): readonly number[] {
+    return this.#births.get(base)!;
   }
 
-  /** Numbers for what lies in memory while steps are run, and after the last: a block that was given out again holds something else. */
-  #contents(): { readonly of: readonly Contents[]; after(address: Address): number | undefined } {
-    const current = new Map<Address, { birth: number; content: number }>();
-    let made = 0;
-    const at = (address: Address | undefined, step: number): number | undefined => {
-      const base = address ? this.blockOf(address)?.base : undefined;
-      if (base === undefined) return undefined;
-      const births = this.#births.get(base)!;
-      const now = current.get(base) ?? { birth: 0, content: made++ };
-      current.set(base, now);
-      while (births[now.birth + 1]! <= step) Object.assign(now, { birth: now.birth + 1, content: made++ });
-      return now.content;
-    };
-    const of = this.steps.map(({ operands }, step) =>
-      Object.fromEntries(
-        ADDRESSES.flatMap((name) => {
-          const content = at(operands[name], step);
-          return content === undefined ? [] : [[name, content]];
-        }),
-      ),
-    );
-    return { of, after: (address) => at(address, this.steps.length) };
+  /** Other steps that do the same, on memory of the tape's. Before the first replay. */
+  replace(steps: readonly TapeStep[]): void {
+    this.steps.splice(0, this.steps.length, ...steps);
   }
 
   /** Runs all steps again, as one job: between them no thread goes to sleep, and nothing is asked of the caller's thread. */

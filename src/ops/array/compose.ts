@@ -7,19 +7,19 @@ import { sizeOf } from '../../core/shape.ts';
 import { denseStrides } from '../../core/strided.ts';
 import { type MoveProblem, moveProblem } from '../../problem/move.ts';
 import type { Execution } from '../../schedule/execute.ts';
-import type { TapeStep } from '../tape.ts';
+import type { Tape, TapeStep } from '../tape.ts';
 
 /** More moves than this in the place of one would take longer than it. */
 const MOST_PIECES = 8;
 
 /** Operands of a step that are addresses of values. */
-export const ADDRESSES = ['a', 'b', 'c', 'c0', 'bias', 'slope', 'quantized'] as const;
+const ADDRESSES = ['a', 'b', 'c', 'c0', 'bias', 'slope', 'quantized'] as const;
 
 /** A number for what lies at each address of a step when it is run; undefined for none, and for memory of others, which no step writes. */
-export type Contents = Readonly<Partial<Record<(typeof ADDRESSES)[number], number | undefined>>>;
+type Contents = Readonly<Partial<Record<(typeof ADDRESSES)[number], number | undefined>>>;
 
 /** What a tape holds, as far as it matters here. */
-export interface Recording {
+interface Recording {
   readonly steps: readonly TapeStep[];
   /** Of each step. */
   readonly contents: readonly Contents[];
@@ -165,7 +165,7 @@ function intoRun(run: Box, parts: readonly Box[]): readonly Box[] | undefined {
 }
 
 /** A step that is left, which one of the recording it was, and what it touches. */
-export interface ComposedStep {
+interface ComposedStep {
   readonly step: TapeStep;
   readonly at: number;
   readonly contents: Contents;
@@ -252,12 +252,7 @@ class Composer {
   }
 }
 
-/** The steps of a recording, of which what is moved several times is moved once. They may read what has no memory of its own any more. */
-export function composeMoves(recording: Recording): ComposedStep[] {
-  return new Composer(recording).steps();
-}
-
-export interface Place {
+interface Place {
   readonly base: Address;
   readonly bytes: number;
 }
@@ -285,7 +280,7 @@ function spansOf(
 }
 
 /** Steps over memory in which nothing is overwritten that is still read: contents that a later one follows too early go elsewhere. */
-export function withRoom(
+function withRoom(
   steps: readonly ComposedStep[],
   placeOf: (address: Address) => Place,
   allocate: (bytes: number) => Address,
@@ -318,4 +313,46 @@ export function withRoom(
       ? step
       : { ...step, operands: { ...step.operands, ...Object.fromEntries(places) } };
   });
+}
+
+/** Numbers for what lies in memory while steps are run, and after the last. */
+function contentsOf(tape: Tape): {
+  readonly contents: readonly Contents[];
+  after(address: Address): number | undefined;
+} {
+  const current = new Map<Address, { birth: number; content: number }>();
+  let made = 0;
+  const at = (address: Address | undefined, step: number): number | undefined => {
+    const base = address ? tape.blockOf(address)?.base : undefined;
+    if (base === undefined) return undefined;
+    const births = tape.birthsOf(base);
+    const now = current.get(base) ?? { birth: 0, content: made++ };
+    current.set(base, now);
+    while (births[now.birth + 1]! <= step) Object.assign(now, { birth: now.birth + 1, content: made++ });
+    return now.content;
+  };
+  const contents = tape.steps.map(({ operands }, step) =>
+    Object.fromEntries(
+      ADDRESSES.flatMap((name) => {
+        const content = at(operands[name], step);
+        return content === undefined ? [] : [[name, content]];
+      }),
+    ),
+  );
+  return { contents, after: (address) => at(address, tape.steps.length) };
+}
+
+/** Makes of what a tape moves several times single moves, before its first replay; `wanted` is read after the last step. */
+export function composeMoves(
+  tape: Tape,
+  wanted: readonly Address[],
+  plan: (problem: MoveProblem) => Execution,
+): void {
+  const { steps } = tape;
+  if (steps.filter(isMove).length < 2) return;
+  const { contents, after } = contentsOf(tape);
+  const last = new Set(wanted.flatMap((address) => after(address) ?? []));
+  const composed = new Composer({ steps, contents, wanted: last, plan }).steps();
+  const placeOf = (address: Address) => tape.blockOf(address)!;
+  tape.replace(withRoom(composed, placeOf, (bytes) => tape.newBlock(bytes)));
 }

@@ -2,6 +2,7 @@
 import test from 'tape';
 import { sizeOf } from '../../../src/core/shape.ts';
 import { denseStrides } from '../../../src/core/strided.ts';
+import { composeMoves } from '../../../src/ops/array/compose.ts';
 import { movePart } from '../../../src/ops/array/move.ts';
 import { planArray } from '../../../src/ops/array/request.ts';
 import type { Core } from '../../../src/ops/core.ts';
@@ -13,7 +14,7 @@ import { Random, SEED, seeded } from '../../support/seed.ts';
 
 function compose(core: Core, tape: Tape, wanted: readonly DenseTensor[]): void {
   const addresses = wanted.map(({ block }) => block.address);
-  core.record(tape, () => tape.compose(addresses, (problem) => planArray(core, problem)));
+  core.record(tape, () => composeMoves(tape, addresses, (problem) => planArray(core, problem)));
 }
 
 interface Reading {
