@@ -33,10 +33,10 @@ export function checkSimd(): void {
   );
 }
 
-/** Compiled by the flags that an engine has by now: it takes code that was compiled before as it is. */
+/** Modules by the flags that were set for them: what was compiled without a flag stays as it is when that is set. */
 const compiled = new Map<string, Promise<Modules>>();
 
-/** Compiles the embedded modules, once for all runtimes of this thread: they take as long as all else of one. @throws `E_ENGINE`. */
+/** The embedded modules, compiled once for all runtimes of this thread: that takes longer than all else of making one. @throws `E_ENGINE`. */
 export function loadModules(host: Pick<Host, 'inflate'>, flagsSet: readonly string[] = []): Promise<Modules> {
   checkSimd();
   const key = [hasRelaxedSimd(), ...flagsSet].join(' ');
