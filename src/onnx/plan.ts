@@ -60,6 +60,8 @@ export class Plan {
   get isShort(): boolean {
     const { planner, threads } = this.#core;
     if (threads === 1 || this.setting === 'short chain' || !this.isReplayable) return false;
+    // recorded again, a run would draw its numbers again
+    if (this.#planned.fresh.length > 0) return false;
     return this.#tape.isShort(({ problem, ms }) =>
       isPlanned(problem) ? planner.plan(problem, 'short chain').ms : ms,
     );

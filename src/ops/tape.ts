@@ -153,10 +153,10 @@ export class Tape {
   /** Whether one thread is done with all steps before several are, which wait for one another. `alone` says what one takes for a step. */
   isShort(alone: (execution: Execution) => number): boolean {
     const { ms } = this;
-    const waitMs = WAVE_MS * this.#waves().length;
     if (ms > SHORT_MS) return false;
+    const waitMs = WAVE_MS * this.#waves().length;
     const aloneMs = this.steps.reduce((sum, { execution }) => sum + alone(execution), 0);
-    return aloneMs <= ms + waitMs;
+    return aloneMs < ms + waitMs;
   }
 
   #waves(): readonly Wave[] {

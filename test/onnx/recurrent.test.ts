@@ -137,8 +137,9 @@ async function drawn(
   bytes: Uint8Array,
   feeds: Record<string, Tensor>,
   runs: number,
+  threads = 1,
 ): Promise<Float32Array[]> {
-  const runtime = await makeRuntime({ threads: 1 });
+  const runtime = await makeRuntime({ threads });
   const session = await InferenceSession.create(bytes, { runtime });
   const all: Float32Array[] = [];
   for (let run = 0; run < runs; run++)
@@ -172,6 +173,14 @@ test('drawn numbers: of their distribution, others in each run, the same for the
     await drawn(model('RandomNormal', seeded), {}, 2),
   ];
   t.deepEqual(one, other, 'a seed says all of them');
+  const squashed = modelOf(
+    [node('RandomNormal', [], ['z'], seeded), node('Tanh', ['z'], ['w']), node('Neg', ['w'], ['y'])],
+    [],
+    [edge('y', [4000])],
+    [],
+    22,
+  );
+  t.deepEqual(await drawn(squashed, {}, 2, 2), await drawn(squashed, {}, 2, 1), 'on any number of threads');
   t.notDeepEqual(one[0], one[1], 'which go on from run to run');
   const even = [shape, floatAttribute('low', -1), floatAttribute('high', 4)];
   const [values] = await drawn(model('RandomUniform', even), {}, 1);

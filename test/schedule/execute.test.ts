@@ -220,18 +220,22 @@ test(seeded('executor: many calls as one job'), async (t) => {
 });
 
 test(seeded('executor: a job that is linked for one thread has no other'), async (t) => {
-  const { backend, executor } = setup();
+  const backend = new NullBackend();
+  const options = { yieldToEvents: async () => undefined, now: () => 0, mostThreads: 3 };
+  const executor = new Executor(backend, options);
   const calls = [small, small].map((p) => ({ execution: executionOf(p, SHORT_MS), operands: OPERANDS }));
-  for (const [threads, wanted] of [
-    [undefined, executor.link(calls).threads],
-    [1, 1],
-  ] as const) {
+  for (const threads of [undefined, 1]) {
     const linked = executor.link(calls, undefined, threads);
     await executor.runLinked(linked, {});
-    t.equal(backend.calls.at(-1)!.threads, wanted, 'here');
+    t.deepEqual([backend.calls.at(-1)!.sync, backend.calls.at(-1)!.threads], [true, threads ?? 3], 'here');
     linked.ms = LONG_MS;
     await executor.runLinked(linked, {});
-    t.equal(backend.calls.at(-1)!.threads, wanted, 'on the team');
+    t.deepEqual(
+      [backend.calls.at(-1)!.sync, backend.calls.at(-1)!.threads],
+      [false, threads ?? 3],
+      'on the team',
+    );
+    linked.release();
   }
   executor.clear();
   t.end();

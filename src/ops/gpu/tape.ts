@@ -20,6 +20,8 @@ import { keptBytes, withKept } from '../weight-store.ts';
 import { trusted } from './check.ts';
 import type { GpuPlace } from './place.ts';
 
+/** What is to take no longer between two stretches on the GPU is the calling thread's: the others sleep, and waking them takes as long. */
+const ALONE_MS = 0.1;
 const OPERANDS = ['a', 'b', 'c', 'bias', 'slope', 'c0'] as const;
 type OperandName = (typeof OPERANDS)[number];
 
@@ -187,7 +189,9 @@ export class GpuTape {
     if (leg.steps.length === 0) return;
     let linked = this.#linked.get(leg);
     if (!linked) {
-      linked = this.#core.executor.link(leg.steps.map((index) => this.#steps[index]!));
+      const steps = leg.steps.map((index) => this.#steps[index]!);
+      const ms = steps.reduce((sum, { execution }) => sum + execution.ms, 0);
+      linked = this.#core.executor.link(steps, undefined, ms <= ALONE_MS ? 1 : undefined);
       this.#linked.set(leg, linked);
     }
     const pending = this.#core.executor.runLinked(linked, control);
