@@ -215,3 +215,53 @@ test(seeded('files that are cut or spoilt: the same errors by path and by bytes'
   await runtime.close();
   rmSync(folder, { recursive: true });
 });
+
+/** Factors and summands on both sides of convolutions with filters that are large: 64 channels in one group and in two. */
+function shifted(random: Random): Uint8Array {
+  const each = (name: string) => initializer(edge(name, [1, 64, 1, 1]), random.floats(64));
+  return modelOf(
+    [
+      node('Mul', ['x', 'f'], 'a'),
+      node('Add', ['a', 'g'], 'b'),
+      node('Conv', ['b', 'w', 'k'], 'c'),
+      node('Mul', ['c', 'h'], 'd'),
+      node('Relu', ['d'], 'e'),
+      node('Add', ['e', 'g'], 'p'),
+      node('Mul', ['p', 'f'], 'q'),
+      node('Conv', ['q', 'v'], 'y', [intAttribute('group', 2)]),
+    ],
+    [edge('x', [1, 64, 9, 8])],
+    [edge('y', [1, 64, 5, 4])],
+    [
+      initializer(edge('w', [64, 64, 3, 3]), random.floats(64 * 64 * 9)),
+      initializer(edge('v', [64, 32, 3, 3]), random.floats(64 * 32 * 9)),
+      initializer(edge('k', [64]), random.floats(64)),
+      ...['f', 'g', 'h'].map(each),
+    ],
+  );
+}
+
+test(seeded('factors and summands go into filters of a file when those are read'), async (t) => {
+  const random = new Random(957);
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-outline-'));
+  const path = join(folder, 'model.onnx');
+  writeFileSync(path, shifted(random));
+  const runtime = await makeRuntime();
+  const x = new Tensor('float32', random.floats(64 * 72), [1, 64, 9, 8]);
+  const run = async (level: 'all' | 'none') => {
+    const session = await InferenceSession.create(path, { runtime, graphOptimizationLevel: level });
+    const steps = (await session.explain({ x })).length;
+    const again = (await session.run({ x })).y!.data as Float32Array;
+    await session.release();
+    return { steps, again };
+  };
+  const [all, none] = [await run('all'), await run('none')];
+  t.equal(all.steps, 2, 'nothing but convolutions is left');
+  const most = none.again.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  t.ok(
+    all.again.every((value, i) => Math.abs(value - none.again[i]!) < 1e-5 * most),
+    'the same values',
+  );
+  await runtime.close();
+  rmSync(folder, { recursive: true });
+});

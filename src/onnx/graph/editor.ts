@@ -3,26 +3,30 @@ import { sizeOf } from '../../core/shape.ts';
 import type { Attribute, ConstantArray, Graph, GraphNode } from '../model/types.ts';
 import { readBy } from './check.ts';
 
+/** What a rewrite touches is indexed anew, and nothing else: models have thousands of nodes, and hundreds of rewrites. */
 export class Editor {
   readonly #graph: Graph;
   readonly #constants: Map<string, ConstantArray>;
-  #nodes: GraphNode[];
-  #makers = new Map<string, GraphNode>();
-  #readers = new Map<string, GraphNode[]>();
+  /** In order; a node that is taken away leaves its place empty. */
+  readonly #line: (GraphNode | undefined)[] = [];
+  readonly #places = new Map<GraphNode, number>();
+  readonly #makers = new Map<string, GraphNode>();
+  /** In order of their places, as often as they read it. */
+  readonly #readers = new Map<string, GraphNode[]>();
   readonly #outputs: ReadonlySet<string>;
   #made = 0;
   readonly #inside = new WeakMap<GraphNode, readonly string[]>();
 
   constructor(graph: Graph) {
     this.#graph = graph;
-    this.#nodes = [...graph.nodes];
     this.#constants = new Map(graph.constants);
     this.#outputs = new Set(graph.outputs.map(({ name }) => name));
-    this.#index();
+    for (const [place, node] of graph.nodes.entries()) this.#put(place, node);
   }
 
+  /** As they are now: a rewrite does not change a list that was asked for before it. */
   get nodes(): readonly GraphNode[] {
-    return this.#nodes;
+    return this.#line.filter((node) => node !== undefined);
   }
 
   has(node: GraphNode): boolean {
@@ -73,57 +77,70 @@ export class Editor {
     );
   }
 
+  /** Where the node that makes a value stands among all; -1 for what no node makes. */
+  placeOf(name: string): number {
+    const node = this.#makers.get(name);
+    return node ? this.#places.get(node)! : -1;
+  }
+
   /** Puts one node in the place of another and takes others away. */
   replace(node: GraphNode, by: GraphNode, ...gone: readonly GraphNode[]): void {
-    this.#nodes = this.#nodes.map((one) => (one === node ? by : one)).filter((one) => !gone.includes(one));
-    this.#index();
+    for (const one of gone) this.#take(one);
+    const place = this.#take(node);
+    if (place !== undefined) this.#put(place, by);
   }
 
   /** Takes a node away; whoever read what it made reads `by`. False where its result goes out of the graph. */
   bypass(node: GraphNode, by: string): boolean {
     const [name] = node.outputs;
     if (this.isOutput(name!)) return false;
-    const renamed = (one: GraphNode): GraphNode =>
-      one.inputs.includes(name!)
-        ? { ...one, inputs: one.inputs.map((input) => (input === name ? by : input)) }
-        : one;
-    if (
-      this.readers(name!).some((reader) =>
-        [...reader.attributes.values()].some(({ kind }) => kind === 'graph'),
-      )
-    )
-      return false;
-    this.#nodes = this.#nodes.filter((one) => one !== node).map(renamed);
-    this.#index();
+    const readers = new Set(this.readers(name!));
+    const hasGraph = ({ attributes }: GraphNode) =>
+      [...attributes.values()].some(({ kind }) => kind === 'graph');
+    if ([...readers].some(hasGraph)) return false;
+    this.#take(node);
+    for (const one of readers)
+      this.replace(one, { ...one, inputs: one.inputs.map((input) => (input === name ? by : input)) });
     return true;
   }
 
-  /** Takes nodes away whose results nobody reads. */
+  /** Takes nodes away whose results nobody reads, the last ones first: then nobody reads what they read. */
   prune(): void {
     const isRead = (name: string) => name !== '' && (this.isOutput(name) || this.readers(name).length > 0);
-    for (;;) {
-      const kept = this.#nodes.filter(({ outputs }) => outputs.some(isRead));
-      if (kept.length === this.#nodes.length) return;
-      this.#nodes = kept;
-      this.#index();
-    }
+    for (const node of this.nodes.toReversed()) if (!node.outputs.some(isRead)) this.#take(node);
   }
 
   /** Without constants that nobody reads. */
   graph(): Graph {
     const isRead = (name: string) => this.readers(name).length > 0 || this.isOutput(name);
     const constants = new Map([...this.#constants].filter(([name]) => isRead(name)));
-    return { ...this.#graph, nodes: this.#nodes, constants };
+    return { ...this.#graph, nodes: this.nodes, constants };
   }
 
-  #index(): void {
-    this.#makers = new Map();
-    this.#readers = new Map();
-    for (const node of this.#nodes) {
-      for (const name of node.outputs) if (name !== '') this.#makers.set(name, node);
-      for (const name of node.inputs) if (name !== '') this.#addReader(name, node);
-      for (const name of this.#readInside(node)) this.#addReader(name, node);
+  #put(place: number, node: GraphNode): void {
+    this.#line[place] = node;
+    this.#places.set(node, place);
+    for (const name of node.outputs) if (name !== '') this.#makers.set(name, node);
+    for (const name of this.#readIn(node)) this.#addReader(name, node, place);
+  }
+
+  /** Its place, or undefined where it was not there. */
+  #take(node: GraphNode): number | undefined {
+    const place = this.#places.get(node);
+    if (place === undefined) return undefined;
+    this.#line[place] = undefined;
+    this.#places.delete(node);
+    for (const name of node.outputs) this.#makers.delete(name);
+    for (const name of this.#readIn(node)) {
+      const list = this.#readers.get(name)!;
+      list.splice(list.indexOf(node), 1);
     }
+    return place;
+  }
+
+  /** Names that a node reads, as often as it does. */
+  #readIn(node: GraphNode): readonly string[] {
+    return [...node.inputs.filter((name) => name !== ''), ...this.#readInside(node)];
   }
 
   /** Names that only graphs inside of a node read. */
@@ -136,10 +153,15 @@ export class Editor {
     return names;
   }
 
-  #addReader(name: string, node: GraphNode): void {
+  #addReader(name: string, node: GraphNode, place: number): void {
     const list = this.#readers.get(name);
-    if (list) list.push(node);
-    else this.#readers.set(name, [node]);
+    if (!list) {
+      this.#readers.set(name, [node]);
+      return;
+    }
+    let at = list.length;
+    while (at > 0 && this.#places.get(list[at - 1]!)! > place) at--;
+    list.splice(at, 0, node);
   }
 }
 

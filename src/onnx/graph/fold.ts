@@ -75,11 +75,15 @@ function floats(shape: readonly number[], data: Float32Array): ConstantArray {
   return { type: 'float32', shape, data };
 }
 
-/** Filters times a factor for each output channel; those of a file are read, and multiplied, when they are wanted. */
-function scaled(node: GraphNode, weights: ConstantArray, factor: ArrayLike<number>): ConstantArray {
+/** Filters with factors in them; those of a file are read, and multiplied, when they are wanted. */
+function multiplied(weights: ConstantArray, multiply: (data: Float32Array) => void): ConstantArray {
   const { type, shape } = weights;
-  const multiply = (data: Float32Array) => scale(node, shape, factor, data);
-  if (!(weights instanceof LaterArray)) return floats(shape, multiply(new Float32Array(weights.data)));
+  const read = () => {
+    const data = new Float32Array(weights.data);
+    multiply(data);
+    return data;
+  };
+  if (!(weights instanceof LaterArray)) return floats(shape, read());
   const { fill } = weights;
   const into =
     fill &&
@@ -87,15 +91,16 @@ function scaled(node: GraphNode, weights: ConstantArray, factor: ArrayLike<numbe
       fill(to);
       multiply(to);
     });
-  return new LaterArray(type, shape, () => multiply(new Float32Array(weights.data)), into);
+  return new LaterArray(type, shape, read, into);
 }
 
+/** Times a factor for each output channel. */
 function scale(
   node: GraphNode,
   shape: readonly number[],
   factor: ArrayLike<number>,
   data: Float32Array,
-): Float32Array {
+): void {
   // elements in a row that belong to one output channel, and the channels that take turns within a group
   const isConv = node.op === 'Conv';
   const run = sizeOf(shape.slice(isConv ? 1 : 2));
@@ -106,7 +111,47 @@ function scale(
     const by = factor[isConv ? index : group * perGroup + (index % perGroup)]!;
     for (const end = at + run; at < end; at++) data[at]! *= by;
   }
-  return data;
+}
+
+/** The first input channel of each output of a convolution. */
+function firstInput(node: GraphNode, [outC, perGroup]: readonly number[]): (out: number) => number {
+  const outPerGroup = outC! / intOf(node, 'group', 1);
+  return (out) => Math.floor(out / outPerGroup) * perGroup!;
+}
+
+/** Times a factor for each input channel. */
+function scaleInputs(
+  node: GraphNode,
+  shape: readonly number[],
+  factor: Float64Array,
+  data: Float32Array,
+): void {
+  const [outC, perGroup, ...window] = shape as [number, number, ...number[]];
+  const taps = sizeOf(window);
+  const first = firstInput(node, shape);
+  for (let out = 0, at = 0; out < outC; out++)
+    for (let from = first(out), c = from; c < from + perGroup; c++) {
+      const by = factor[c]!;
+      for (const end = at + taps; at < end; at++) data[at]! *= by;
+    }
+}
+
+/** What a summand for each input channel adds to each output. */
+function shiftsOf(node: GraphNode, { shape, data }: ConstantArray, summand: Float64Array): Float64Array {
+  const [outC, perGroup, ...window] = shape as [number, number, ...number[]];
+  const taps = sizeOf(window);
+  const first = firstInput(node, shape);
+  const shifts = new Float64Array(outC);
+  const filters = data as Float32Array;
+  for (let out = 0, at = 0; out < outC; out++) {
+    let shift = 0;
+    for (let from = first(out), c = from; c < from + perGroup; c++) {
+      const by = summand[c]!;
+      for (const end = at + taps; at < end; at++) shift += filters[at]! * by;
+    }
+    shifts[out] = shift;
+  }
+  return shifts;
 }
 
 /** A factor or summand behind a convolution. */
@@ -123,7 +168,7 @@ export function foldAfter(editor: Editor, node: GraphNode): boolean {
     );
     const inputs = [
       before.inputs[0]!,
-      editor.addConstant(scaled(before, weights, affine.factor)),
+      editor.addConstant(multiplied(weights, (data) => scale(before, weights.shape, affine.factor, data))),
       editor.addConstant(floats([channels], summed)),
     ];
     editor.replace(node, { ...before, inputs, outputs: [node.outputs[0]!] }, before);
@@ -146,30 +191,18 @@ export function foldBefore(editor: Editor, node: GraphNode): boolean {
   const before = filters && editor.only(node.inputs[0], 'Mul', 'Add', 'Div', 'Sub');
   if (!before) return false;
   const { weights, bias, channels } = filters;
-  const [outC, perGroup] = weights.shape as [number, number];
+  const perGroup = weights.shape[1]!;
   const groups = intOf(node, 'group', 1);
   const x = before.inputs.find((name) => editor.constant(name) === undefined);
   const affine = x === undefined ? undefined : affineOf(editor, before, x, perGroup * groups);
   if (x === undefined || !affine) return false;
   const shifts = affine.summand.some((v) => v !== 0);
   if (shifts && !isBare(node)) return false;
-  const taps = sizeOf(weights.shape.slice(2));
-  const first = (out: number) => Math.floor(out / (outC / groups)) * perGroup;
-  const data = new Float32Array(weights.data);
-  const summed = Float32Array.from({ length: channels }, (_, c) => bias?.[c] ?? 0);
-  for (let out = 0, at = 0; out < outC; out++) {
-    let shift = 0;
-    for (let c = first(out); c < first(out) + perGroup; c++) {
-      const [factor, summand] = [affine.factor[c]!, affine.summand[c]!];
-      for (const end = at + taps; at < end; at++) {
-        shift += data[at]! * summand;
-        data[at]! *= factor;
-      }
-    }
-    summed[out]! += shift;
-  }
-  const biasName = bias || shifts ? [editor.addConstant(floats([channels], summed))] : [];
-  const inputs = [x, editor.addConstant(floats(weights.shape, data)), ...biasName];
+  const shift = shifts ? shiftsOf(node, weights, affine.summand) : undefined;
+  const summed = Float32Array.from({ length: channels }, (_, c) => (bias?.[c] ?? 0) + (shift?.[c] ?? 0));
+  const biasName = bias || shift ? [editor.addConstant(floats([channels], summed))] : [];
+  const filled = multiplied(weights, (data) => scaleInputs(node, weights.shape, affine.factor, data));
+  const inputs = [x, editor.addConstant(filled), ...biasName];
   editor.replace(node, { ...node, inputs }, before);
   return true;
 }

@@ -102,8 +102,7 @@ export function joinBias(editor: Editor, node: GraphNode): boolean {
 /** The sum of a convolution and another tensor: the one that is made later takes the other in. */
 export function joinResidual(editor: Editor, node: GraphNode): boolean {
   if (node.op !== 'Add' || node.inputs.length !== 2) return false;
-  const order = (name: string) => editor.nodes.findIndex(({ outputs }) => outputs.includes(name));
-  const [a, b] = [...node.inputs].sort((x, y) => order(y) - order(x)) as [string, string];
+  const [a, b] = node.inputs.toSorted((x, y) => editor.placeOf(y) - editor.placeOf(x)) as [string, string];
   for (const [name, other] of [
     [a, b],
     [b, a],
