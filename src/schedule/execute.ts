@@ -19,6 +19,7 @@ import { type Plan, printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
 import type { LinkedStep, Wave } from '../plan/waves.ts';
 import type { Problem } from '../problem/problem.ts';
+import { Headcount } from './headcount.ts';
 import { lower } from './lower/lower.ts';
 import { type Operands, placeCall, placeChain, staged } from './operands.ts';
 
@@ -84,8 +85,9 @@ export interface PlannedCall {
 export interface LinkedCalls {
   readonly chain: Chain;
   readonly calls: ObservedRun['calls'];
-  /** That take part in a run which blocks. */
   readonly threads: number;
+  /** Of those, how many take part in the next run. */
+  readonly headcount: Headcount;
   /** Of the last run; before the first what is expected. */
   ms: number;
   release(): void;
@@ -250,6 +252,7 @@ export class Executor {
         chain,
         calls: calls.map((planned, i) => ({ planned, program: programs[i]!.prepared.program })),
         threads,
+        headcount: new Headcount(threads),
         ms: COLD * ms,
         release: () => {
           release();
@@ -266,18 +269,7 @@ export class Executor {
   runLinked(linked: LinkedCalls, control: AsyncControl): void | Promise<void> {
     const start = this.#now();
     const { priority = 'normal' } = control;
-    if (!this.#isForHere(linked.ms, priority)) {
-      const watched = this.#watch(linked.calls, linked.chain.order);
-      const job = this.#backend.runChain(linked.chain, linked.threads, {
-        priority,
-        client: control.client,
-        trace: watched?.trace,
-      });
-      const running = this.#await(job, control).then(() => {
-        linked.ms = this.#now() - start;
-      });
-      return watched ? running.finally(watched.end) : running;
-    }
+    if (!this.#isForHere(linked.ms, priority)) return this.#runLinkedOnTeam(linked, control);
     if (start - this.#busyUntil > TURN_MS) this.#busyMs = 0;
     if (this.#busyMs > TURN_MS) {
       this.#busyMs = 0;
@@ -288,14 +280,31 @@ export class Executor {
     }
     const watched = this.#watch(linked.calls, linked.chain.order);
     try {
-      this.#backend.runChainSync(linked.chain, linked.threads, { priority, trace: watched?.trace });
+      this.#backend.runChainSync(linked.chain, linked.headcount.threads, { priority, trace: watched?.trace });
     } finally {
       watched?.end();
     }
     this.#busyUntil = this.#now();
-    linked.ms = this.#busyUntil - start;
-    this.#busyMs += linked.ms;
+    const ms = this.#busyUntil - start;
+    noteRun(linked, ms);
+    this.#busyMs += ms;
     control.onProgress?.(linked.chain.steps, linked.chain.steps);
+  }
+
+  async #runLinkedOnTeam(linked: LinkedCalls, control: AsyncControl): Promise<void> {
+    const start = this.#now();
+    const { priority = 'normal', client } = control;
+    // what is held back takes as long as it is held back
+    const isHeld = priority === 'background' || this.#isPaced(priority);
+    const threads = isHeld ? linked.threads : linked.headcount.threads;
+    const watched = this.#watch(linked.calls, linked.chain.order);
+    try {
+      const how = { priority, client, trace: watched?.trace };
+      await this.#await(this.#backend.runChain(linked.chain, threads, how), control);
+      if (!isHeld) noteRun(linked, this.#now() - start);
+    } finally {
+      watched?.end();
+    }
   }
 
   /** The same for a single call; nothing is made where nobody wants it, for a small product takes as long as making a few objects. */
@@ -400,6 +409,12 @@ export class Executor {
     if (own) this.#backend.free(own);
     if (raw?.space) this.#backend.free(raw.space);
   }
+}
+
+function noteRun(linked: LinkedCalls, ms: number): void {
+  // what is only tried does not send the next run elsewhere
+  if (!linked.headcount.isTrial) linked.ms = ms;
+  linked.headcount.note(ms);
 }
 
 /** Times of steps, counted call by call. */

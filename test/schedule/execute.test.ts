@@ -1,42 +1,14 @@
 /** The executor on a backend that computes nothing: what it hands over, holds, gives back, and how abort travels. */
 import test from 'tape';
 import { NullBackend, type RecordedCall } from '../../src/backends/null/backend.ts';
-import type { Plan } from '../../src/plan/plan.ts';
-import { type MatmulProblem, matmulKey, matmulProblem } from '../../src/problem/matmul.ts';
-import { type Execution, Executor } from '../../src/schedule/execute.ts';
-import type { Operands } from '../../src/schedule/operands.ts';
+import { matmulProblem } from '../../src/problem/matmul.ts';
+import { Executor } from '../../src/schedule/execute.ts';
+import { executionOf, OPERANDS, PLAN } from '../support/executions.ts';
 import { seeded } from '../support/seed.ts';
 
-const PLAN: Plan = {
-  backend: 'null',
-  algorithm: 'gemm',
-  kernel: 'f32_gemm_4x8__simd_loadsplat',
-  packing: 'ab',
-  mc: 8,
-  kc: 16,
-  nc: 16,
-  order: 'mn',
-  threads: 3,
-};
-const OPERANDS: Operands = {
-  a: 64,
-  b: 128,
-  c: 192,
-  bias: 0,
-  slope: 0,
-  packedB: undefined,
-  alpha: 1,
-  beta: 0,
-  p0: 0,
-  p1: 0,
-};
 /** Expected times on both sides of the border between the calling thread and the team. */
 const SHORT_MS = 0.01;
 const LONG_MS = 1000;
-
-function executionOf(p: MatmulProblem, ms: number, plan = PLAN): Execution {
-  return { key: matmulKey(p), problem: p, plan, ms };
-}
 
 function setup(options: { holdJobs?: boolean; maximumMemory?: number } = {}) {
   const backend = new NullBackend(options);
