@@ -166,22 +166,22 @@ function checkedBody(text: string, signature: string): { readonly body: string; 
   return { body, count: entries };
 }
 
-function decodeEntry(
-  record: Record<string, unknown>,
-  line: number,
-  isPlanValid: PlanValidator,
-): WisdomListing {
-  const values = { line, key: record.key };
-  const fault = entryFault(record);
-  if (fault !== undefined) refuse(`line ${line}: ${fault}`, values, DAMAGED);
-  const entry = record as unknown as WisdomListing;
-  const unusable = isPlanValid(entry.plan);
-  if (unusable !== undefined) refuse(`line ${line}: ${unusable}`, { ...values, plan: entry.plan }, FOREIGN);
-  return entry;
-}
+/** What the text of each signature said that was read or written last: programs make sessions in a row, and checking takes milliseconds. */
+const known = new Map<string, { readonly text: string; readonly table: Table }>();
 
 /** All of the text or a thrown `E_WISDOM`: nothing is taken from a text with one bad entry. */
 function decode(text: string, signature: string, isPlanValid: PlanValidator): Table {
+  const last = known.get(signature);
+  const table = last?.text === text ? last.table : parse(text, signature);
+  for (const [key, { plan }] of table.entries) {
+    const unusable = isPlanValid(plan);
+    if (unusable !== undefined) refuse(`${key}: ${unusable}`, { key, plan }, FOREIGN);
+  }
+  known.set(signature, { text, table });
+  return table;
+}
+
+function parse(text: string, signature: string): Table {
   const { body, count } = checkedBody(text, signature);
   const entries = new Map<string, WisdomEntry>();
   const gpus = new Map<string, GpuProfile>();
@@ -201,9 +201,11 @@ function decode(text: string, signature: string, isPlanValid: PlanValidator): Ta
       gpus.set(gpu, profile);
       continue;
     }
-    const { key, ...entry } = decodeEntry(record, line, isPlanValid);
+    const fault = entryFault(record);
+    if (fault !== undefined) refuse(`line ${line}: ${fault}`, { line, key: record.key }, DAMAGED);
+    const { key, ...entry } = record as unknown as WisdomListing;
     if (entries.has(key)) refuse(`line ${line}: the key stands there twice`, { line, key }, DAMAGED);
-    entries.set(key, entry);
+    entries.set(key, frozen(entry));
   }
   const expected = entries.size;
   if (count !== expected || expected > MAX_ENTRIES)
@@ -407,6 +409,8 @@ export class Wisdom {
     if (!this.#replaceAll) this.#mergeStored(this.#store);
     const text = this.export();
     this.#store.write(text);
+    const table = { entries: new Map(this.#entries), machine: this.#machine, gpus: new Map(this.#gpus) };
+    known.set(this.signature, { text, table });
     this.#merged = text;
     this.#replaceAll = false;
     this.#dirty = false;
@@ -437,7 +441,7 @@ export class Wisdom {
       const gain = old === undefined ? 1 : RANK[entry.effort] - RANK[old.effort] || entry.at - old.at;
       const forgotten = this.#forgotten.get(key);
       if (gain <= 0 || (forgotten !== undefined && samePlan(forgotten, entry.plan))) continue;
-      this.#entries.set(key, frozen(entry));
+      this.#entries.set(key, entry);
       taken++;
     }
     if (!this.#ownMachine) this.#machine = table.machine ?? this.#machine;
