@@ -99,6 +99,8 @@ export class WasmBackend implements ChainBackend {
    *  microsecond, and a small product takes two. Only this thread grows the memory, so it knows when they are stale. */
   #floats!: Float32Array;
   #ints!: Int32Array;
+  /** Of memories that were made beside this one. */
+  #apartBytes = 0;
 
   constructor(options: WasmBackendOptions) {
     const initial = Math.max(2, Math.ceil(options.initialMemory / PAGE));
@@ -145,6 +147,7 @@ export class WasmBackend implements ChainBackend {
   /** The same code over a memory of its own, for measurements that need much of it for a moment. */
   instantiateApart(bytes: number): { exports: KernelExports; memory: WebAssembly.Memory } {
     const memory = makeMemory(Math.ceil(bytes / PAGE), Math.ceil(bytes / PAGE));
+    this.#apartBytes += bytes;
     return { exports: instantiate(this.#modules, memory).exports, memory };
   }
 
@@ -228,7 +231,7 @@ export class WasmBackend implements ChainBackend {
 
   async close(): Promise<void> {
     await this.team.close();
-    hintGarbage();
+    hintGarbage(this.#memory.buffer.byteLength + this.#apartBytes);
   }
 
   trace(steps: number): TraceWasm {
@@ -313,12 +316,19 @@ function makeMemory(initial: number, maximum: number): WebAssembly.Memory {
   }
 }
 
+const HINT_BYTES = 64 * 1024 * 1024;
+let unseenBytes = 0;
+
 /** V8 does not count a shared memory when it decides whether to collect garbage: runtimes that were made and closed in turn
  *  grew by all that they had touched (250 of them by 180 MB on Node 20). An ordinary buffer, made and dropped untouched, takes
- *  no memory and does count; this many bytes of it make the collector look at about every second closed runtime. */
-function hintGarbage(): void {
+ *  no memory and does count; one that is large enough to make the collector look is made where as many bytes have been left.
+ *  (One for each closed runtime cost the session that was made next 5 to 20 ms.) */
+function hintGarbage(bytes: number): void {
+  unseenBytes += bytes;
+  if (unseenBytes < HINT_BYTES) return;
+  unseenBytes = 0;
   try {
-    new ArrayBuffer(64 * 1024 * 1024);
+    new ArrayBuffer(HINT_BYTES);
   } catch {
     // it was only a hint
   }
