@@ -317,21 +317,26 @@ function makeMemory(initial: number, maximum: number): WebAssembly.Memory {
 }
 
 const HINT_BYTES = 64 * 1024 * 1024;
+/** Whoever closes a runtime may be about to make the next one, which a collection would hold up by 5 to 20 ms. */
+const HINT_LATER_MS = 500;
 let unseenBytes = 0;
 
 /** V8 does not count a shared memory when it decides whether to collect garbage: runtimes that were made and closed in turn
  *  grew by all that they had touched (250 of them by 180 MB on Node 20). An ordinary buffer, made and dropped untouched, takes
- *  no memory and does count; one that is large enough to make the collector look is made where as many bytes have been left.
- *  (One for each closed runtime cost the session that was made next 5 to 20 ms.) */
+ *  no memory and does count; one that is large enough to make the collector look is made where as many bytes have been left. */
 function hintGarbage(bytes: number): void {
   unseenBytes += bytes;
   if (unseenBytes < HINT_BYTES) return;
   unseenBytes = 0;
-  try {
-    new ArrayBuffer(HINT_BYTES);
-  } catch {
-    // it was only a hint
-  }
+  const timer: { unref?(): void } = setTimeout(() => {
+    try {
+      new ArrayBuffer(HINT_BYTES);
+    } catch {
+      // it was only a hint
+    }
+  }, HINT_LATER_MS);
+  // in Node a process that has nothing else to do ends without it
+  timer.unref?.();
 }
 
 function taskOf(kernel: string, threads: number, { priority, client }: RunControl): Task {
