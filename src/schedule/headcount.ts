@@ -90,7 +90,8 @@ export class Headcount {
 
   /** In a trial twice the other number, and then in turns. */
   #next(): number {
-    const { at, times } = this.#trial ?? { at: this.#at, times: [] };
+    if (!this.#trial) return this.#at;
+    const { at, times } = this.#trial;
     return times.length < 2 || times.length % 2 === 1 ? at : this.#at;
   }
 

@@ -2,24 +2,16 @@
  * Wisdom comes from files that anybody may have written: a plan that is well signed but does not fit its problem must not
  * be run. The result is right whatever was imported.
  */
+
 import test from 'tape';
 import type { Plan } from '../../src/plan/plan.ts';
 import { Wisdom } from '../../src/plan/wisdom.ts';
+import { PLAN } from '../support/executions.ts';
 import { answerFault, array, oracle } from '../support/oracle.ts';
 import { makeRuntime } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
 
-const PACKED: Plan = {
-  backend: 'wasm',
-  algorithm: 'gemm',
-  kernel: 'f32_gemm_4x8__simd_loadsplat',
-  packing: 'ab',
-  mc: 8,
-  kc: 16,
-  nc: 16,
-  order: 'mn',
-  threads: 1,
-};
+const PACKED: Plan = { ...PLAN, backend: 'wasm', threads: 1 };
 const DIRECT: Plan = { ...PACKED, kernel: 'f32_gemm_4x8__simd_direct', packing: 'b' };
 
 const PLANS: readonly (readonly [string, Plan])[] = [
