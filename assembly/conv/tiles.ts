@@ -7,23 +7,24 @@ import { bytesOf, finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_A, JOB_PACKED_B,
   PROGRAM_CHANNELS, PROGRAM_DIRECT_A, PROGRAM_DIRECT_B, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_K, PROGRAM_KC, PROGRAM_K_H, PROGRAM_K_W,
-  PROGRAM_LDA, PROGRAM_LDC, PROGRAM_M_PADDED, PROGRAM_NHWC, PROGRAM_NR, PROGRAM_OFFSETS, PROGRAM_OUT_W, PROGRAM_PADDED_H,
+  PROGRAM_LDA, PROGRAM_LDC, PROGRAM_M_PADDED, PROGRAM_NHWC, PROGRAM_NR, PROGRAM_OFFSETS, PROGRAM_OUT_W,
   PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_PHASE_PITCH, PROGRAM_PLANE_PITCH, PROGRAM_ROW_PITCH, PROGRAM_SEGMENT,
   PROGRAM_STRIDE_H, PROGRAM_STRIDE_W,
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0,
   RECORD_PACKED_A_OFFSET, RECORD_PACKED_B_OFFSET, RECORD_ROWS,
 } from '../gen/layout';
 
-/** Planes K0, KS of an NCHW image with zeros around, rows split by phase. */
+/** Of the padded planes K0, KS of an NCHW image the rows M0, ROWS, with zeros around, each split by phase. */
 function padPlanes(job: usize, program: usize, record: usize): void {
   const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W);
   const k0 = load<i32>(record, RECORD_K0), ks = load<i32>(record, RECORD_KS);
-  const planeIn = <usize>(inH * inW) << 2, planeOut = bytesOf(program, PROGRAM_PLANE_PITCH);
+  const m0 = load<i32>(record, RECORD_M0), rows = load<i32>(record, RECORD_ROWS);
+  const planeIn = <usize>(inH * inW) << 2, planeOut = bytesOf(program, PROGRAM_PLANE_PITCH), rowOut = bytesOf(program, PROGRAM_ROW_PITCH);
   const from = load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET);
-  const to = load<usize>(job, JOB_PACKED_B);
+  const to = load<usize>(job, JOB_PACKED_B) + m0 * rowOut;
   for (let plane = k0; plane < k0 + ks; plane++) {
     fillStrip(
-      from + plane * planeIn, inH, inW, -load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PADDED_H),
+      from + plane * planeIn, inH, inW, m0 - load<i32>(program, PROGRAM_PAD_TOP), rows,
       load<i32>(program, PROGRAM_PAD_LEFT), load<i32>(program, PROGRAM_STRIDE_W), load<i32>(program, PROGRAM_PHASE_PITCH),
       load<i32>(program, PROGRAM_ROW_PITCH), 0, to + plane * planeOut,
     );

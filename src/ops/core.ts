@@ -122,6 +122,7 @@ export class Core {
       now: () => systemClock.now(),
       mostThreads: this.threads,
       isPaced: (priority) => this.pacer.isPaced(priority),
+      mayWait: this.host.mayWait,
     });
     this.profiling = new Profiling(this.executor, parts.gpu && clockOf(parts.gpu));
     this.budget = new BudgetKeeper({

@@ -17,6 +17,10 @@ export const LINE_KINDS: readonly LineKind[] = [...REDUCE_KINDS, 'softmax', 'log
 /** What a norm is multiplied by and added to: a value for each place of a line, for each line (there are `channels`, again and again), or none. */
 export type Affine = 'none' | 'place' | 'line';
 
+/** Kinds that need an exponential of each element, and how many of the other kinds' elements take as long as one. */
+const EXPONENTIAL: ReadonlySet<LineKind> = new Set<LineKind>(['softmax', 'logSoftmax', 'logSumExp']);
+const EXPONENTIAL_WORK = 4;
+
 export interface LinesProblem {
   readonly op: 'lines';
   readonly dtype: 'f32';
@@ -49,4 +53,9 @@ export function linesFlops({ outer, size, inner }: LinesProblem): number {
 
 export function lineResults({ kind, outer, size, inner }: LinesProblem): number {
   return outer * inner * (isReduction(kind) ? 1 : size);
+}
+
+/** Elements of all lines, those whose exponentials are needed counted as many. */
+export function lineWork({ kind, outer, size, inner }: LinesProblem): number {
+  return outer * size * inner * (EXPONENTIAL.has(kind) ? EXPONENTIAL_WORK : 1);
 }

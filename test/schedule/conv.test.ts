@@ -139,6 +139,74 @@ test('convolution steps: of large planes each thread has rows of its own', (t) =
   t.end();
 });
 
+/** Layers that blocks for the caches cut into one or two steps: channels in, height, width, channels out, filter, stride. */
+const FEW_STEPS = [
+  { layer: [96, 40, 40, 24, 3, 1], algorithm: 'winograd4', fewest: 3 },
+  { layer: [96, 80, 80, 24, 3, 1], algorithm: 'winograd4', fewest: 4 },
+  { layer: [96, 10, 10, 24, 3, 1], algorithm: 'winograd2', fewest: 3 },
+  { layer: [960, 1, 40, 60, 3, 1], algorithm: 'direct', fewest: 10 },
+  { layer: [3, 128, 128, 24, 5, 2], algorithm: 'direct', fewest: 8 },
+  { layer: [480, 6, 80, 480, 1, 1], algorithm: 'implicit', fewest: 12 },
+  { layer: [32, 2, 96, 200, 1, 1], algorithm: 'gemm', fewest: 6 },
+  { layer: [96, 8, 8, 96, 3, 1], algorithm: 'depthwise', fewest: 2 },
+] as const;
+
+/** Steps of a program that may be done at the same time: of the phase that has the fewest. */
+function stepsAtOnce({ steps }: Program): number {
+  const perPhase = new Map<number, number>();
+  for (const { op, needs } of steps)
+    if (TILE_STEPS.includes(op)) perPhase.set(needs, (perPhase.get(needs) ?? 0) + 1);
+  return Math.min(...perPhase.values());
+}
+
+test('convolution steps: there are some for each of the threads that share them', (t) => {
+  for (const { layer, algorithm, fewest } of FEW_STEPS) {
+    const [inC, height, width, outC, filter, stride] = layer;
+    const padding = (filter - 1) / 2;
+    const window = windowOf({ height, width }, { kH: filter, kW: filter }, { stride, padding });
+    const groups = algorithm === 'depthwise' ? inC : 1;
+    const p = convProblem({ batch: 1, inC, outC }, window, { groups, prepacked: true });
+    let least = Number.POSITIVE_INFINITY;
+    for (const threads of [2, 3, 8]) {
+      for (const plan of convPlans({ ...p, algorithm }, KERNELS, WIDE, [threads])) {
+        const program = lowerConv(p, plan);
+        const reason = fault(p, program);
+        if (reason) t.fail(`${printPlan(plan)}: ${reason}`);
+        least = Math.min(least, stepsAtOnce(program));
+      }
+    }
+    t.ok(least >= fewest, `${algorithm} of ${layer.join(' ')}: ${least} steps at once`);
+  }
+  t.end();
+});
+
+test('convolution steps: a large plane is padded by several threads', (t) => {
+  for (const [height, stride] of [
+    [352, 1],
+    [352, 2],
+    [353, 3],
+    [100, 1],
+  ] as const) {
+    const window = windowOf({ height, width: height }, { kH: 3, kW: 3 }, { stride, padding: 1 });
+    const p = convProblem({ batch: 2, inC: 3, outC: 8 }, window, { prepacked: true });
+    const plan = convPlans({ ...p, algorithm: 'direct' }, KERNELS, WIDE, [2])[0]!;
+    const { steps, constants } = lowerConv(p, plan);
+    const pads = steps.filter(({ op }) => op === 'pad');
+    const rows = new Uint8Array(2 * 3 * constants.paddedH);
+    for (const { b, k0, ks, m0, rows: count } of pads) {
+      t.equal(b, 0, 'planes of both images are counted in one row');
+      for (let plane = k0; plane < k0 + ks; plane++)
+        for (let y = m0; y < m0 + count; y++) rows[plane * constants.paddedH + y]!++;
+    }
+    t.ok(
+      rows.every((times) => times === 1),
+      `${height}: ${pads.length} steps, each row once`,
+    );
+    t.ok(pads.length >= 3);
+  }
+  t.end();
+});
+
 test(seeded('convolution steps: forms of weights fill what tiles read'), (t) => {
   const random = new Random(71);
   let checked = 0;

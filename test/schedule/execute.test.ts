@@ -213,6 +213,45 @@ test(seeded('executor: a job that is linked for one thread has no other'), async
   t.end();
 });
 
+test(
+  seeded(
+    'executor: what is linked keeps its caller for a picture at most, or for less where that has something else to do',
+  ),
+  async (t) => {
+    const backend = new NullBackend();
+    const base = { yieldToEvents: async () => undefined, now: () => 0 };
+    const calls = [{ execution: executionOf(small, SHORT_MS), operands: OPERANDS }];
+    const cases = [
+      { ms: 10, sync: true, name: 'ten milliseconds' },
+      { ms: 20, sync: false, name: 'twenty' },
+      {
+        ms: 10,
+        sync: false,
+        name: 'ten that may be stopped',
+        control: { signal: new AbortController().signal },
+      },
+      { ms: 10, sync: false, name: 'ten that somebody watches', control: { onProgress: () => undefined } },
+      { ms: 10, sync: false, name: 'ten on a thread that may not wait', mayWait: false },
+      { ms: 4, sync: true, name: 'four of those', mayWait: false },
+      { ms: 10, sync: false, name: 'ten in the background', control: { priority: 'background' as const } },
+    ];
+    for (const { ms, sync, name, control = {}, mayWait } of cases) {
+      const executor = new Executor(backend, { ...base, ...(mayWait === undefined ? {} : { mayWait }) });
+      const linked = executor.link(calls);
+      linked.ms = ms;
+      await executor.runLinked(linked, control);
+      t.equal(backend.calls.at(-1)!.sync, sync, `${name}: ${sync ? 'here' : 'on the team'}`);
+      linked.release();
+      executor.clear();
+    }
+    const executor = new Executor(backend, base);
+    await executor.run(executionOf(small, 10), OPERANDS, {});
+    t.equal(backend.calls.at(-1)!.sync, false, 'a single call of ten: on the team');
+    executor.clear();
+    t.end();
+  },
+);
+
 test(seeded('executor: more programs are linked than are kept'), (t) => {
   const { backend, executor } = setup();
   const calls = Array.from({ length: 700 }, (_, i) => {

@@ -7,6 +7,7 @@ import {
 } from '../../backends/reference/array.ts';
 import type { Shape } from '../../core/shape.ts';
 import type { Plan } from '../../plan/plan.ts';
+import { lineWork } from '../../problem/lines.ts';
 import type { MapKind } from '../../problem/map.ts';
 import { type ArrayProblem, keyOf, resultElements } from '../../problem/problem.ts';
 import type { Execution } from '../../schedule/execute.ts';
@@ -38,7 +39,7 @@ function isSlow(p: ArrayProblem): boolean {
 
 /** Elements that are read and written, slow ones counted as many. */
 function work(p: ArrayProblem): number {
-  if (p.op === 'lines') return p.outer * p.size * p.inner + resultElements(p);
+  if (p.op === 'lines') return lineWork(p) + resultElements(p);
   const elements = resultElements(p) * (p.op === 'map' ? p.strides.length + 1 : 2);
   return isSlow(p) ? SLOW * elements : elements;
 }

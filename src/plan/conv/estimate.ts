@@ -19,7 +19,7 @@ import {
   share,
 } from '../matmul/estimate.ts';
 import type { Plan } from '../plan.ts';
-import { winogradSlices } from './slices.ts';
+import { directTile, patchPixels, winogradSlices } from './slices.ts';
 import { asProduct } from './view.ts';
 
 /** Patches move in short runs, filters of one pixel take whole rows (17 to 40 GB/s in cache, Node 20 and 24). */
@@ -94,7 +94,7 @@ function implicitCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   const edges = (members * (ends + lasts) * ceilDiv(k, plan.kc) * EDGE_US) / 1e3;
   return {
     work: flops / blockGflops(kernel, pass, machine) / 1e6 + patches + edges,
-    tiles: members * ceilDiv(m, plan.mc) * ceilDiv(n, plan.nc),
+    tiles: members * ceilDiv(m, plan.mc) * ceilDiv(n, patchPixels(p, plan, kernel)),
     before: padMs(p) + (plan.packing === 'ab' ? weightMs(p, kernel) : 0),
     phases: copied(p) ? 1 : 0,
   };
@@ -108,11 +108,12 @@ function directCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machine
   const [m, n] = nchw ? [channels, p.outW] : [p.outW, channels];
   const blocks = blockRows(m, pass, kernel, true, machine) * roundUp(n, kernel.nr);
   const flops = 2 * members * p.outH * blocks * k;
-  const rows = Math.max(1, Math.floor((nchw ? plan.nc : plan.mc) / p.outW));
-  const across = ceilDiv(channels, nchw ? plan.mc : plan.nc);
+  const tile = nchw
+    ? directTile(p, plan, kernel)
+    : { rows: Math.max(1, Math.floor(plan.mc / p.outW)), channels: plan.nc };
   return {
     work: (OFFSET_FACTOR * flops) / blockGflops(kernel, pass, machine) / 1e6,
-    tiles: members * ceilDiv(p.outH, rows) * across,
+    tiles: members * ceilDiv(p.outH, tile.rows) * ceilDiv(channels, tile.channels),
     before: padMs(p) + (nchw ? 0 : weightMs(p, kernel)),
     phases: copied(p) ? 1 : 0,
   };
@@ -123,7 +124,7 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   const points = (side + 2) ** 2;
   const [m, k] = [p.outC / p.groups, groupChannels(p)];
   const members = p.batch * p.groups;
-  const { tilesX, tilesY, sliceRows, count, alone } = winogradSlices(p, plan);
+  const { tilesX, tilesY, sliceRows, count, alone, rows } = winogradSlices(p, plan, kernel);
   const slices = ceilDiv(tilesY, sliceRows);
   const tiles = slices * roundUp(sliceRows * tilesX, kernel.nr);
   const flops = 2 * members * points * roundUp(m, kernel.mr) * tiles * k;
@@ -137,7 +138,7 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   const work = Math.max(flops / blockGflops(kernel, k, machine) / 1e6, reread) + outMs;
   if (alone) return { work: work + inMs, tiles: count, before: weights, phases: 0 };
   // slices follow one another: threads share the blocks of one
-  return { work, tiles: ceilDiv(m, plan.mc), before: inMs + weights, phases: 2 * count };
+  return { work, tiles: ceilDiv(m, rows), before: inMs + weights, phases: 2 * count };
 }
 
 /** Vectors of the blocks that a kernel that reads in place cuts a row into (assembly/templates/depthwise.ts). */

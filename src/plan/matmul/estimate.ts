@@ -7,6 +7,7 @@
 import { ceilDiv, roundUp } from '../../core/math.ts';
 import { findKernel, type Kernel, oneRowPartner } from '../../kernels/table.ts';
 import { flopsOf, type MatmulProblem } from '../../problem/matmul.ts';
+import { fairTile } from '../fair.ts';
 import type { MachineProfile } from '../machine.ts';
 import type { Plan } from '../plan.ts';
 
@@ -121,7 +122,8 @@ export function share(count: number, threads: number): number {
 }
 
 function gemmMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): number {
-  const tiles = p.batch * ceilDiv(p.m, plan.mc) * ceilDiv(p.n, plan.nc);
+  const { mc, nc } = fairTile({ ...p, members: p.batch }, plan, kernel);
+  const tiles = p.batch * ceilDiv(p.m, mc) * ceilDiv(p.n, nc);
   const packA =
     plan.packing === 'ab' ? packMs(p.m, p.k, kernel.mr, p.transposeA) * (p.sharedA ? 1 : p.batch) : 0;
   const packB =

@@ -1,5 +1,7 @@
 /** A convolution to steps, one way for each algorithm. NCHW: A is the weights, B the image; NHWC: the other way around. */
+import { roundUp } from '../../core/math.ts';
 import { findKernel } from '../../kernels/table.ts';
+import { directTile, patchPixels } from '../../plan/conv/slices.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf, type Program } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels, isPlainProduct, termsOf } from '../../problem/conv.ts';
@@ -84,10 +86,11 @@ function lowerOverPlanes(
 }
 
 function lowerImplicit(p: ConvProblem, plan: Plan): Lowered {
-  const { nr } = findKernel(plan.kernel)!;
+  const kernel = findKernel(plan.kernel)!;
   const pixels = p.outH * p.outW;
-  const tiles = tilesOf(p.outC / p.groups, pixels, plan.mc, plan.nc, plan.order);
-  const columns = Math.ceil(Math.min(plan.nc, pixels) / nr) * nr;
+  const nc = patchPixels(p, plan, kernel);
+  const tiles = tilesOf(p.outC / p.groups, pixels, plan.mc, nc, plan.order);
+  const columns = roundUp(Math.min(nc, pixels), kernel.nr);
   const privateElements = columns * Math.min(plan.kc, termsOf(p));
   const lowered = lowerOverPlanes(p, plan, 'patchTile', tiles);
   // a plane whose pixels are read as they lie is one long row: no panel ends where a row does
@@ -96,8 +99,9 @@ function lowerImplicit(p: ConvProblem, plan: Plan): Lowered {
 }
 
 function lowerDirect(p: ConvProblem, plan: Plan): Lowered {
-  const channels = stretchesOf(p.outC / p.groups, plan.mc);
-  const rows = stretchesOf(p.outH, Math.max(1, Math.floor(plan.nc / p.outW)));
+  const tile = directTile(p, plan, findKernel(plan.kernel)!);
+  const channels = stretchesOf(p.outC / p.groups, tile.channels);
+  const rows = stretchesOf(p.outH, tile.rows);
   const tiles = rows.flatMap(({ from: n0, length: cols }) =>
     channels.map(({ from: m0, length }) => ({ m0, rows: length, n0, cols })),
   );

@@ -8,6 +8,7 @@
 import { roundUp } from '../../core/math.ts';
 import { broadcastMap, sizeOf } from '../../core/shape.ts';
 import { findKernel } from '../../kernels/table.ts';
+import { fairTile } from '../../plan/fair.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf, type Epilogue, type Program } from '../../plan/program.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
@@ -168,7 +169,8 @@ export function lowerProduct(
   const blocking = blockingOf(p, plan);
   const { mr, nr, packA, packB } = blocking;
   const { groups, slice } = groupsOf(p, plan, blocking);
-  const tiles = tilesOf(p.m, p.n, plan.mc, plan.nc, plan.order);
+  const { mc, nc } = fairTile({ ...p, members: p.members.length }, plan, blocking);
+  const tiles = tilesOf(p.m, p.n, mc, nc, plan.order);
   const list = new StepList();
   let packedAElements = 0;
   let packedBElements = 0;

@@ -3,7 +3,7 @@ import type { Constants, Epilogue } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels } from '../../problem/conv.ts';
 import type { Window } from '../../problem/window.ts';
 import { stretchesOf } from '../tiles.ts';
-import { SLICE_ELEMENTS, type StepList } from './steps.ts';
+import { PACK_STEP_ELEMENTS, SLICE_ELEMENTS, type StepList } from './steps.ts';
 
 /**
  * A padded copy. In NCHW each row is split into the phases of the horizontal stride s: phase r holds columns r, r + s, r + 2s
@@ -95,10 +95,17 @@ export function imageGroups(p: ConvProblem, elementsPerImage: number): { from: n
   return stretchesOf(p.batch, Math.max(1, Math.floor(SLICE_ELEMENTS / Math.max(1, elementsPerImage))));
 }
 
-/** Steps that copy all planes of some images. */
+/** Steps that copy all planes of some images: some planes each, or some rows of one, as of an image with three channels. */
 export function padPlanes(list: StepList, p: ConvProblem, image: Padded, from: number, images: number): void {
   const b = from * p.inC * p.inH * p.inW;
-  list.addStretches('pad', images * p.inC, image.planePitch, 1, (k0, ks) => ({ b, k0, ks }));
+  const { planePitch, rowPitch, paddedH } = image;
+  const planes = images * p.inC;
+  if (planePitch <= PACK_STEP_ELEMENTS) {
+    list.addStretches('pad', planes, planePitch, 1, (k0, ks) => ({ b, k0, ks, rows: paddedH }));
+    return;
+  }
+  for (let k0 = 0; k0 < planes; k0++)
+    list.addStretches('pad', paddedH, rowPitch, 1, (m0, rows) => ({ b, k0, ks: 1, m0, rows }));
 }
 
 /** What follows the sums of an image: values of a channel stand in a row of NCHW's result, in a column of NHWC's. */

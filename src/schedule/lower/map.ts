@@ -1,4 +1,5 @@
 /** Functions of elements to steps: rows of the innermost extent, or parts of one where it is long. */
+import { ELEMENT_FLOPS, fairBlock } from '../../plan/fair.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf, NO_EPILOGUE, type Program } from '../../plan/program.ts';
 import { ACTIVATION_KINDS, type ActivationKind } from '../../problem/epilogue.ts';
@@ -12,18 +13,27 @@ function activationOf(kind: MapProblem['kind']): ActivationKind {
   return known ? (kind as ActivationKind) : 'none';
 }
 
-/** Steps of about `chunk` elements over outer x inner of them: whole rows, or parts of each row. */
+/** Elements of a cache line: no two threads write the same one. */
+const LINE = 16;
+
+/** Steps of at most about `nc` elements over outer x inner of them, each of which stands for `length`: whole rows, or parts of each row. */
 export function addRows(
   list: StepList,
   op: 'map' | 'move' | 'take',
-  outer: number,
-  inner: number,
-  chunk: number,
+  [outer, inner]: readonly [outer: number, inner: number],
+  { nc, threads }: Pick<Plan, 'nc' | 'threads'>,
+  length = 1,
 ): void {
-  const rows = Math.max(1, Math.floor(chunk / inner));
+  const chunk = Math.max(1, Math.floor(nc / length));
+  const whole = { threads, flops: ELEMENT_FLOPS * outer * inner * length };
+  const most = Math.max(1, Math.floor(chunk / inner));
+  const rows = fairBlock(outer, most, 1, { ...whole, parts: Math.ceil(inner / chunk) });
+  const columns = fairBlock(inner, chunk, length < LINE ? LINE : 1, {
+    ...whole,
+    parts: Math.ceil(outer / rows),
+  });
   for (const { from: n0, length: cols } of stretchesOf(outer, rows))
-    for (const { from: k0, length: ks } of stretchesOf(inner, Math.max(chunk, 1)))
-      list.add(op, { n0, cols, k0, ks });
+    for (const { from: k0, length: ks } of stretchesOf(inner, columns)) list.add(op, { n0, cols, k0, ks });
 }
 
 export function lowerMap(p: MapProblem, plan: Plan): Program {
@@ -32,13 +42,7 @@ export function lowerMap(p: MapProblem, plan: Plan): Program {
   const inner = extents[rank]!;
   const outer = extents.slice(0, rank);
   const list = new StepList();
-  addRows(
-    list,
-    'map',
-    outer.reduce((x, y) => x * y, 1),
-    inner,
-    plan.nc,
-  );
+  addRows(list, 'map', [outer.reduce((x, y) => x * y, 1), inner], plan);
   return {
     problem: p,
     plan,

@@ -1,5 +1,6 @@
 /** Moves to steps: runs that both arrays have are copied, planes of which each array has the other direction are turned. */
 import { MOVE } from '../../backends/wasm/layout.ts';
+import { ELEMENT_FLOPS, fairBlock } from '../../plan/fair.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf, NO_EPILOGUE, type Program } from '../../plan/program.ts';
 import type { MoveProblem } from '../../problem/move.ts';
@@ -45,15 +46,19 @@ export function lowerMove(p: MoveProblem, plan: Plan): Program {
   if (way === 'turn') {
     const [lines, across] = extents.slice(rank) as [number, number];
     // whole vectors of lines, so that every thread turns blocks of four
-    const rows = Math.max(4, Math.floor(plan.nc / across / 4) * 4);
-    const planes = rows < lines ? 1 : Math.max(1, Math.floor(plan.nc / (lines * across)));
+    const most = Math.max(4, Math.floor(plan.nc / across / 4) * 4);
+    const count = product(outer);
+    const whole = { threads: plan.threads, flops: ELEMENT_FLOPS * count * lines * across };
+    const together = most < lines ? 1 : Math.max(1, Math.floor(plan.nc / (lines * across)));
+    const planes = fairBlock(count, together, 1, { ...whole, parts: Math.ceil(lines / most) });
+    const rows = fairBlock(lines, most, 4, { ...whole, parts: Math.ceil(count / planes) });
     // long lines of which there are few, as the channels of an image, are no step each
     const width = Math.max(TURNED, Math.floor(plan.nc / Math.min(rows, lines) / TURNED) * TURNED);
-    for (const { from: n0, length: cols } of stretchesOf(product(outer), planes))
+    for (const { from: n0, length: cols } of stretchesOf(count, planes))
       for (const { from: m0, length } of stretchesOf(lines, rows))
         for (const { from: k0, length: ks } of stretchesOf(across, width))
           list.add('move', { n0, cols, m0, rows: length, k0, ks });
-  } else addRows(list, 'move', product(outer), extents[rank]!, plan.nc);
+  } else addRows(list, 'move', [product(outer), extents[rank]!], plan);
   return {
     problem: p,
     plan,

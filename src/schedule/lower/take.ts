@@ -7,7 +7,7 @@ import { StepList } from './steps.ts';
 
 export function lowerTake(p: TakeProblem, plan: Plan): Program {
   const list = new StepList();
-  addRows(list, 'take', p.outer, p.count, Math.max(1, Math.floor(plan.nc / p.inner)));
+  addRows(list, 'take', [p.outer, p.count], plan, p.inner);
   return {
     problem: p,
     plan,

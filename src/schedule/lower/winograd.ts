@@ -29,9 +29,10 @@ const APART = 16;
 const CACHE_LINE = 16;
 
 export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
-  const { mr, nr } = findKernel(plan.kernel)!;
+  const kernel = findKernel(plan.kernel)!;
+  const { mr, nr } = kernel;
   const { side, alpha } = winogradSides(plan);
-  const { tilesX, tilesY, sliceRows, alone } = winogradSlices(p, plan);
+  const { tilesX, tilesY, sliceRows, alone, rows: shared } = winogradSlices(p, plan, kernel);
   const tiles = roundUp(sliceRows * tilesX, nr);
   const channels = groupChannels(p);
   const form = weightForm(p, plan)!;
@@ -51,13 +52,13 @@ export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
       const perChannel = alpha * alpha * cols * tilesX;
       list.addStretches('winogradInput', channels, perChannel, 1, (k0, ks) => ({ n0, cols, k0, ks }), member);
       list.endPhase();
-      for (const { from: m0, length: rows } of stretchesOf(outC, plan.mc))
+      for (const { from: m0, length: rows } of stretchesOf(outC, shared))
         list.add('winogradTile', { m0, rows, n0, cols, packedA }, member);
       list.endPhase();
     }
   }
   const stepB = tiles * channels + APART;
-  const blockRows = Math.min(plan.mc, outC);
+  const blockRows = Math.min(alone ? plan.mc : shared, outC);
   const own = roundUp(
     alpha * alpha * roundUp(blockRows, mr) * tiles + winogradScratch(side, tilesX),
     CACHE_LINE,
