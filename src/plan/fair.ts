@@ -7,8 +7,8 @@ import { ceilDiv, roundUp } from '../core/math.ts';
 
 /**
  * Steps for each thread and the operations of each of them at least: a few of some microseconds, for claiming one and hearing of its end takes
- * tenths of one, and as many as that costs nothing where they take fifty. Sixteen everywhere: 0.97 to 1.03 times as fast for networks of a
- * millisecond or two, 1.01 to 1.07 for those of ten (Node 24, two threads).
+ * tenths of one, and many where they take fifty, which costs nothing. Sixteen short ones instead of eight: 0.97 to 1.03 times as fast for networks
+ * of a millisecond or two, 1.01 to 1.07 for those of ten (Node 24, two threads).
  */
 const SHORT = { each: 4, flops: 2e5 } as const;
 const LONG = { each: 16, flops: 2e6 } as const;
