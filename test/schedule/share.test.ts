@@ -8,18 +8,9 @@ import { moveProblem } from '../../src/problem/move.ts';
 import type { Problem } from '../../src/problem/problem.ts';
 import { windowOf } from '../../src/problem/window.ts';
 import { lower } from '../../src/schedule/lower/lower.ts';
+import { PLAN } from '../support/executions.ts';
 
-const FIXED: Plan = {
-  backend: 'wasm',
-  kernel: 'f32_map',
-  algorithm: 'fixed',
-  packing: 'none',
-  mc: 1,
-  kc: 1,
-  nc: 32 * 1024,
-  order: 'mn',
-  threads: 1,
-};
+const FIXED: Plan = { ...PLAN, algorithm: 'fixed', packing: 'none', nc: 32 * 1024 };
 
 function lines(kind: LinesProblem['kind'], outer: number, size: number, inner: number): LinesProblem {
   return {
