@@ -33,7 +33,6 @@ test(
     const property = fc.property(some, ({ extent, unit, units, parts, threads, flops }) => {
       const planned = units * unit;
       const block = fairBlock(extent, planned, unit, { threads, flops, parts });
-      if (block < ceilDiv(extent, planned) && block > extent + unit) return false;
       if (block % unit !== 0 || block > planned || block < 1) return false;
       if (block < planned && block < extent) finer++;
       // a whole unit for each round in which blocks are handed out may be lost to rounding

@@ -101,6 +101,25 @@ test('shared steps: elements, lines and moves', (t) => {
   t.end();
 });
 
+test('shared steps: whole rows and planes, where there are enough of them', (t) => {
+  const steps = (name: string) =>
+    lower(CASES.find((one) => one.name === name)!.p, { ...FIXED, threads: 2 }).steps;
+  for (const [name, inner] of [
+    ['rows of a map', 288],
+    ['runs that are moved', 600],
+    ['parts by a list', 80],
+  ] as const)
+    t.ok(
+      steps(name).every(({ ks }) => ks === inner),
+      name,
+    );
+  t.ok(
+    steps('planes that are turned').every(({ rows }) => rows === 18),
+    'planes that are turned',
+  );
+  t.end();
+});
+
 test('shared steps: what takes a microsecond is not shared', (t) => {
   const p = mapProblem('neg', [[40, 30]], [40, 30], false);
   t.equal(lower(p, { ...FIXED, threads: 8 }).steps.length, 1);
