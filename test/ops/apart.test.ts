@@ -11,6 +11,7 @@ import { exactHashes, GOLDEN, hashOfAll } from '../support/exact-calls.ts';
 import {
   codeOf,
   compiled,
+  end,
   failure,
   faultyBytes,
   SLOW_MACHINE,
@@ -233,8 +234,9 @@ test('apart: a thread that dies, traps or hangs', async (t) => {
   for (let turn = 0; turn < 5; turn++) {
     const call = codeOf(rt.matmul(large.a, large.b));
     await sleep(2 * turn);
-    void host.handles.at(-1)!.terminate();
+    const ended = end([host.handles.at(-1)!]);
     t.ok(['E_WORKER_DIED', 'none'].includes(await call), 'the caller hears of it');
+    await ended;
     t.equal(await wrongAsync(rt, product), undefined, 'the next call is right');
   }
   t.ok(
@@ -316,8 +318,7 @@ for (const { name, file, from, inputs } of WHOLE_MODELS)
         `run ${turn}: the same bytes`,
       );
       // the one that has the model is among them
-      if (turn === 1) for (const handle of host.handles) void handle.terminate();
-      if (turn === 1) await sleep(20);
+      if (turn === 1) await end(host.handles);
     }
     t.ok(runsOf(host) >= 3, `${runsOf(host)} runs were another thread's`);
     t.ok(

@@ -7,6 +7,7 @@ import type { Runtime, RuntimeOptions } from '../../src/ops/types.ts';
 import {
   codeOf,
   compiled,
+  endAll,
   failure,
   faultyBytes,
   SLOW_MACHINE,
@@ -167,14 +168,15 @@ test('workers that die while a call stands aside', async (t) => {
     const { result } = begin(rt, { priority: 'background' });
     await isAtWork(rt);
     const urgent = rt.matmul(small.a, small.b, { priority: 'interactive' }).catch(() => undefined);
-    for (const { handle, gone } of from.started) if (!gone && turn % 2) void handle.terminate();
+    const before = turn % 2 ? endAll(from) : undefined;
     const paused = rt.pause();
-    for (const { handle, gone } of from.started) if (!gone && turn % 2 === 0) void handle.terminate();
+    const after = turn % 2 ? undefined : endAll(from);
     await paused;
     rt.resume();
     const outcome = await result.then((tensor) => wrong(tensor, large) ?? 'right', codeOfReason);
     t.ok(['right', 'E_WORKER_DIED'].includes(outcome), `turn ${turn}: ${outcome}`);
     await urgent;
+    await Promise.all([before, after]);
     t.equal(await wrongAsync(rt, large), undefined, 'the next call is right');
   }
   await rt.close();

@@ -8,7 +8,7 @@ import type {
   RuntimeOptions,
   TensorLike,
 } from '../../src/ops/types.ts';
-import { codeOf, failure, SLOW_MACHINE, silentHandle, sleep, watchedHost } from '../support/faulty.ts';
+import { codeOf, end, failure, SLOW_MACHINE, silentHandle, sleep, watchedHost } from '../support/faulty.ts';
 import { wholeProduct, wrong } from '../support/products.ts';
 import { Random, seeded } from '../support/seed.ts';
 
@@ -174,9 +174,9 @@ test('spread: threads that die', async (t) => {
   for (let turn = 0; turn < 6; turn++) {
     const call = failure(rt.matmul(middle.a, matrix).then((tensor) => wrong(tensor, middle)));
     if (turn % 2) await sleep(turn / 2);
-    void host.started.findLast(({ index }) => index === turn % 3)!.handle.terminate();
+    const ended = end([host.started.findLast(({ index }) => index === turn % 3)!.handle]);
     t.match(String(await call), /undefined|E_WORKER_DIED/, 'the caller hears of it');
-    await sleep(20);
+    await ended;
     t.equal(wrong(await rt.matmul(middle.a, matrix), middle), undefined, 'what was lost is brought again');
   }
   t.ok(host.started.length >= 9, `${host.started.length} threads were started`);
@@ -184,8 +184,7 @@ test('spread: threads that die', async (t) => {
   const other = await rt.spread(tensor);
   tensor.dispose();
   t.equal(wrong(await rt.matmul(middle.a, other), middle), undefined, 'a tensor is not needed afterwards');
-  for (const { handle } of host.started.slice(-3)) void handle.terminate();
-  await sleep(50);
+  await end(host.started.slice(-3).map(({ handle }) => handle));
   t.equal(await codeOf(rt.matmul(middle.a, other)), 'E_DISPOSED', 'unless it has to be brought again');
   await rt.close();
 });

@@ -4,7 +4,15 @@ import { coreOf, createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Tape } from '../../src/ops/tape.ts';
 import type { DenseTensor } from '../../src/ops/tensor.ts';
 import type { Runtime, Tensor } from '../../src/ops/types.ts';
-import { codeOf, failure, SLOW_MACHINE, sleep, type WatchedHost, watchedHost } from '../support/faulty.ts';
+import {
+  codeOf,
+  endAll,
+  failure,
+  SLOW_MACHINE,
+  sleep,
+  type WatchedHost,
+  watchedHost,
+} from '../support/faulty.ts';
 import { Random, SEED, seeded } from '../support/seed.ts';
 
 function makeTeam(threads: number, host: WatchedHost = watchedHost()): Promise<Runtime> {
@@ -193,8 +201,9 @@ test(seeded('a tape: a thread that is ended in the middle'), async (t) => {
   for (let turn = 0; turn < 8; turn++) {
     const pending = Promise.resolve(made.tape.replay({}));
     await sleep(turn);
-    for (const { handle, gone } of host.started) if (!gone) void handle.terminate();
+    const ended = endAll(host);
     codes.add(await codeOf(pending));
+    await ended;
     await made.tape.replay({});
     if (made.output.data.join() !== right) t.fail(`turn ${turn}: another result`);
   }

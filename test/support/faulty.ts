@@ -70,6 +70,19 @@ export function watchedHost(
   };
 }
 
+/** Ends workers; is over when their runtime has heard of it. A call that they were part of may be over before they are:
+ *  the next one would then be the one that loses them. */
+export async function end(handles: readonly WorkerHandle[]): Promise<void> {
+  // a runtime without calls lets its workers hold no process
+  const hold = setInterval(() => undefined, 1000);
+  await Promise.all(handles.map((handle) => handle.terminate()));
+  clearInterval(hold);
+}
+
+/** Ends all workers that still live. */
+export const endAll = ({ started }: WatchedHost) =>
+  end(started.filter(({ gone }) => !gone).map(({ handle }) => handle));
+
 /** A worker that was never heard of: it answers nothing, but can be ended; a deaf one not even that. */
 export function silentHandle(isDeaf = false): WorkerHandle {
   const listeners: ((reason: string) => void)[] = [];
