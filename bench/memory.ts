@@ -1,7 +1,7 @@
 /**
  * What a model's weights take, beside what a process takes that has multiplied already: at the peak of loading and of the first run, and after it.
  *
- *     npm run bench -- memory [--kind matmul|conv] [--layers 8] [--filters fast|small]
+ *     npm run bench -- memory [--kind matmul|conv] [--layers 8] [--filters auto|fast|small]
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -68,7 +68,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const options = {
     kind: { type: 'string', default: 'matmul' },
     layers: { type: 'string', default: '8' },
-    filters: { type: 'string', default: 'fast' },
+    filters: { type: 'string', default: 'auto' },
     file: { type: 'string' },
   } as const;
   const { kind, layers, filters, file } = parseArgs({ args: [...args], options }).values;

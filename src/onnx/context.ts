@@ -4,16 +4,14 @@ import { type Shape, sizeOf } from '../core/shape.ts';
 import type { Core } from '../ops/core.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { Prepacked, PrepackedConv, Runtime } from '../ops/types.ts';
+import { FilterRoom } from './filter-room.ts';
 import { arrayFor } from './model/tensor-proto.ts';
 import type { Attribute, ElementType, Graph, GraphNode, Numbers } from './model/types.ts';
 import { Value } from './value.ts';
 
-/** What forms of filters a session keeps. */
-export type FilterForms = 'fast' | 'small';
-
 /** What lives as long as a session: constants in memory, by the value they are of. */
 export class Kept {
-  readonly filters: FilterForms;
+  readonly room: FilterRoom;
   readonly #owned: { dispose(): void }[] = [];
   readonly weights = new Map<object, PrepackedConv>();
   /** Matrices packed as they are, and transposed. */
@@ -24,8 +22,8 @@ export class Kept {
   /** What is written anew before each run. */
   readonly fresh: { readonly tensor: DenseTensor; fill(to: Float32Array): void }[] = [];
 
-  constructor(filters: FilterForms = 'fast') {
-    this.filters = filters;
+  constructor(room = new FilterRoom('fast', 0)) {
+    this.room = room;
   }
 
   own<T extends { dispose(): void }>(thing: T): T {

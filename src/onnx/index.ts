@@ -4,7 +4,7 @@
  */
 
 export type { Comparison, Departure } from './compare.ts';
-export type { FilterForms } from './context.ts';
+export type { FilterForms } from './filter-room.ts';
 export type { Gap } from './graph/check.ts';
 export { inspectModel, type ModelReport } from './inspect.ts';
 export type { ElementType, Extent, ValueInfo } from './model/types.ts';

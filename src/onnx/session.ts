@@ -10,7 +10,8 @@ import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
 import type { Comparison } from './compare.ts';
-import { type FilterForms, Kept } from './context.ts';
+import { Kept } from './context.ts';
+import { FILTER_FORMS, type FilterForms, FilterRoom, weightBytes } from './filter-room.ts';
 import { abreast } from './graph/abreast.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
@@ -28,8 +29,9 @@ export interface SessionOptions extends RuntimeOptions {
   /** `none` runs every node as it is in the file. Default `all`. */
   readonly graphOptimizationLevel?: 'none' | 'all';
   /**
-   * How filters are kept: `fast` in whatever form their convolution is expected to be fastest with (four times as large where that is
-   * Winograd's), `small` in none that is larger than they are. Default `fast`.
+   * How filters are kept: `fast` in whatever form their convolution is expected to be fastest with, which is four times as large where
+   * that is Winograd's; `small` in none that is larger than they are; `auto` in larger ones as long as these take no more than a tenth
+   * of all weights, or 64 MiB where that is more. Default `auto`.
    */
   readonly filters?: FilterForms;
 }
@@ -60,7 +62,7 @@ export interface StepReport {
 interface Prepared {
   readonly optimised: Schedule;
   readonly outputs: readonly ValueInfo[];
-  readonly filters: FilterForms;
+  readonly room: FilterRoom;
 }
 
 /** Plans that are kept, one for each set of input shapes. */
@@ -98,9 +100,9 @@ export class InferenceSession {
     { model, release }: Loaded,
     runtime: Runtime,
     owned: boolean,
-    { optimised, outputs, filters }: Prepared,
+    { optimised, outputs, room }: Prepared,
   ) {
-    this.#kept = new Kept(filters);
+    this.#kept = new Kept(room);
     this.#unload = release;
     this.#runtime = runtime;
     this.#owned = owned;
@@ -122,13 +124,13 @@ export class InferenceSession {
     source: string | URL | Uint8Array | ArrayBuffer,
     options: SessionOptions = {},
   ): Promise<InferenceSession> {
-    const { runtime: given, graphOptimizationLevel = 'all', filters = 'fast', ...runtimeOptions } = options;
-    if (filters !== 'fast' && filters !== 'small')
+    const { runtime: given, graphOptimizationLevel = 'all', filters = 'auto', ...runtimeOptions } = options;
+    if (!FILTER_FORMS.includes(filters))
       throw new TesseraeError(
         'E_ARGUMENT',
         `filters is ${show(filters)}`,
         { filters },
-        "Use 'fast' or 'small'.",
+        `Use one of ${FILTER_FORMS.join(', ')}.`,
       );
     const loaded = await loadModel(source);
     let runtime: Runtime | undefined;
@@ -144,7 +146,8 @@ export class InferenceSession {
       const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
       const optimised = schedule(graph, groups);
       const outputs = outputsOf(hoistConstants(plain), model.opsets.get('') ?? 1);
-      return new InferenceSession(loaded, runtime, given === undefined, { optimised, outputs, filters });
+      const room = new FilterRoom(filters, weightBytes(graph));
+      return new InferenceSession(loaded, runtime, given === undefined, { optimised, outputs, room });
     } catch (error) {
       loaded.release();
       if (!given) await runtime?.close();

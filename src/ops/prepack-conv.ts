@@ -1,13 +1,16 @@
 /** Weights of a convolution, checked and copied. */
 
 import { TesseraeError } from '../core/errors.ts';
-import { type Shape, showShape } from '../core/shape.ts';
+import { type Shape, showShape, sizeOf } from '../core/shape.ts';
 import { CONV_ALGORITHMS, type ConvAlgorithm } from '../problem/conv.ts';
+import { readActivation } from '../problem/epilogue.ts';
+import { weightForm } from '../schedule/lower/weights.ts';
 import { badArgument, checkOptions } from './arguments.ts';
+import { convFromShapes } from './conv.ts';
 import { ConvWeights } from './conv-weights.ts';
 import type { Core } from './core.ts';
 import { readOperand } from './operands.ts';
-import type { PrepackConvOptions, PrepackedConv, TensorLike } from './types.ts';
+import type { ConvOptions, PrepackConvOptions, PrepackedConv, TensorLike } from './types.ts';
 import type { Fill } from './weight-store.ts';
 
 const OPTIONS: ReadonlySet<string> = new Set(['op', 'algorithm']);
@@ -36,6 +39,17 @@ export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptio
   } finally {
     operand.done();
   }
+}
+
+/** Bytes that kept filters would take beyond their own, in the form that a convolution of an image of shape `x` reads: none but by
+ *  Winograd's methods. */
+export function bytesBeyond(core: Core, x: Shape, w: Shape, options: ConvOptions): number {
+  const { kind: activation } = readActivation(options.activation);
+  const [bias, residual] = [options.bias !== undefined, options.residual !== undefined];
+  const p = convFromShapes(core, x, w, options, { bias, residual, activation, prepacked: true });
+  const plan = core.plan(p)?.plan;
+  if (!plan?.algorithm.startsWith('winograd')) return 0;
+  return 4 * (weightForm(p, plan)!.elements - sizeOf(w));
 }
 
 /**

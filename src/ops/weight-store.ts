@@ -56,7 +56,12 @@ export class WeightStore implements Watched {
 
   get bytes(): number {
     const raw = this.#raw && this.#raw !== this.#name ? this.#raw.bytes : 0;
-    return [...this.#forms.values()].reduce((sum, form) => sum + form.bytes, this.#name.bytes + raw);
+    return this.#name.bytes + raw + this.formBytes;
+  }
+
+  /** Of these what forms take that plans have asked for. */
+  get formBytes(): number {
+    return [...this.#forms.values()].reduce((sum, form) => sum + form.bytes, 0);
   }
 
   /** Address that stands for the weights as they were given: where they lie, or one that `withKept` knows. */

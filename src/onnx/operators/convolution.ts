@@ -1,7 +1,7 @@
 /** Convolutions, forwards and transposed. */
 import { showShape, sizeOf } from '../../core/shape.ts';
-import type { ConvWeights } from '../../ops/conv-weights.ts';
-import { keepFilters } from '../../ops/prepack-conv.ts';
+import { ConvWeights } from '../../ops/conv-weights.ts';
+import { bytesBeyond, keepFilters } from '../../ops/prepack-conv.ts';
 import type { DenseTensor } from '../../ops/tensor.ts';
 import type { ConvOptions, PrepackedConv } from '../../ops/types.ts';
 import type { Context } from '../context.ts';
@@ -42,11 +42,20 @@ function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
   return made;
 }
 
-/** Winograd's method, which may be fastest for 3x3 filters, keeps them in a form of four times their size. */
-function smallForm(context: Context, w: Value, axes: readonly Axis[]): Pick<ConvOptions, 'algorithm'> {
-  const isDepthwise = w.shape[1] === 1;
-  const suits = axes.length === 2 && axes.every(({ k, stride }) => k === 3 && stride === 1);
-  return context.kept.filters === 'small' && suits && !isDepthwise ? { algorithm: 'implicit' } : {};
+/** Winograd's methods from the fastest, which keep filters in forms of 4 and 1.8 times their size, and one that needs no more. */
+const ALGORITHMS = [undefined, 'winograd2', 'implicit'] as const;
+const MOST_BEYOND = 3;
+
+/** The options with the fastest algorithm whose form of the filters finds room. */
+function withRoom(context: Context, x: Value, w: Value, options: ConvOptions): ConvOptions {
+  const { room } = context.kept;
+  if (room.fits(w.key, MOST_BEYOND * 4 * w.size)) return options;
+  const shape = lineAsImage(w.shape);
+  for (const algorithm of ALGORITHMS) {
+    const tried = algorithm ? { ...options, algorithm } : options;
+    if (room.fits(w.key, bytesBeyond(context.core, x.shape, shape, tried))) return tried;
+  }
+  return options;
 }
 
 /** What of a convolution is the same whatever its extents. */
@@ -88,12 +97,14 @@ function convolved(context: Context, x: Value, w: Value, axes: readonly Axis[], 
   const image = asImage(context, x);
   const { groups, bias, residual, isLast } = tail;
   const options: ConvOptions = {
-    ...{ ...plane(axes), groups, ...smallForm(context, w, axes) },
+    ...{ ...plane(axes), groups },
     activation: isLast ? convActivation(context) : 'none',
     ...(bias ? { bias: context.tensor(bias) } : {}),
     ...(residual ? { residual: context.tensor(asImage(context, residual)) } : {}),
   };
-  const y = context.rt.conv2dSync(context.tensor(image), weightsOf(context, w), options);
+  const weights = weightsOf(context, w);
+  const y = context.rt.conv2dSync(context.tensor(image), weights, withRoom(context, image, w, options));
+  if (weights instanceof ConvWeights) context.kept.room.note(w.key, weights.store.formBytes - 4 * w.size);
   if (image !== x) image.dispose();
   return asLine(context, context.result(y, x.type), x.rank);
 }
