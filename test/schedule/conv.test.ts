@@ -40,18 +40,31 @@ function randomConv(random: Random): ConvProblem {
   return convProblem({ batch: random.int(1, 3), inC, outC }, window, { groups, layout, prepacked });
 }
 
-/** Elements of the result that a tile computes, as indices. */
-function elementsOf(p: ConvProblem, plan: Plan, step: Step): number[] {
+/** Counts the elements of the result that a tile computes; returns whether it stays inside. */
+function countElements(p: ConvProblem, plan: Plan, step: Step, count: Uint8Array): boolean {
   const plane = p.outH * p.outW;
-  const found: number[] = [];
-  const nchw = (channels: [number, number], pixels: [number, number]) => {
-    for (let c = channels[0]; c < channels[1]; c++)
-      for (let x = pixels[0]; x < pixels[1]; x++) found.push(step.c + c * plane + x);
+  let isInside = true;
+  /** `times` stretches of neighbours, `apart` from one another. */
+  const stretches = (first: number, times: number, apart: number, length: number) => {
+    if (times <= 0 || length <= 0) return;
+    isInside &&= first >= 0 && first + (times - 1) * apart + length <= count.length;
+    for (let from = first; times > 0; times--, from += apart)
+      for (let at = from; at < from + length; at++) count[at]!++;
   };
-  const nhwc = (pixels: [number, number], channels: [number, number]) => {
-    for (let x = pixels[0]; x < pixels[1]; x++)
-      for (let c = channels[0]; c < channels[1]; c++) found.push(step.c + x * p.outC + c);
-  };
+  const nchw = (channels: [number, number], pixels: [number, number]) =>
+    stretches(
+      step.c + channels[0] * plane + pixels[0],
+      channels[1] - channels[0],
+      plane,
+      pixels[1] - pixels[0],
+    );
+  const nhwc = (pixels: [number, number], channels: [number, number]) =>
+    stretches(
+      step.c + pixels[0] * p.outC + channels[0],
+      pixels[1] - pixels[0],
+      p.outC,
+      channels[1] - channels[0],
+    );
   const m: [number, number] = [step.m0, step.m0 + step.rows];
   const n: [number, number] = [step.n0, step.n0 + step.cols];
   const rows = ([from, to]: [number, number], side = 1): [number, number] => [
@@ -66,27 +79,27 @@ function elementsOf(p: ConvProblem, plan: Plan, step: Step): number[] {
   else if (step.op.startsWith('winograd')) nchw(m, rows(n, plan.algorithm === 'winograd2' ? 2 : 4));
   else if (p.layout === 'nchw') nchw([step.k0, step.k0 + step.ks], rows(n));
   else nhwc(rows(n), [0, p.outC]);
-  return found;
+  return isInside;
 }
 
 function fault(p: ConvProblem, program: Program): string | undefined {
   const { plan, steps } = program;
   const count = new Uint8Array(p.batch * p.outC * p.outH * p.outW);
+  /** Steps up to the last one that prepares what tiles read. */
+  let prepared = 0;
   for (const [index, step] of steps.entries()) {
     if (step.needs > index || step.needs < (steps[index - 1]?.needs ?? 0))
       return `step ${index} needs ${step.needs}`;
-    if (!TILE_STEPS.includes(step.op)) continue;
-    // whoever prepares what tiles read comes before, in a phase that they wait for
-    const before = steps.slice(0, index).filter(({ op }) => !TILE_STEPS.includes(op));
-    if (before.length > 0 && step.needs < steps.indexOf(before.at(-1)!) + 1)
-      return `step ${index} does not wait`;
-    for (const at of elementsOf(p, plan, step)) {
-      if (at < 0 || at >= count.length) return `step ${index} leaves the result`;
-      count[at]!++;
+    if (!TILE_STEPS.includes(step.op)) {
+      prepared = index + 1;
+      continue;
     }
+    // whoever prepares what tiles read comes before, in a phase that they wait for
+    if (step.needs < prepared) return `step ${index} does not wait`;
+    if (!countElements(p, plan, step, count)) return `step ${index} leaves the result`;
   }
-  const wrong = count.findIndex((times) => times !== 1);
-  if (wrong >= 0) return `element ${wrong} is computed ${count[wrong]} times`;
+  for (let at = 0; at < count.length; at++)
+    if (count[at] !== 1) return `element ${at} is computed ${count[at]} times`;
   const forms = steps.some(({ op }) => WEIGHT_STEPS.includes(op));
   if (p.prepacked && forms && !(plan.algorithm === 'gemm' && p.layout === 'nhwc'))
     return 'weights are prepared in spite of being prepacked';
