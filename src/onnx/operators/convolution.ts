@@ -51,11 +51,9 @@ function withRoom(context: Context, x: Value, w: Value, options: ConvOptions): C
   const { room } = context.kept;
   if (room.fits(w.key, MOST_BEYOND * 4 * w.size)) return options;
   const shape = lineAsImage(w.shape);
-  for (const algorithm of ALGORITHMS) {
-    const tried = algorithm ? { ...options, algorithm } : options;
-    if (room.fits(w.key, bytesBeyond(context.core, x.shape, shape, tried))) return tried;
-  }
-  return options;
+  const ways = ALGORITHMS.map((algorithm) => (algorithm ? { ...options, algorithm } : options));
+  // the last one takes nothing beyond the filters
+  return ways.find((way) => room.fits(w.key, bytesBeyond(context.core, x.shape, shape, way)))!;
 }
 
 /** What of a convolution is the same whatever its extents. */
@@ -97,7 +95,8 @@ function convolved(context: Context, x: Value, w: Value, axes: readonly Axis[], 
   const image = asImage(context, x);
   const { groups, bias, residual, isLast } = tail;
   const options: ConvOptions = {
-    ...{ ...plane(axes), groups },
+    ...plane(axes),
+    groups,
     activation: isLast ? convActivation(context) : 'none',
     ...(bias ? { bias: context.tensor(bias) } : {}),
     ...(residual ? { residual: context.tensor(asImage(context, residual)) } : {}),
