@@ -19,7 +19,7 @@ export function depthwiseByStrip(
     fillStrip(x, inH, inW, top * strideH - padTop, (count - 1) * strideH + span, padLeft, strideW, phasePitch, rowPitch, 0, strip);
     let b = strip, c = y + top * ldc;
     for (let r = 0; r < count; r++) {
-      call_indirect<void>(kernel, outW, w, <usize>(kH * kW), b, 0, offsets, 0, c, ldc);
+      call_indirect<void>(kernel, outW, w, <usize>(kH * kW), b, 0, offsets, 0, c, ldc, 1);
       b += outputRow;
       c += ldc;
     }
@@ -91,7 +91,7 @@ export function depthwiseInPlace(
       store<usize>(p, <u32>at < <u32>inH ? first + at * pitch : zeros);
       at++;
     }
-    call_indirect<void>(use, outW, w, bounds, table, <usize>0, masks, <usize>0, y + row * ldc, ldc);
+    call_indirect<void>(use, outW, w, bounds, table, <usize>0, masks, <usize>0, y + row * ldc, ldc, 1);
     row += count;
   }
 }

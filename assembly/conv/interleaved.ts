@@ -99,7 +99,7 @@ export function depthwiseInterleaved(job: usize, program: usize, record: usize, 
         store<f32>(weights + tap * PIXEL + (<usize>lane << 2), load<f32>(load<usize>(job, JOB_A) + (<usize>((channel + min(lane, lanes - 1)) * taps + tap) << 2)));
     const to = y + channel * planeOut;
     for (let r = 0; r < outH; r++) {
-      call_indirect<void>(kernel, outW, weights, <usize>taps, image + r * outRow, step, load<usize>(program, PROGRAM_OFFSETS), <usize>0, row, <usize>0);
+      call_indirect<void>(kernel, outW, weights, <usize>taps, image + r * outRow, step, load<usize>(program, PROGRAM_OFFSETS), <usize>0, row, <usize>0, 1);
       takeApart(row, outW, to + (<usize>(r * outW) << 2), planeOut, lanes);
     }
     for (let lane = 0; lane < lanes; lane++)

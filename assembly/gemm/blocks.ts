@@ -12,7 +12,7 @@ function edgeBlock(
 ): void {
   const ld: usize = nr << 2;
   if (!first) for (let i = 0; i < rows; i++) copyFloats(scratch + i * ld, c + i * ldc, cols);
-  call_indirect<void>(kernel, kc, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : scratch, first ? 0 : ld, scratch, ld);
+  call_indirect<void>(kernel, kc, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : scratch, first ? 0 : ld, scratch, ld, 1);
   for (let i = 0; i < rows; i++) copyFloats(c + i * ldc, scratch + i * ld, cols);
 }
 
@@ -21,11 +21,8 @@ function directRows(
   kernel: i32, kc: i32, a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize,
   rows: i32, cols: i32, nr: i32, first: bool, scratch: usize,
 ): void {
-  for (let i = 0; i < rows; i++) {
-    const row = c + i * ldc;
-    if (cols < nr) edgeBlock(kernel, kc, a + i * lda, lda, b, ldb, row, ldc, 1, cols, nr, first, scratch);
-    else call_indirect<void>(kernel, kc, a + i * lda, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : row, 0, row, ldc);
-  }
+  if (cols == nr) call_indirect<void>(kernel, kc, a, lda, b, ldb, first ? <usize>ZEROS_ADDRESS : c, first ? 0 : ldc, c, ldc, rows);
+  else for (let i = 0; i < rows; i++) edgeBlock(kernel, kc, a + i * lda, lda, b, ldb, c + i * ldc, ldc, 1, cols, nr, first, scratch);
 }
 
 /**
@@ -50,10 +47,9 @@ export function blocks(
     const block = c + (jr << 2);
     let ir = 0;
     if (colsCur == nr) {
-      for (; ir + mr <= rows; ir += mr) {
-        const to = block + ir * ldc;
-        call_indirect<void>(kernel, kc, a + ir * aRow, lda, panel, ldb, first ? <usize>ZEROS_ADDRESS : to, first ? 0 : ldc, to, ldc);
-      }
+      const whole = rows / mr;
+      if (whole > 0) call_indirect<void>(kernel, kc, a, aRow, panel, ldb, first ? <usize>ZEROS_ADDRESS : block, first ? 0 : ldc, block, ldc, whole);
+      ir = whole * mr;
     } else {
       for (; ir + mr <= rows; ir += mr)
         edgeBlock(kernel, kc, a + ir * aRow, lda, panel, ldb, block + ir * ldc, ldc, mr, colsCur, nr, first, scratch);

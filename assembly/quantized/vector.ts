@@ -187,7 +187,7 @@ export function integerVector(job: usize, program: usize, record: usize, scratch
   const signed = load<i32>(program + (matrixIsA ? PROGRAM_SIGNED_A : PROGRAM_SIGNED_B));
   const c = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET) + (n0 << 2);
   call_indirect<void>(
-    load<i32>(program, PROGRAM_KERNEL), k, v, <usize>cols, alongK ? raw + n0 * ld : raw + n0, ld, <usize>signed, zeros, c, <usize>zeroStep,
+    load<i32>(program, PROGRAM_KERNEL), k, v, <usize>cols, alongK ? raw + n0 * ld : raw + n0, ld, <usize>signed, zeros, c, <usize>zeroStep, 1,
   );
   if (!(load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_EPILOGUE)) return;
   if (matrixIsA) epilogue(job, program, c, 4, n0, cols, 0, 1, scratch);

@@ -1,8 +1,8 @@
 /**
  * Text templates of the depthwise kernels: output rows of one channel, lanes are neighbouring columns.
  *
- * Signature `f(k, a, lda, b, ldb, cin, ldcin, c, ldc)` as the micro-kernels' (one type for call_indirect) with its own meaning,
- * strides in bytes; k columns, taps in the order (kh, kw), sums from +0:
+ * Signature `f(k, a, lda, b, ldb, cin, ldcin, c, ldc, blocks)` as the micro-kernels' (one type for call_indirect) with its own meaning,
+ * strides in bytes, blocks 1; k columns, taps in the order (kh, kw), sums from +0:
  * - Kernels of a fixed size read rows of the image where they lie. `b` is a table of the addresses of the input rows of mr output
  *   rows, each of the column that tap column 0 of output column 0 sees, in the image or not: c[r][x] = sum over (kh, kw) of
  *   a[kh][kw] * row[r * stride + kh][x * stride + kw]. `cin` holds masks, one vector for each tap column: for the first four
@@ -25,7 +25,7 @@ import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
 type Taps = NonNullable<Kernel['taps']>;
 
 const SIGNATURE =
-  '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize): void';
+  '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize, blocks: i32): void';
 
 /** So many weights stay in registers (of 15); more are loaded where they are used. */
 const HELD_WEIGHTS = 9;

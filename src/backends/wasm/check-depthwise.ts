@@ -69,7 +69,8 @@ function inPlaceTrial(
     kW: size,
     bias,
     bounds: [low, high],
-    call: () => call(columns, at.weights, bare ? 0 : at.bounds, at.table, 0, at.masks, 0, at.out, 2 * PITCH),
+    call: () =>
+      call(columns, at.weights, bare ? 0 : at.bounds, at.table, 0, at.masks, 0, at.out, 2 * PITCH, 1),
     sees: (row, x, kh, kw) => {
       const from = column(x, kw);
       return from >= 0 && from < width ? place(row * stride + kh) + from : undefined;
@@ -88,7 +89,7 @@ function stripTrial(backend: WasmBackend, call: MicroKernel, columns: number, at
     kW,
     bias: 0,
     bounds: [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
-    call: () => call(columns, at.weights, kH * kW, at.image, 0, at.table, 0, at.out, 2 * PITCH),
+    call: () => call(columns, at.weights, kH * kW, at.image, 0, at.table, 0, at.out, 2 * PITCH, 1),
     sees: (_row, x, kh, kw) => offset(kh, kw) + x,
   };
 }
@@ -142,7 +143,7 @@ function lanesFaultAt(backend: WasmBackend, kernel: Kernel, pixels: number, at: 
   const table = new Int32Array(out.buffer, at.table, TAPS);
   for (let tap = 0; tap < TAPS; tap++) table[tap] = 16 * ((tap * 3 + 1) % TAPS);
   const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
-  call(pixels, at.weights, TAPS, at.image, 32, at.table, 0, at.out, 0);
+  call(pixels, at.weights, TAPS, at.image, 32, at.table, 0, at.out, 0, 1);
   for (let i = 0; i < 4 * (pixels + 4); i++) {
     if (i >= 4 * pixels) {
       if (out[i] !== GUARD) return `wrote past pixel ${pixels}`;

@@ -12,6 +12,8 @@ const GUARDS = 8;
 const ELEMENTS = 4096;
 /** A value of a word of two: a byte less its zero point. */
 const LIMIT = 255;
+/** Blocks that one call of a product's kernel computes, one below the other. */
+const BLOCKS = 2;
 
 /** How many integers an operand's word holds, and between what they lie. Bytes of B are what every 8-bit dot product can do. */
 interface Reading {
@@ -54,13 +56,14 @@ function faultAt(
   const { buffer } = backend.floats();
   const { perWord } = readingOf(kernel);
   const [a, b] = [integersAt(kernel, buffer, buffers.a), integersAt(kernel, buffer, buffers.b)];
-  const c = new Int32Array(buffer, buffers.c, mr * ldc);
+  const rows = BLOCKS * mr;
+  const c = new Int32Array(buffer, buffers.c, rows * ldc);
   c.fill(GUARD);
-  if (accumulate) for (let i = 0; i < mr; i++) c.fill(7, i * ldc, i * ldc + nr);
+  if (accumulate) for (let i = 0; i < rows; i++) c.fill(7, i * ldc, i * ldc + nr);
   const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
   const cin = accumulate ? buffers.c : ZEROS_ADDRESS;
-  call(k, buffers.a, 4 * lda, buffers.b, 4 * ldb, cin, accumulate ? 4 * ldc : 0, buffers.c, 4 * ldc);
-  for (let i = 0; i < mr; i++) {
+  call(k, buffers.a, 4 * lda, buffers.b, 4 * ldb, cin, accumulate ? 4 * ldc : 0, buffers.c, 4 * ldc, BLOCKS);
+  for (let i = 0; i < rows; i++) {
     for (let j = 0; j < ldc; j++) {
       const got = c[i * ldc + j]!;
       if (j >= nr) {
@@ -69,7 +72,7 @@ function faultAt(
       }
       let sum = accumulate ? 7 : 0;
       for (let p = 0; p < k; p++) {
-        const left = perWord * (direct ? i * lda + p : p * mr + i);
+        const left = perWord * (direct ? i * lda + p : (i - (i % mr)) * lda + p * mr + (i % mr));
         const right = perWord * (p * ldb + j);
         for (let t = 0; t < perWord; t++) sum += a[left + t]! * b[right + t]!;
       }
@@ -101,7 +104,7 @@ function vectorFaultAt(
   const ld = kernel.family === 'axpy' ? LINES + 5 : depth + 3;
   const at = (line: number, p: number) => (kernel.family === 'axpy' ? p * ld + line : line * ld + p);
   const call = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
-  call(depth, buffers.a, LINES, buffers.b, ld, signed ? 1 : 0, buffers.zeros, buffers.c, 4);
+  call(depth, buffers.a, LINES, buffers.b, ld, signed ? 1 : 0, buffers.zeros, buffers.c, 4, 1);
   for (let line = 0; line < LINES; line++) {
     let sum = 0;
     for (let p = 0; p < depth; p++) sum += vector[p]! * (bytes[at(line, p)]! - zeros[line]!);

@@ -20,8 +20,11 @@ const GUARD = 1234.5;
 const GUARDS = 8;
 /** Rows of a dot product, or columns of an axpy: 47 = 5 x 8 + 4 + 3 goes through every loop that a kernel has for them. */
 const LINES = 47;
+/** Blocks that one call of a product's kernel computes, one below the other. */
+const BLOCKS = 2;
 
 interface Geometry {
+  readonly blocks: number;
   readonly rows: number;
   readonly cols: number;
   readonly lda: number;
@@ -33,40 +36,44 @@ interface Geometry {
 
 function geometryOf(kernel: Kernel, k: number): Geometry {
   const { mr, nr, family } = kernel;
+  const product = { blocks: BLOCKS, rows: BLOCKS * mr, cols: nr };
+  const vector = { blocks: 1, rows: 1, cols: LINES, lda: LINES };
+  const lda = k + 3;
   switch (family) {
     case 'packed':
-      return { rows: mr, cols: nr, lda: 0, ldb: 0, a: (i, p) => p * mr + i, b: (p, j) => p * nr + j };
+      return {
+        ...product,
+        lda: 4 * lda,
+        ldb: 0,
+        a: (i, p) => (i - (i % mr)) * lda + p * mr + (i % mr),
+        b: (p, j) => p * nr + j,
+      };
     case 'direct': {
-      const lda = k + 3;
       const ldb = nr + 5;
       return {
-        rows: mr,
-        cols: nr,
+        ...product,
         lda: 4 * lda,
         ldb: 4 * ldb,
         a: (i, p) => i * lda + p,
         b: (p, j) => p * ldb + j,
       };
     }
-    case 'offset': {
-      const lda = k + 3;
+    case 'offset':
       return {
-        rows: mr,
-        cols: nr,
+        ...product,
         lda: 4 * lda,
         ldb: 0,
         a: (i, p) => i * lda + p,
         // rows of B in no order that a kernel could guess
         b: (p, j) => ((p * 7 + 3) % K_MOST) * (nr + 5) + j,
       };
-    }
     case 'axpy': {
       const ldb = LINES + 5;
-      return { rows: 1, cols: LINES, lda: LINES, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => p * ldb + j };
+      return { ...vector, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => p * ldb + j };
     }
     case 'dot': {
       const ldb = k + 3;
-      return { rows: 1, cols: LINES, lda: LINES, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => j * ldb + p };
+      return { ...vector, ldb: 4 * ldb, a: (_i, p) => p, b: (p, j) => j * ldb + p };
     }
     case 'depthwise':
       throw new Error('depthwise kernels are checked by themselves');
@@ -90,7 +97,7 @@ function faultAt(
   accumulate: boolean,
   buffers: Buffers,
 ): string | undefined {
-  const { rows, cols, lda, ldb, a: indexA, b: indexB } = geometryOf(kernel, k);
+  const { blocks, rows, cols, lda, ldb, a: indexA, b: indexB } = geometryOf(kernel, k);
   const a = backend.view(buffers.a, buffers.elements);
   const b = backend.view(buffers.b, buffers.elements);
   const ldc = cols + GUARDS;
@@ -108,7 +115,18 @@ function faultAt(
     for (let p = 0; p < k; p++) table[p] = 4 * indexB(p, 0);
   }
   const ldcin = kernel.family === 'dot' ? 4 : accumulate ? 4 * ldc : 0;
-  call(k, buffers.a, lda, buffers.b, offset ? buffers.b + 4 * TABLE_AT : ldb, cin, ldcin, buffers.c, 4 * ldc);
+  call(
+    k,
+    buffers.a,
+    lda,
+    buffers.b,
+    offset ? buffers.b + 4 * TABLE_AT : ldb,
+    cin,
+    ldcin,
+    buffers.c,
+    4 * ldc,
+    blocks,
+  );
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < ldc; j++) {
       const got = c[i * ldc + j]!;

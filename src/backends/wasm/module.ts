@@ -50,6 +50,7 @@ export type MicroKernel = (
   ldcin: number,
   c: number,
   ldc: number,
+  blocks: number,
 ) => void;
 
 /** `f32x4.relaxed_madd` in the smallest module that holds it. Whether it validates says whether the engine has relaxed SIMD. */

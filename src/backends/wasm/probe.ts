@@ -85,9 +85,9 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
   const b = at + 65536;
   const c = b + LINES * K * 4;
   if (kernel.family === 'axpy')
-    return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0), flops: 2 * LINES * K };
+    return { run: () => call(K, a, LINES, b, 4 * LINES, c, 4, c, 0, 1), flops: 2 * LINES * K };
   if (kernel.family === 'dot')
-    return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0), flops: 2 * LINES * K };
+    return { run: () => call(K, a, LINES, b, 4 * K, c, 4, c, 0, 1), flops: 2 * LINES * K };
   const words = (address: number, count: number) =>
     new Int32Array(backend.view(address, count).buffer, address, count);
   if (kernel.family === 'depthwise') return depthwiseRun(call, kernel, words, a, b, c);
@@ -102,10 +102,7 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
   const lda = 4 * K;
   const ldc = 4 * nr;
   return {
-    run: () => {
-      for (let i = 0; i < blocks; i++)
-        call(K, a + i * mr * K * 4, lda, b, rowBytes, ZEROS_ADDRESS, 0, c + i * mr * ldc, ldc);
-    },
+    run: () => call(K, a, lda, b, rowBytes, ZEROS_ADDRESS, 0, c, ldc, blocks),
     flops: 2 * blocks * mr * nr * K,
   };
 }
@@ -126,7 +123,7 @@ function depthwiseRun(
   const flops = 2 * times * mr * columns * count * (lanes ? 4 : 1);
   // weights are ones; masks, bounds and tables of tap offsets that are all zeros are as good as any for time
   if (!taps) {
-    const one = () => call(columns, weights, count, image, row, ZEROS_ADDRESS, row, c, row);
+    const one = () => call(columns, weights, count, image, row, ZEROS_ADDRESS, row, c, row, 1);
     return { run: () => repeat(times, one), flops };
   }
   // the table of rows stands behind the rows of the result
@@ -135,7 +132,7 @@ function depthwiseRun(
   words(table, rows).forEach((_, i, all) => {
     all[i] = image + i * row * taps.stride;
   });
-  const one = () => call(columns, weights, ZEROS_ADDRESS, table, 0, ZEROS_ADDRESS, 0, c, row);
+  const one = () => call(columns, weights, ZEROS_ADDRESS, table, 0, ZEROS_ADDRESS, 0, c, row, 1);
   return { run: () => repeat(times, one), flops };
 }
 
