@@ -125,9 +125,7 @@ export function vector(job: usize, program: usize, record: usize, scratch: usize
   // both forms start from zero: the result is cleared here because a run of elements has no bound that ZEROS could cover
   memory.fill(c, 0, cols << 2);
   call_indirect<void>(load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_K), matrixIsA ? b : a, <usize>cols, matrix, ld, c, 4, c, 0, 1);
-  if (flags & PROGRAM_FLAG_EPILOGUE) {
-    // in the result's own terms the elements are a row, or a column of single rows
-    if (matrixIsA) epilogue(job, program, c, 4, n0, cols, 0, 1, scratch);
-    else epilogue(job, program, c, 0, 0, 1, n0, cols, scratch);
-  }
+  // in the result's own terms the elements are a row, or a column of single rows
+  if (matrixIsA) finishBlock(job, program, record, c, 4, n0, cols, 0, 1, scratch);
+  else finishBlock(job, program, record, c, 0, 0, 1, n0, cols, scratch);
 }

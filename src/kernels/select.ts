@@ -39,11 +39,17 @@ function servesMatmul(kernel: Kernel, p: MatmulProblem): boolean {
   }
 }
 
+/** Filters times the channels of one pixel: the matrix and the vector of each image. */
+function isOnePixel({ layout, outH, outW }: ConvProblem): boolean {
+  return layout === 'nchw' && outH * outW === 1;
+}
+
 /** Whether a kernel can serve a convolution by this algorithm. */
 export function servesBy(kernel: Kernel, p: ConvProblem, algorithm: ConvAlgorithm): boolean {
   const { family } = kernel;
   switch (algorithm) {
     case 'gemm':
+      return family === 'packed' || family === 'direct' || (family === 'dot' && isOnePixel(p));
     case 'implicit':
       return family === 'packed' || family === 'direct';
     case 'direct':

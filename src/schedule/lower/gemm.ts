@@ -166,6 +166,11 @@ export function lowerProduct(
   p: Product,
   plan: Plan,
 ): Pick<Program, 'constants' | 'steps' | 'packedAElements' | 'packedBElements'> {
+  const family = findKernel(plan.kernel)?.family;
+  return family === 'axpy' || family === 'dot' ? lowerVector(p, plan) : lowerTiles(p, plan);
+}
+
+function lowerTiles(p: Product, plan: Plan): ReturnType<typeof lowerProduct> {
   const blocking = blockingOf(p, plan);
   const { mr, nr, packA, packB } = blocking;
   const { groups, slice } = groupsOf(p, plan, blocking);
@@ -202,31 +207,19 @@ export function lowerProduct(
 }
 
 /** Matrix times vector: the result is one line of elements, cut into stretches of nc. */
-function lowerVector(p: MatmulProblem, plan: Plan): Program {
-  const product = productOf(p);
+function lowerVector(p: Product, plan: Plan): ReturnType<typeof lowerProduct> {
   const list = new StepList();
   const elements = p.m === 1 ? p.n : p.m;
-  for (const member of product.members) {
+  for (const member of p.members) {
     for (const { from, length } of stretchesOf(elements, plan.nc))
       list.add('vector', { n0: from, cols: length, ks: p.k }, member);
   }
-  return {
-    problem: p,
-    plan,
-    constants: { ...productConstants(product, plan), matrixA: p.m === 1 ? 0 : 1 },
-    epilogue: epilogueOf(p),
-    offsets: [],
-    steps: list.steps,
-    packedAElements: 0,
-    packedBElements: 0,
-    privateElements: 0,
-  };
+  const constants = { ...productConstants(p, plan), matrixA: p.m === 1 ? 0 : 1 };
+  return { constants, steps: list.steps, packedAElements: 0, packedBElements: 0 };
 }
 
 /** Steps for a product whose extents are all at least 1. */
 export function lowerMatmul(p: MatmulProblem, plan: Plan): Program {
-  const family = findKernel(plan.kernel)?.family;
-  if (family === 'axpy' || family === 'dot') return lowerVector(p, plan);
   return {
     problem: p,
     plan,
