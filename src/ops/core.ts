@@ -53,7 +53,7 @@ export interface CoreParts {
 const FIRST_CALL_BUDGET_MS = { measure: 500, exhaustive: 5000 } as const;
 
 /** Twenty times what threads that are awake need to meet. */
-const WORTH_SHARING_MS = 0.02;
+const WORTH_SHARING_MS = 0.01;
 
 export class Core {
   readonly host: Host;

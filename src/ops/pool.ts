@@ -39,6 +39,7 @@ const KNOWN = {
 const STEP_PIXELS = 8192;
 /** Additions or comparisons a microsecond, and what is worth waking the team. */
 const OPS_PER_US = 4000;
+const ROW_NS = 15;
 const TEAM_MS = 1;
 
 /** The plan of every pooling. */
@@ -73,7 +74,8 @@ class PoolRequest implements Request {
 
   plan(core: Core) {
     const problem = this.problem;
-    const ms = poolFlops(problem) / OPS_PER_US / 1e3;
+    const { batch, channels, outH } = problem;
+    const ms = poolFlops(problem) / OPS_PER_US / 1e3 + (batch * channels * outH * ROW_NS) / 1e6;
     return { key: poolKey(problem), problem, plan: poolPlan(problem, core.threadsFor(ms, TEAM_MS)), ms };
   }
 

@@ -6,11 +6,11 @@
 import { ceilDiv, roundUp } from '../core/math.ts';
 
 /**
- * Steps for each thread and the operations of each of them at least: a few of some microseconds, for claiming one and hearing of its end takes
- * tenths of one, and many where they take fifty, which costs nothing. Sixteen short ones instead of eight: 0.97 to 1.03 times as fast for networks
+ * Steps for each thread and the operations of each of them at least: a few of two or three microseconds, for claiming one and hearing of its end
+ * takes tenths of one, and many where they take fifty, which costs nothing. Sixteen short ones instead of eight: 0.97 to 1.03 times as fast for networks
  * of a millisecond or two, 1.01 to 1.07 for those of ten (Node 24, two threads).
  */
-const SHORT = { each: 4, flops: 2e5 } as const;
+const SHORT = { each: 4, flops: 1e5 } as const;
 const LONG = { each: 16, flops: 2e6 } as const;
 /** The part of a step for which a thread waits that is done before others, in the mean. */
 const WAITED = 0.5;

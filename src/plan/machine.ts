@@ -8,6 +8,8 @@ export interface MachineProfile {
   readonly readGBsAllThreads: number;
   /** Microseconds from posting a job to a sleeping team until a worker runs it. */
   readonly wakeUs: number;
+  /** Microseconds of one wait for the end of a phase, where these are not the usual ones. No measured profile has them. */
+  readonly phaseUs?: number;
   /** GFLOP/s of each kernel on one block in cache. */
   readonly kernelGflops: Readonly<Record<string, number>>;
 }
@@ -37,7 +39,7 @@ export function fieldFault<T>(value: unknown, checks: FieldChecks<T>, what: stri
   return unknown === undefined ? undefined : `${what} has the unknown field ${unknown}`;
 }
 
-const MACHINE_FIELDS: FieldChecks<MachineProfile> = {
+const MACHINE_FIELDS: FieldChecks<Omit<MachineProfile, 'phaseUs'>> = {
   peakGflops: isQuantity,
   readGBs: isQuantity,
   readGBsAllThreads: isQuantity,

@@ -4,7 +4,10 @@ import { KERNELS } from '../../src/kernels/table.ts';
 import { WIDE } from '../../src/plan/ladders.ts';
 import { Planner } from '../../src/plan/planner.ts';
 import { Wisdom } from '../../src/plan/wisdom.ts';
+import { convProblem } from '../../src/problem/conv.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
+import { windowOf } from '../../src/problem/window.ts';
+import { lowerConv } from '../../src/schedule/lower/conv.ts';
 import { madeUpMachine } from '../support/runtime.ts';
 import { SIGNATURE } from './wisdom-support.ts';
 
@@ -24,6 +27,17 @@ test('planner: a product too small to wake anybody for is shared by threads that
   t.equal(planner.plan(SMALL).plan.threads, 1, 'alone');
   t.equal(planner.plan(SMALL, 'chain').plan.threads, 2, 'in a chain');
   t.equal(planner.plan(SMALL).plan.threads, 1, 'and neither is taken for the other');
+  t.end();
+});
+
+test('planner: a small layer is shared in a chain, where all wait for its end anyway', (t) => {
+  const planner = makePlanner(2);
+  const window = windowOf({ height: 8, width: 8 }, { kH: 3, kW: 3 }, { stride: 1, padding: 1 });
+  const p = convProblem({ batch: 1, inC: 96, outC: 96 }, window, { groups: 96, prepacked: true });
+  t.equal(planner.plan(p).plan.threads, 1, 'alone');
+  const { plan } = planner.plan(p, 'chain');
+  t.equal(plan.threads, 2, 'in a chain');
+  t.ok(lowerConv(p, plan).steps.length >= 4, 'which has something for each of them');
   t.end();
 });
 

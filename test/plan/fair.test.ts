@@ -53,8 +53,8 @@ test('fair blocks: a few short ones for each thread, many where they are long, n
     ceilDiv(960, fairBlock(960, 960, 1, { threads, flops, parts }));
   t.equal(count(LARGE, 1), 1, 'one thread shares with nobody');
   t.equal(count(1e5, 2), 1, 'a microsecond or two is not shared');
-  t.equal(count(5e5, 2), 2);
-  t.equal(count(4e6, 2), 8, 'four each');
+  t.equal(count(3e5, 2), 2);
+  t.equal(count(2e6, 2), 8, 'four each');
   t.equal(count(LARGE, 2), 32, 'sixteen each');
   t.equal(count(LARGE, 2, 40), 1, 'where there are enough parts, none is cut');
   t.equal(

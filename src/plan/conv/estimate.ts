@@ -13,12 +13,13 @@ import {
   EDGE_US,
   matmulMs,
   PACK_LINES_GBS,
-  PHASE_US,
   packMs,
+  phaseUs,
   STEP_US,
   share,
 } from '../matmul/estimate.ts';
 import type { Plan } from '../plan.ts';
+import { laneChannels, planeBlocks } from '../planes.ts';
 import { directTile, patchPixels, winogradSlices } from './slices.ts';
 import { asProduct } from './view.ts';
 
@@ -174,13 +175,21 @@ function copiedNs(p: ConvProblem, { lanes }: Kernel, gflops: number): number {
   return flops / gflops + (p.outH * p.strideH + p.kH) * STRIP_ROW_NS;
 }
 
+function depthwiseSteps(p: ConvProblem, plan: Plan, { lanes, mr }: Kernel): number {
+  if (p.layout === 'nhwc')
+    return p.batch * ceilDiv(p.outH, Math.max(1, Math.floor(plan.nc / (p.outW * p.outC))));
+  if (lanes) return p.batch * ceilDiv(p.outC, laneChannels(p, plan));
+  const { rows, channels } = planeBlocks(p, { batch: p.batch, channels: p.outC }, plan, mr);
+  return p.batch * ceilDiv(p.outH, rows) * ceilDiv(p.outC, channels);
+}
+
 function depthwiseCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
   const gflops = machine.kernelGflops[kernel.name] ?? machine.peakGflops * DEPTHWISE_SHARE;
   const far = 4 * p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW) > STREAMS_BYTES;
   const channelNs = kernel.taps ? inPlaceNs(p, kernel, gflops, far) : copiedNs(p, kernel, gflops);
   return {
     work: (p.batch * p.outC * channelNs) / 1e6,
-    tiles: Math.max(1, Math.floor((p.batch * p.outC * p.outH * p.outW) / plan.nc)),
+    tiles: depthwiseSteps(p, plan, kernel),
     before: 0,
     phases: 0,
   };
@@ -214,7 +223,7 @@ export function convMs(p: ConvProblem, plan: Plan, machine: MachineProfile): num
     return Math.max(1e-3, matmulMs(asProduct(p), plan, machine) - saved);
   }
   const { work, tiles, before, phases } = costOf(p, plan, kernel, machine);
-  const wait = plan.threads > 1 ? (machine.wakeUs + PHASE_US * (1 + phases)) / 1e3 : 0;
+  const wait = plan.threads > 1 ? (machine.wakeUs + phaseUs(machine) * (1 + phases)) / 1e3 : 0;
   const spent = work * share(tiles, plan.threads) + before / plan.threads;
   const bytes = 4 * (p.batch * (p.inC * p.inH * p.inW + p.outC * p.outH * p.outW) + p.outC * termsOf(p));
   const bandwidth = plan.threads > 1 ? machine.readGBsAllThreads : machine.readGBs;

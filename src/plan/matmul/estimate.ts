@@ -20,7 +20,7 @@ const PACK_QUAD_GBS = 8; // transposing four lines at a time
 const PACK_LANE_GBS = 2.5; // a lane by itself
 export const STEP_US = 0.15; // claiming a step and reading its record
 export const CALL_BASE_US = 1; // JavaScript's part of a call
-export const PHASE_US = 3; // one wait of a team for the end of a phase
+const PHASE_US = 3; // one wait of a team for the end of a phase, where the machine profile says no other
 /** B in place is read with a long stride: cheap while it fits the first cache, dearer beyond, and dearer still where rows
  *  are a multiple of 1 KiB apart and fall into few sets of the cache. */
 const IN_PLACE_MID = 1.05;
@@ -116,6 +116,11 @@ function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: Machine
   );
 }
 
+/** One wait of a team for the end of a phase. */
+export function phaseUs(machine: MachineProfile): number {
+  return machine.phaseUs ?? PHASE_US;
+}
+
 /** The share of one thread when `count` equal steps are handed to `threads`. */
 export function share(count: number, threads: number): number {
   return ceilDiv(count, threads) / count;
@@ -132,7 +137,7 @@ function gemmMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachinePr
       : 0;
   const work = p.batch * blocksMs(p, plan, kernel, machine) * share(tiles, plan.threads);
   const phases = packA + packB > 0 ? 1 : 0;
-  const wait = plan.threads > 1 ? (machine.wakeUs + PHASE_US * (1 + phases)) / 1e3 : 0;
+  const wait = plan.threads > 1 ? (machine.wakeUs + phaseUs(machine) * (1 + phases)) / 1e3 : 0;
   return work + (packA + packB) / plan.threads + wait + (tiles * STEP_US) / 1e3;
 }
 

@@ -5,7 +5,7 @@ import { resultElements } from '../../problem/problem.ts';
 import type { QuantizedProblem } from '../../problem/quantized.ts';
 import { convMs } from '../conv/estimate.ts';
 import type { MachineProfile } from '../machine.ts';
-import { matmulMs, PHASE_US } from '../matmul/estimate.ts';
+import { matmulMs, phaseUs } from '../matmul/estimate.ts';
 import type { Plan } from '../plan.ts';
 import { innerProblem, readsByteImage } from './view.ts';
 
@@ -35,7 +35,7 @@ export function quantizedMs(p: QuantizedProblem, plan: Plan, machine: MachinePro
   const finishing = p.output === 'i32' ? 0 : resultElements(p) / FINISHED_PER_NS / 1e6;
   const widening = readsBytes(kernel) ? 0 : wideningMs(inner) / (readsByteImage(kernel) ? IN_CACHE : 1);
   const shared = (widening + finishing) / plan.threads;
-  const wait = plan.threads > 1 ? PHASE_US / 1e3 : 0;
+  const wait = plan.threads > 1 ? phaseUs(machine) / 1e3 : 0;
   return (
     (inner.op === 'matmul' ? matmulMs(inner, plan, machine) : convMs(inner, plan, machine)) + shared + wait
   );

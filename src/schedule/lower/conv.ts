@@ -50,7 +50,7 @@ function lowerOverPlanes(
 ): Omit<Lowered, 'privateElements'> {
   const product = imageProduct(p);
   const image = paddedPlanes(p);
-  const list = new StepList();
+  const list = new StepList(plan.threads);
   const form = weightForm(p, plan);
   if (form && !p.prepacked) {
     list.steps.push(...form.steps);

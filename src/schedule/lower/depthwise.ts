@@ -1,8 +1,7 @@
 /** Depthwise convolution: channels and stretches of rows are independent, there is nothing to wait for (NCHW). */
-import { roundUp } from '../../core/math.ts';
 import { findKernel, type Kernel } from '../../kernels/table.ts';
-import { fairBlock } from '../../plan/fair.ts';
 import type { Plan } from '../../plan/plan.ts';
+import { laneChannels, planeBlocks } from '../../plan/planes.ts';
 import { type Constants, constantsOf } from '../../plan/program.ts';
 import type { ConvProblem } from '../../problem/conv.ts';
 import type { Window } from '../../problem/window.ts';
@@ -43,14 +42,6 @@ export function stripTaps(w: Window, image: Padded): number[] {
   return offsets;
 }
 
-/** Planes from which on each thread does its own rows of all channels, as it does before and after in products over pixels: where cores share
- *  no cache, values that another one made are dear. Whole planes below 16384 instead: BlazeFace back 0.97 times as fast where cores share
- *  none and 0.98 where they do, front 0.96 and 1.01, FastestDet 0.99 where they do (Node 24). */
-const OWN_ROWS_PLANE = 4096;
-
-/** Operations of products that take as long as one tap of one channel. */
-const TAP_FLOPS = 8;
-
 /** Channels and rows to steps of about `nc` output pixels, `mr` rows at once. */
 export function addPlanes(
   list: StepList,
@@ -59,21 +50,14 @@ export function addPlanes(
   channels: number,
   perImage: { readonly in: number; readonly out: number },
   w: Window,
-  { nc, threads }: Pick<Plan, 'nc' | 'threads'>,
+  plan: Pick<Plan, 'nc' | 'threads'>,
   mr: number,
 ): void {
-  const isLarge = w.outH * w.outW >= OWN_ROWS_PLANE;
-  const own = isLarge ? roundUp(Math.ceil(w.outH / threads), mr) : w.outH;
-  const rows = Math.min(own, Math.max(1, Math.floor(nc / w.outW)));
-  const planes = fairBlock(channels, Math.max(1, Math.floor(nc / (rows * w.outW))), 1, {
-    threads,
-    flops: TAP_FLOPS * batch * channels * w.outH * w.outW * w.kH * w.kW,
-    parts: batch * Math.ceil(w.outH / rows),
-  });
+  const blocks = planeBlocks(w, { batch, channels }, plan, mr);
   for (let image = 0; image < batch; image++) {
     const place = { b: image * perImage.in, c: image * perImage.out };
-    for (const { from: n0, length: cols } of stretchesOf(w.outH, rows))
-      for (const { from: k0, length: ks } of stretchesOf(channels, planes))
+    for (const { from: n0, length: cols } of stretchesOf(w.outH, blocks.rows))
+      for (const { from: k0, length: ks } of stretchesOf(channels, blocks.channels))
         list.add(op, { ...place, k0, ks, n0, cols });
   }
 }
@@ -97,11 +81,7 @@ function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
   const image = { copied: true, rowPitch: columns, phasePitch: 0, planePitch: paddedH * columns, paddedH };
   const list = new StepList();
   const plane = p.outH * p.outW;
-  const channels = fairBlock(p.outC, Math.max(4, roundUp(Math.floor(plan.nc / plane), 4)), 4, {
-    threads: plan.threads,
-    flops: TAP_FLOPS * p.batch * p.outC * plane * p.kH * p.kW,
-    parts: p.batch,
-  });
+  const channels = laneChannels(p, plan);
   for (let i = 0; i < p.batch; i++) {
     const place = { b: i * p.inC * p.inH * p.inW, c: i * p.outC * plane };
     for (const { from: k0, length: ks } of stretchesOf(p.outC, channels))

@@ -116,7 +116,7 @@ function packOperand(
       side === 'A'
         ? { m0: from, rows: length, k0, ks, packedA: offset }
         : { n0: from, cols: length, k0, ks, packedB: offset };
-    list.addStretches(op, lines, ks, width, part, member);
+    list.addStretches(op, lines, ks, width, part, member, group.length);
   }
 }
 
@@ -176,7 +176,7 @@ function lowerTiles(p: Product, plan: Plan): ReturnType<typeof lowerProduct> {
   const { groups, slice } = groupsOf(p, plan, blocking);
   const { mc, nc } = fairTile({ ...p, members: p.members.length }, plan, blocking);
   const tiles = tilesOf(p.m, p.n, mc, nc, plan.order);
-  const list = new StepList();
+  const list = new StepList(plan.threads);
   let packedAElements = 0;
   let packedBElements = 0;
   for (const group of groups) {

@@ -28,10 +28,8 @@ export function addRows(
   const whole = { threads, flops: ELEMENT_FLOPS * outer * inner * length };
   const most = Math.max(1, Math.floor(chunk / inner));
   const rows = fairBlock(outer, most, 1, { ...whole, parts: Math.ceil(inner / chunk) });
-  const columns = fairBlock(inner, chunk, length < LINE ? LINE : 1, {
-    ...whole,
-    parts: Math.ceil(outer / rows),
-  });
+  const unit = length < LINE ? LINE : 1;
+  const columns = rows > 1 ? inner : fairBlock(inner, chunk, unit, { ...whole, parts: outer });
   for (const { from: n0, length: cols } of stretchesOf(outer, rows))
     for (const { from: k0, length: ks } of stretchesOf(inner, columns)) list.add(op, { n0, cols, k0, ks });
 }

@@ -30,7 +30,7 @@ export function lowerSegments(p: ConvProblem, plan: Plan): Lowered {
   const image = paddedRows(p, p.inC);
   const form = weightForm(p, plan)!;
   const outC = p.outC / p.groups;
-  const list = new StepList();
+  const list = new StepList(plan.threads);
   if (!p.prepacked) {
     list.steps.push(...form.steps);
     list.endPhase();

@@ -1,4 +1,5 @@
 /** Steps in the making, and what the ways to lower a problem share. */
+import { ELEMENT_FLOPS, fairBlock } from '../../plan/fair.ts';
 import type { Program, Step } from '../../plan/program.ts';
 import { stretchesOf } from '../tiles.ts';
 
@@ -32,7 +33,13 @@ const NO_MEMBER: Member = { a: 0, b: 0, c: 0, indexA: 0, indexB: 0, channel: 0 }
 /** A list of steps that keeps the phase boundary that later steps must wait for. */
 export class StepList {
   readonly steps: Step[] = [];
+  readonly #threads: number;
   #needs = 0;
+
+  /** `threads`: those that share what `addStretches` adds. */
+  constructor(threads = 1) {
+    this.#threads = threads;
+  }
 
   /** Later steps wait for all that stand here now. */
   endPhase(): void {
@@ -61,7 +68,7 @@ export class StepList {
     });
   }
 
-  /** One step for each stretch of `count` that holds about `elements`, lines of `perLine` each, in multiples of `unit`. */
+  /** Steps for stretches of `count` lines of `perLine` elements each, in multiples of `unit`; `parts`: of how many such calls, for equal parts. */
   addStretches(
     op: Step['op'],
     count: number,
@@ -69,8 +76,11 @@ export class StepList {
     unit: number,
     part: (from: number, length: number) => Partial<Step>,
     member?: Member,
+    parts = 1,
   ): void {
-    const chunk = Math.max(unit, Math.ceil(PACK_STEP_ELEMENTS / Math.max(1, perLine) / unit) * unit);
+    const most = Math.max(unit, Math.ceil(PACK_STEP_ELEMENTS / Math.max(1, perLine) / unit) * unit);
+    const flops = ELEMENT_FLOPS * count * perLine * parts;
+    const chunk = fairBlock(count, most, unit, { threads: this.#threads, flops, parts });
     for (const { from, length } of stretchesOf(count, chunk)) this.add(op, part(from, length), member);
   }
 }

@@ -37,7 +37,7 @@ export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
   const channels = groupChannels(p);
   const form = weightForm(p, plan)!;
   const outC = p.outC / p.groups;
-  const list = new StepList();
+  const list = new StepList(plan.threads);
   if (!p.prepacked) {
     list.steps.push(...form.steps);
     list.endPhase();
