@@ -12,7 +12,7 @@ import type { MachineProfile } from '../machine.ts';
 import type { Plan } from '../plan.ts';
 
 /** Constants found by fitting times of the squares from 8 to 1024 on Node 20 and 24 (x86-64, 3 GHz class). */
-export const CALL_US = 0.012; // call_indirect and the block's way in and out of the accumulators, per block and pass
+const BLOCK_US = 0.003; // the way in and out of the accumulators, per block and pass
 const PANEL_GBS = 25; // a panel of B on its way into the first cache, once for each row of tiles
 export const EDGE_US = 0.06; // an edge block's extra: through scratch and out by memory.copy
 export const PACK_LINES_GBS = 7; // copying neighbours into panels
@@ -48,7 +48,7 @@ const L2_ELEMENTS = 48 * 1024;
 export function blockGflops({ name, mr, nr }: Kernel, k: number, machine: MachineProfile): number {
   const flops = 2 * mr * nr * k;
   const us =
-    flops / (machine.kernelGflops[name] ?? machine.peakGflops * 0.4) / 1e3 + CALL_US + mr * nr * 1e-4;
+    flops / (machine.kernelGflops[name] ?? machine.peakGflops * 0.4) / 1e3 + BLOCK_US + mr * nr * 1e-4;
   return flops / us / 1e3;
 }
 
@@ -112,7 +112,7 @@ function blocksMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: Machine
   return (
     (work / 1e6) * inPlaceFactor(p, plan, mr) * far +
     panels +
-    (calls * (CALL_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3
+    (calls * (BLOCK_US + mr * nr * 1e-4) + edges * passes * EDGE_US) / 1e3
   );
 }
 
