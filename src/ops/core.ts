@@ -52,7 +52,7 @@ export interface CoreParts {
 /** How long a call may tune a problem that it meets first, with effort `measure` and `exhaustive`. */
 const FIRST_CALL_BUDGET_MS = { measure: 500, exhaustive: 5000 } as const;
 
-/** Twenty times what threads that are awake need to meet. */
+/** Ten times what threads that are awake need to meet. */
 const WORTH_SHARING_MS = 0.01;
 
 export class Core {

@@ -37,7 +37,7 @@ const KNOWN = {
 
 /** Elements of the result in one step: some tens of microseconds of work. */
 const STEP_PIXELS = 8192;
-/** Additions or comparisons a microsecond, and what is worth waking the team. */
+/** Additions or comparisons a microsecond, a row's beginning and end in nanoseconds, and what is worth waking the team. */
 const OPS_PER_US = 4000;
 const ROW_NS = 15;
 const TEAM_MS = 1;
