@@ -76,14 +76,21 @@ function startWorker(start: WorkerStart): WorkerHandle {
   };
 }
 
+const RELAXED_SIMD = '--experimental-wasm-relaxed-simd';
+/** What this library has set: the engine has from then on what was missing, and later runtimes have it for the same reason. */
+const flagsOfProcess = new Set<string>();
+
 /** The engine's relaxed SIMD switch (V8 before 11.4 has it behind a flag), and 256-bit revectorisation, which works from
  *  V8 13 on x86-64 (earlier versions have the flag, but packed nothing of these kernels when measured). */
 function setEngineFlags(missing: { relaxedSimd: boolean }): { set: string[]; reason: string } {
   const set: string[] = [];
   const major = Number.parseInt(process.versions.v8, 10);
-  if (missing.relaxedSimd) set.push('--experimental-wasm-relaxed-simd');
+  if (missing.relaxedSimd || flagsOfProcess.has(RELAXED_SIMD)) set.push(RELAXED_SIMD);
   if (major >= 13 && process.arch === 'x64') set.push('--experimental-wasm-revectorize');
-  for (const flag of set) node('node:v8').setFlagsFromString(flag);
+  for (const flag of set.filter((one) => !flagsOfProcess.has(one))) {
+    node('node:v8').setFlagsFromString(flag);
+    flagsOfProcess.add(flag);
+  }
   return {
     set,
     reason: set.length
