@@ -4,7 +4,7 @@
  *
  * Contract of every micro-kernel, `f(k, a, lda, b, ldb, cin, ldcin, c, ldc, blocks)`, strides in bytes, k and blocks >= 1:
  *   c[i][j] = cin[i][j] + sum over p of a(i, p) * b(p, j)   for i < blocks * mr, j < nr, p rising.
- * It goes down the rows by itself: called for each block it took 1.02 to 1.1 times as long (whole networks, Node 20 and 24).
+ * It goes down the rows by itself: called for each block it took up to 1.1 times as long (whole networks, Node 20 and 24).
  * - packed: a holds mr floats per step, panel after panel, `mr * lda` bytes apart; b holds nr floats per step (ldb is ignored).
  * - direct: a(i, p) is at a + i * lda + 4 p; b(p, j) is at b + p * ldb + 4 j.
  * - offset: a as direct; b(p, j) is at b + t(p) + 4 j, where t is a table of byte offsets (i32) at ldb.

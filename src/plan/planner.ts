@@ -33,9 +33,9 @@ const PROMISING_FOR_IMAGES = 4;
 /** A problem that takes one thread less than so many wake-ups stays on one: a race in a tight loop keeps the team awake and
  *  would promise a gain that a lone call does not get (128 cubed lost a quarter). */
 const WORTH_WAKING = 3;
-/** In a chain of calls no thread sleeps: the first step of each finds the others as fast as a later phase does. And all wait for the end of a
- *  call, whoever did it. */
+/** In a chain of calls no thread sleeps: the first step of each finds the others as fast as a later phase does. */
 const AWAKE_US = 1;
+/** And all wait for the end of a call, whoever did it: what is shared costs little more than that. */
 const PHASE_AWAKE_US = 0.5;
 /** Deep sleep on an idle machine can make a wake-up dearer than it is in practice. */
 const WAKE_MOST_US = 250;
