@@ -6,7 +6,7 @@ import { globalNhwc, globalPlanes, poolNhwc, poolPlane } from './pool';
 import { isBiasAndBounds, layBiasAndBounds } from '../elementwise/epilogue';
 import { finishBlock } from '../gemm/macro';
 import {
-  JOB_A, JOB_B, JOB_C, JOB_PACKED_B,
+  JOB_A, JOB_B, JOB_C, JOB_PACKED_B, JOB_PROGRAM,
   PROGRAM_CHANNELS, PROGRAM_COUNT_PADDING, PROGRAM_DILATION_H, PROGRAM_DILATION_W, PROGRAM_FLAGS, PROGRAM_FLAG_EPILOGUE, PROGRAM_INTERLEAVED, PROGRAM_IN_H, PROGRAM_IN_PLACE, PROGRAM_IN_W, PROGRAM_KERNEL,
   PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_K_W, PROGRAM_MAXIMUM, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_NHWC, PROGRAM_OFFSETS,
   PROGRAM_OUT_CHANNELS, PROGRAM_OUT_H, PROGRAM_OUT_W, PROGRAM_PAD_BOTTOM, PROGRAM_PAD_LEFT, PROGRAM_PAD_RIGHT, PROGRAM_PAD_TOP,
@@ -49,6 +49,7 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
           if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, kW));
           depthwiseInPlace(
             kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks, finishes,
+            <usize>outW << 2, 0, 0,
           );
         } else {
           depthwiseByStrip(
@@ -61,6 +62,36 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
       if (!bounded) finishBlock(job, program, record, y + channel * planeOut + (at << 2), planeOut, channel, planes, at, rows * outW, scratch);
     }
   }
+}
+
+/**
+ * The call at `job` as the first part of another one, which multiplies what this one would write (NCHW, kernels that read in place): all
+ * channels of `count` output pixels from `pixel` on, both of whole rows, into panels of 1 << (panelBits - 2) pixels, each in a row of its own.
+ * `image` is one of the batch.
+ */
+export function depthwisePanels(job: usize, record: usize, image: i32, pixel: i32, count: i32, panelBits: usize, to: usize, scratch: usize): void {
+  const program = load<usize>(job, JOB_PROGRAM);
+  const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W), outW = load<i32>(program, PROGRAM_OUT_W);
+  const size = load<i32>(program, PROGRAM_K_W), stride = load<i32>(program, PROGRAM_STRIDE_W);
+  const channels = load<i32>(program, PROGRAM_OUT_CHANNELS), multiplier = load<i32>(program, PROGRAM_MULTIPLIER);
+  const padTop = load<i32>(program, PROGRAM_PAD_TOP), padLeft = load<i32>(program, PROGRAM_PAD_LEFT), mr = load<i32>(program, PROGRAM_MR);
+  const kernel = load<i32>(program, PROGRAM_KERNEL), oneRow = load<i32>(program, PROGRAM_KERNEL_ONE_ROW);
+  const plane = <usize>(inH * inW) << 2, filter = <usize>(size * size) << 2, line = <usize>1 << panelBits;
+  const panel = line * channels, ldc = (<usize>outW << 2 >> panelBits) * panel;
+  const x = load<usize>(job, JOB_B) + image * load<i32>(program, PROGRAM_CHANNELS) * plane;
+  const own = ownSpace(job, program, scratch), masks = layInPlace(outW, inW, size, stride, padLeft, own);
+  const bounded = isBiasAndBounds(program), finishes = bounded && (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_EPILOGUE) != 0;
+  const y0 = pixel / outW, first = to - y0 * ldc;
+  for (let c = 0; c < channels; c++) {
+    if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, size));
+    depthwiseInPlace(
+      kernel, oneRow, mr, x + (c / multiplier) * plane, first + c * line, load<usize>(job, JOB_A) + c * filter, inH, inW, outW, size, stride,
+      padTop, padLeft, y0, count / outW, own, masks, finishes, ldc, panelBits, panel - line,
+    );
+  }
+  if (bounded) return;
+  const lanes = <i32>(line >> 2);
+  for (let done = 0; done < count; done += lanes, to += panel) finishBlock(job, program, record, to, line, 0, channels, pixel + done, lanes, scratch);
 }
 
 /** Output rows N0, COLS of an NHWC image. Its own space holds a pixel of zeros, then the addresses of taps. */

@@ -67,13 +67,15 @@ export function boundsAfter(masks: usize, size: i32): usize {
 
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
- * left. `zeros` and `masks` are what layInPlace made; the bias and the bounds behind them are applied where `bounded`.
+ * left. `zeros` and `masks` are what layInPlace made; the bias and the bounds behind them are applied where `bounded`. `ldc` bytes from row
+ * to row of the result; where `panelBits` is not 0, columns lie in panels of 1 << panelBits bytes with `panelGap` bytes between them.
  */
 export function depthwiseInPlace(
   kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
   size: i32, stride: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, bounded: bool,
+  ldc: usize, panelBits: usize, panelGap: usize,
 ): void {
-  const end = y0 + rows, ldc = <usize>outW << 2, pitch = <usize>inW << 2;
+  const end = y0 + rows, pitch = <usize>inW << 2;
   const behind = boundsAfter(masks, size), bounds = bounded ? behind : 0, table = behind + 16, first = x - (<usize>padLeft << 2);
   for (let row = y0; row < end; ) {
     let use = kernel, count = mr;
@@ -91,7 +93,7 @@ export function depthwiseInPlace(
       store<usize>(p, <u32>at < <u32>inH ? first + at * pitch : zeros);
       at++;
     }
-    call_indirect<void>(use, outW, w, bounds, table, <usize>0, masks, <usize>0, y + row * ldc, ldc, 1);
+    call_indirect<void>(use, outW, w, bounds, table, panelBits << 1, masks, panelGap, y + row * ldc, ldc, 1);
     row += count;
   }
 }

@@ -1,11 +1,12 @@
 /** Steps of convolutions that end in micro-kernels of products: padding the image, and tiles that read taps of it. */
 import { fillStrip } from './strip';
+import { depthwisePanels } from './channelwise';
 import { ownSpace } from './own';
 import { packPatches } from './patches';
 import { blocks } from '../gemm/blocks';
 import { bytesOf, finishBlock } from '../gemm/macro';
 import {
-  JOB_A, JOB_B, JOB_C, JOB_PACKED_A, JOB_PACKED_B,
+  JOB_A, JOB_B, JOB_BEFORE, JOB_C, JOB_PACKED_A, JOB_PACKED_B,
   PROGRAM_CHANNELS, PROGRAM_DIRECT_A, PROGRAM_DIRECT_B, PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_K, PROGRAM_KC, PROGRAM_K_H, PROGRAM_K_W,
   PROGRAM_LDA, PROGRAM_LDC, PROGRAM_M_PADDED, PROGRAM_NHWC, PROGRAM_NR, PROGRAM_OFFSETS, PROGRAM_OUT_W,
   PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_PHASE_PITCH, PROGRAM_PLANE_PITCH, PROGRAM_ROW_PITCH, PROGRAM_SEGMENT,
@@ -82,13 +83,16 @@ export function patchTile(job: usize, program: usize, record: usize, scratch: us
   const a = directA
     ? load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET)
     : load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET);
-  const image = planesOf(job, program, record);
+  const before = load<usize>(job, JOB_BEFORE);
+  const image = before ? 0 : planesOf(job, program, record);
   const offsets = load<usize>(program, PROGRAM_OFFSETS);
   const panels = ownSpace(job, program, scratch);
   const c = load<usize>(job, JOB_C) + load<usize>(record, RECORD_C_OFFSET) + m0 * ldc + (n0 << 2);
   for (let pc = 0; pc < k; pc += kc) {
     const kcCur = min(kc, k - pc);
-    packPatches(program, image, offsets + (pc << 2), kcCur, n0, cols, nr, panels);
+    // a block holds all of k where a depthwise convolution comes before
+    if (before) depthwisePanels(before, record, load<i32>(record, RECORD_K0), n0, cols, <usize>ctz(nr << 2), panels, scratch);
+    else packPatches(program, image, offsets + (pc << 2), kcCur, n0, cols, nr, panels);
     const aBlock = directA ? a + m0 * lda + (pc << 2) : a + ((pc * mPadded + m0 * kcCur) << 2);
     blocks(program, kcCur, directA, aBlock, lda, panels, <usize>(nr << 2), <usize>kcCur << 2, c, ldc, rows, cols, pc == 0, scratch);
   }

@@ -179,7 +179,8 @@ function storesAt(mr: number, vectors: number): string {
     '      const bias = v128.load32_splat(lda), low = v128.load32_splat(lda, 4), high = v128.load32_splat(lda, 8);',
     ...all.map(({ sum }) => `      ${sum} = f32x4.pmin(f32x4.pmax(f32x4.add(${sum}, bias), low), high);`),
     '    }',
-    ...all.map(({ r, v, sum }) => `    v128.store(o${r} + x, ${sum}, ${16 * v});`),
+    ...range(vectors).filter((v) => v % 2 === 0).map((v) => `    const at${v} = x${v ? ` + ${16 * v}` : ''} + (x${v ? ` + ${16 * v}` : ''} >> (ldb >> 1)) * ldcin;`),
+    ...all.map(({ r, v, sum }) => `    v128.store(o${r} + at${v & 2}, ${sum}, ${16 * (v & 1)});`),
   ].join('\n');
 }
 

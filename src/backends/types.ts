@@ -81,6 +81,8 @@ export interface Prepared {
 export interface Linked {
   readonly prepared: Prepared;
   readonly call: Call;
+  /** A convolution that this one computes where it reads it (plan/pairs.ts). */
+  readonly before?: { readonly prepared: Prepared; readonly call: Call } | undefined;
 }
 
 /** Several calls made ready to be run as one job; holds memory until released. */

@@ -4,7 +4,7 @@ import { composeMoves } from '../ops/array/compose.ts';
 import { planArray } from '../ops/array/request.ts';
 import type { Core } from '../ops/core.ts';
 import { Replay } from '../ops/replay.ts';
-import type { Tape, TapeSetting, TapeStep } from '../ops/tape.ts';
+import type { EachStep, Tape, TapeSetting } from '../ops/tape.ts';
 import { DenseTensor } from '../ops/tensor.ts';
 import type { AsyncOptions, Runtime } from '../ops/types.ts';
 import { isPlanned } from '../plan/candidates.ts';
@@ -108,7 +108,9 @@ export class Plan {
     if (!this.isReplayable) return;
     const core = this.#core;
     const plan = (problem: MoveProblem) => planArray(core, problem);
-    core.record(this.#tape, () => composeMoves(this.#tape, addressesOf(this.#outputs), plan));
+    const wanted = addressesOf(this.#outputs);
+    core.record(this.#tape, () => composeMoves(this.#tape, wanted, plan));
+    this.#tape.pair(wanted);
   }
 
   /** The second part: what the nodes want is run. */
@@ -130,7 +132,7 @@ export class Plan {
   async run(
     inputs: ReadonlyMap<string, Tensor>,
     options: AsyncOptions,
-    each?: (step: TapeStep, ms: number) => void,
+    each?: EachStep,
   ): Promise<Record<string, Tensor>> {
     for (const [name, tensor] of inputs) this.#inputs.get(name)!.tensor?.data.set(toNumbers(tensor));
     this.#refresh();

@@ -5,7 +5,7 @@ import { show } from '../core/show.ts';
 import { ASYNC_NAMES, checkAsync, checkOptions } from '../ops/arguments.ts';
 import type { Core } from '../ops/core.ts';
 import { coreOf, createRuntime } from '../ops/runtime.ts';
-import type { TapeSetting, TapeStep } from '../ops/tape.ts';
+import type { EachStep, TapeSetting, TapeStep } from '../ops/tape.ts';
 import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
 import { resultElements } from '../problem/problem.ts';
@@ -51,6 +51,7 @@ export interface StepReport {
   readonly node: string;
   readonly op: string;
   readonly problem: string;
+  /** A step that a later one computes where it reads it says so, takes no time of its own and writes nothing. */
   readonly kernel: string;
   readonly backend: string;
   readonly ms: number;
@@ -215,7 +216,7 @@ export class InferenceSession {
       const inputs = this.#read(given, {});
       await this.#run(inputs, {});
       const steps: StepReport[] = [];
-      await this.#run(inputs, {}, (step, ms) => steps.push(report(this.#schedule, step, ms)));
+      await this.#run(inputs, {}, (...step) => steps.push(report(this.#schedule, ...step)));
       return steps;
     });
     this.#turn = turn.catch(() => undefined);
@@ -261,11 +262,7 @@ export class InferenceSession {
     return this.release();
   }
 
-  async #run(
-    inputs: ReadonlyMap<string, Tensor>,
-    options: AsyncOptions,
-    each?: (step: TapeStep, ms: number) => void,
-  ): Promise<Results> {
+  async #run(inputs: ReadonlyMap<string, Tensor>, options: AsyncOptions, each?: EachStep): Promise<Results> {
     options.signal?.throwIfAborted();
     const key = keyOf(inputs);
     const known = this.#plans.get(key);
@@ -381,15 +378,21 @@ function opOf({ nodes }: Schedule, label: string): string {
   return nodes.find((one) => (one.name || one.outputs[0] || one.op) === label)?.op ?? '';
 }
 
-function report(of: Schedule, { label, execution }: TapeStep, ms: number): StepReport {
+function report(
+  of: Schedule,
+  { label, execution }: TapeStep,
+  ms: number,
+  within: TapeStep | undefined,
+): StepReport {
   const { key, plan, problem } = execution;
+  const kernel = `${plan.algorithm} ${plan.kernel} x${plan.threads}`;
   return {
     node: label,
     op: opOf(of, label),
     problem: key,
-    kernel: `${plan.algorithm} ${plan.kernel} x${plan.threads}`,
+    kernel: within ? `${kernel}, within ${within.label}` : kernel,
     backend: plan.backend,
     ms,
-    bytes: 4 * resultElements(problem),
+    bytes: within ? 0 : 4 * resultElements(problem),
   };
 }

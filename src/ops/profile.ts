@@ -112,7 +112,7 @@ export class Profiler {
   observe = ({ calls, asked, trace }: ObservedRun): void => {
     let first = 0;
     for (const { planned, program } of calls) {
-      const { execution, label } = planned;
+      const { execution, label, before } = planned;
       const op = this.#ops++;
       const steps = program.steps.flatMap((step, index): Span[] => {
         const time = trace.at(first + index);
@@ -135,12 +135,14 @@ export class Profiler {
       if (steps.length === 0) continue;
       const startMs = steps.reduce((least, span) => Math.min(least, span.startMs), Number.POSITIVE_INFINITY);
       const endMs = steps.reduce((most, span) => Math.max(most, span.startMs + span.ms), 0);
-      const { key: problem, plan } = execution;
+      const { key: problem } = execution;
+      const { plan } = program;
       const details = {
         problem,
         kernel: `${plan.algorithm} ${plan.kernel}`,
         steps: steps.length,
         waitedMs: Math.max(0, startMs - (asked - this.#begin)),
+        ...(before ? { before: before.execution.key } : {}),
         ...(label ? { label } : {}),
       };
       const { op: name } = execution.problem;

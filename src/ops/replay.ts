@@ -7,7 +7,7 @@ import { ApartTape } from './apart/tape.ts';
 import type { Core } from './core.ts';
 import type { GpuPlace } from './gpu/place.ts';
 import { GpuTape } from './gpu/tape.ts';
-import type { Tape, TapeStep } from './tape.ts';
+import type { EachStep, Tape } from './tape.ts';
 
 /** A run that is expected to take longer goes to another thread where that shares no memory with this one. */
 const APART_MS = 5;
@@ -46,9 +46,9 @@ export class Replay {
   }
 
   /** Step by step, to find out what each takes. */
-  async runEach(each: (step: TapeStep, ms: number) => void): Promise<void> {
+  async runEach(each: EachStep): Promise<void> {
     const there = await this.#placed();
-    return there ? there.runEach(each) : this.#tape.replayEach(each);
+    return there ? there.runEach((step, ms) => each(step, ms)) : this.#tape.replayEach(each);
   }
 
   release(): void {

@@ -5,15 +5,20 @@
  * back while recording serves later calls: a replay needs no more than the calls need at their peak.
  */
 import type { Address } from '../backends/types.ts';
+import { isFirst } from '../plan/pairs.ts';
 import type { Setting } from '../plan/planner.ts';
 import { type Touched, type Wave, wavesOf } from '../plan/waves.ts';
 import type { AsyncControl, Execution, Executor, LinkedCalls, PlannedCall } from '../schedule/execute.ts';
 import type { Operands } from '../schedule/operands.ts';
+import { pairsOf } from './pairs.ts';
 
 export interface TapeStep extends PlannedCall {
   /** What the recorder was at. */
   readonly label: string;
 }
+
+/** Hears of steps that were run one by one; `within` is the step that has computed this one where it reads it, if one has. */
+export type EachStep = (step: TapeStep, ms: number, within?: TapeStep) => void;
 
 /** What a tape is for. */
 export type TapeSetting = Exclude<Setting, 'call'>;
@@ -37,10 +42,13 @@ export class Tape {
   readonly #memory: TapeMemory;
   readonly #executor: Executor;
   readonly #blocks = new Map<Address, number>();
-  readonly #idle = new Set<Address>();
+  /** Blocks that nothing lies in, and how many steps there were when that began. */
+  readonly #idle = new Map<Address, number>();
   readonly #births = new Map<Address, number[]>();
   /** How its calls are planned. */
   readonly setting: TapeSetting;
+  /** Convolutions that compute the one before them where they read it, and that one. */
+  #pairs: ReadonlyMap<TapeStep, TapeStep> = new Map();
   #linked: LinkedCalls | undefined;
   #label = '';
   #spoiled: string | undefined;
@@ -95,8 +103,9 @@ export class Tape {
 
   allocate(bytes: number): Address {
     const fitting = [...this.#idle]
-      .map((address) => ({ address, size: this.#blocks.get(address)! }))
+      .map(([address, since]) => ({ address, since, size: this.#blocks.get(address)! }))
       .filter(({ size }) => size >= bytes && size <= WASTE * bytes + 256)
+      .filter(({ since }) => since < this.steps.length || !this.#mayGoOn)
       .sort((a, b) => a.size - b.size)[0];
     if (fitting) {
       this.#idle.delete(fitting.address);
@@ -127,7 +136,13 @@ export class Tape {
   }
 
   free(address: Address): void {
-    this.#idle.add(address);
+    this.#idle.set(address, this.steps.length);
+  }
+
+  /** Whether the next step may compute the last one where it reads it: what that one has read is then still read. */
+  get #mayGoOn(): boolean {
+    const last = this.steps.at(-1);
+    return last !== undefined && isFirst(last.execution);
   }
 
   /** When the block at an address was given out, again and again: by how many steps there were then. Each time something else lies in it. */
@@ -140,46 +155,79 @@ export class Tape {
     this.steps.splice(0, this.steps.length, ...steps);
   }
 
+  /** Lets convolutions go as one where the next steps allow it; `wanted` is read after a replay. Before the first replay, and after `replace`. */
+  pair(wanted: readonly Address[]): void {
+    this.#pairs = pairsOf(this.steps, (address) => this.blockOf(address)?.base, wanted);
+  }
+
+  /** The steps as they are run together. */
+  #joined(): readonly (TapeStep & PlannedCall)[] {
+    const firsts = new Set(this.#pairs.values());
+    return this.steps
+      .filter((step) => !firsts.has(step))
+      .map((step) => ({ ...step, before: this.#pairs.get(step) }));
+  }
+
   /** Runs all steps again, as one job: between them no thread goes to sleep, and nothing is asked of the caller's thread. */
   replay(control: AsyncControl): void | Promise<void> {
     if (this.steps.length === 0) return;
-    this.#linked ??=
-      this.setting === 'chain'
-        ? this.#executor.link(this.steps, this.#waves())
-        : this.#executor.link(this.steps, undefined, 1);
+    this.#linked ??= this.#link();
     return this.#executor.runLinked(this.#linked, control);
+  }
+
+  #link(): LinkedCalls {
+    const calls = this.#joined();
+    return this.setting === 'chain'
+      ? this.#executor.link(calls, this.#waves(calls))
+      : this.#executor.link(calls, undefined, 1);
   }
 
   /** Whether one thread is done with all steps before several are, which wait for one another. `alone` says what one takes for a step. */
   isShort(alone: (execution: Execution) => number): boolean {
     const { ms } = this;
     if (ms > SHORT_MS) return false;
-    const waitMs = WAVE_MS * this.#waves().length;
+    const waitMs = WAVE_MS * this.#waves(this.steps).length;
     const aloneMs = this.steps.reduce((sum, { execution }) => sum + alone(execution), 0);
     return aloneMs < ms + waitMs;
   }
 
-  #waves(): readonly Wave[] {
-    return wavesOf(this.steps.map((step) => this.#touched(step)));
+  #waves(calls: readonly PlannedCall[]): readonly Wave[] {
+    return wavesOf(calls.map((call) => this.#touched(call)));
   }
 
-  /** The blocks that a step touches; memory of others is only read. */
-  #touched({ operands }: TapeStep): Touched | undefined {
+  /** The blocks that a call touches; memory of others is only read. Of a pair what lies between the two is not touched. */
+  #touched({ operands, before }: PlannedCall): Touched | undefined {
     const { a, b, c, c0 = 0, bias, slope, quantized = 0 } = operands;
     const blockAt = (address: Address) => this.blockOf(address)?.base;
     const result = blockAt(c);
     if (result === undefined) return undefined;
-    const reads = [a, b, c0, bias, slope, quantized].flatMap((address) => blockAt(address) ?? []);
-    return { reads, writes: [result] };
+    const read = [a, before ? before.operands.b : b, c0, bias, slope, quantized];
+    return { reads: read.flatMap((address) => blockAt(address) ?? []), writes: [result] };
   }
 
-  /** Runs them one by one, to find out what each takes. */
-  async replayEach(each: (step: TapeStep, ms: number) => void): Promise<void> {
+  /** Runs them one by one, to find out what each takes. The first of a pair takes nothing: `within` is what computes it. */
+  async replayEach(each: EachStep): Promise<void> {
+    const seconds = new Map([...this.#pairs].map(([second, first]) => [first, second]));
     for (const step of this.steps) {
+      const within = seconds.get(step);
+      if (within) each(step, 0, within);
+      else each(step, await this.#timed(step));
+    }
+  }
+
+  async #timed(step: TapeStep): Promise<number> {
+    const before = this.#pairs.get(step);
+    const linked =
+      before && this.#executor.link([{ ...step, before }], undefined, step.execution.plan.threads);
+    try {
       const start = performance.now();
-      const pending = this.#executor.run(step.execution, step.operands, {});
+      const pending = linked
+        ? this.#executor.runLinked(linked, {})
+        : this.#executor.run(step.execution, step.operands, {});
       if (pending) await pending;
-      each(step, performance.now() - start);
+      return performance.now() - start;
+    } finally {
+      linked?.release();
     }
   }
 

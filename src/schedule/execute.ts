@@ -15,11 +15,14 @@ import type {
 } from '../backends/types.ts';
 import { sharedNow } from '../core/clock.ts';
 import { abortReason } from '../core/errors.ts';
+import { pairOf } from '../plan/pairs.ts';
 import { type Plan, printPlan } from '../plan/plan.ts';
 import type { Program } from '../plan/program.ts';
 import type { LinkedStep, Wave } from '../plan/waves.ts';
+import type { ConvProblem } from '../problem/conv.ts';
 import type { Problem } from '../problem/problem.ts';
 import { Headcount } from './headcount.ts';
+import { lowerPair } from './lower/conv.ts';
 import { lower } from './lower/lower.ts';
 import { type Operands, placeCall, placeChain, staged } from './operands.ts';
 
@@ -85,6 +88,8 @@ export interface PlannedCall {
   readonly operands: Operands;
   /** What it is for. */
   readonly label?: string;
+  /** A convolution that this one computes where it reads it (plan/pairs.ts). */
+  readonly before?: Omit<PlannedCall, 'before'> | undefined;
 }
 
 /** Calls made ready to be run again and again, in their order, as one job. */
@@ -233,18 +238,22 @@ export class Executor {
     waves?: readonly Wave[],
     threads: number = this.#mostThreads,
   ): LinkedCalls {
-    const programs: Ready[] = [];
+    const held: Ready[] = [];
     const leave = () => {
-      for (const program of programs) this.#leave(program);
+      for (const program of held) this.#leave(program);
     };
     try {
-      const parts = calls.map(({ execution, operands }) => {
-        const program = this.#program(execution);
+      const hold = (program: Ready): Prepared => {
         // at once: a later one may take the place of one that nobody uses
         program.uses++;
-        programs.push(program);
-        return { prepared: program.prepared, operands };
-      });
+        held.push(program);
+        return program.prepared;
+      };
+      const parts = calls.map(({ execution, operands, before }) => ({
+        prepared: hold(this.#program(execution, before?.execution)),
+        operands,
+        before: before && { prepared: hold(this.#program(before.execution)), operands: before.operands },
+      }));
       const { chain, release } = placeChain(
         this.#backend,
         parts,
@@ -252,13 +261,12 @@ export class Executor {
         // one thread goes in the order of the calls, in which values are read soon after they were made
         threads > 1 ? waves : undefined,
       );
-      const ms = calls.reduce(
-        (sum, { execution }) => sum + (Number.isFinite(execution.ms) ? execution.ms : 0),
-        0,
-      );
+      const ms = calls
+        .flatMap(({ execution, before }) => [execution.ms, before?.execution.ms ?? 0])
+        .reduce((sum, one) => sum + (Number.isFinite(one) ? one : 0), 0);
       return {
         chain,
-        calls: calls.map((planned, i) => ({ planned, program: programs[i]!.prepared.program })),
+        calls: calls.map((planned, i) => ({ planned, program: parts[i]!.prepared.program })),
         threads,
         headcount: new Headcount(threads),
         ms: COLD * ms,
@@ -360,21 +368,26 @@ export class Executor {
     }
   }
 
-  #program(execution: Execution): Ready {
+  #program(execution: Execution, before?: Execution): Ready {
+    const { key, problem, plan } = execution;
+    if (before) {
+      const pair = pairOf(before, execution)!;
+      const make = () => lowerPair(problem as ConvProblem, pair);
+      return this.#kept(`${key} ${printPlan(pair.plan)} rows=${pair.rows}`, make);
+    }
     const recent = this.#recent.get(execution);
     if (recent && !recent.evicted) return recent;
-    const name = `${execution.key} ${printPlan(execution.plan)}`;
-    let program = this.#programs.get(name);
-    if (!program) {
-      if (this.#programs.size >= MAX_PROGRAMS) this.#evictOldest();
-      program = {
-        prepared: this.#backend.prepare(lower(execution.problem, execution.plan)),
-        uses: 0,
-        evicted: false,
-      };
-      this.#programs.set(name, program);
-    }
+    const program = this.#kept(`${key} ${printPlan(plan)}`, () => lower(problem, plan));
     this.#recent.set(execution, program);
+    return program;
+  }
+
+  #kept(name: string, make: () => Program): Ready {
+    const known = this.#programs.get(name);
+    if (known) return known;
+    if (this.#programs.size >= MAX_PROGRAMS) this.#evictOldest();
+    const program = { prepared: this.#backend.prepare(make()), uses: 0, evicted: false };
+    this.#programs.set(name, program);
     return program;
   }
 

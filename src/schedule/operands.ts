@@ -69,6 +69,7 @@ const SLACK = 128;
 interface Part {
   readonly prepared: Prepared;
   readonly operands: Operands;
+  readonly before?: Omit<Part, 'before'> | undefined;
 }
 
 /** Links calls over one space, of which those of a wave have parts of their own: none begins before the waves before its own are done. */
@@ -84,14 +85,17 @@ export function placeChain(
     for (const wave of waves) {
       let end = 0;
       for (const index of wave) {
-        const { prepared, operands } = parts[index]!;
-        const call = placeCall(backend, prepared.program, operands, threads, (bytes) => {
-          if (bytes === 0) return 0;
-          const at = base + end;
-          end += roundUp(bytes + SLACK, ALIGN);
-          return at;
-        });
-        calls[index] = { prepared, call };
+        const place = ({ prepared, operands }: Omit<Part, 'before'>) => {
+          const call = placeCall(backend, prepared.program, operands, threads, (bytes) => {
+            if (bytes === 0) return 0;
+            const at = base + end;
+            end += roundUp(bytes + SLACK, ALIGN);
+            return at;
+          });
+          return { prepared, call };
+        };
+        const { before } = parts[index]!;
+        calls[index] = { ...place(parts[index]!), before: before && place(before) };
       }
       most = Math.max(most, end);
     }

@@ -203,17 +203,20 @@ export class WasmBackend implements ChainBackend {
   link(calls: readonly Linked[], waves: readonly Wave[], parts: number): ChainWasm {
     const programs = calls.map(({ prepared }) => prepared.program);
     const order = orderOf(programs, waves);
-    const words = calls.length * JOB_BYTES;
+    const befores = calls.filter(({ before }) => before).length;
+    const words = (calls.length + befores) * JOB_BYTES;
     const tableBytes = order.length * LINK_BYTES;
     const claimBytes = parts > 1 ? order.length * parts * CLAIM_BYTES : 0;
     const at = this.allocate(words + tableBytes + claimBytes, 'runtime');
-    const linked = (calls as readonly (Linked & { prepared: PreparedWasm })[]).map(
-      ({ prepared: { address: program, program: of }, call }, index) => {
-        const job = at + index * JOB_BYTES;
-        encodeJob(this.#ints, job, { id: 0, records: of.steps.length, trace: 0 }, program, call);
-        return { job, program };
-      },
-    );
+    let job = at;
+    const encode = ({ prepared, call }: Omit<Linked, 'before'>, before = 0) => {
+      const { address: program, program: of } = prepared as PreparedWasm;
+      const here = job;
+      encodeJob(this.#ints, here, { id: 0, records: of.steps.length, trace: 0 }, program, call, before);
+      job += JOB_BYTES;
+      return { job: here, program };
+    };
+    const linked = calls.map((one) => encode(one, one.before && encode(one.before).job));
     const links = at + words;
     encodeLinks(this.#ints, links, linked, order);
     const claims = links + tableBytes;

@@ -6,11 +6,30 @@ import type { MicroKernel } from './module.ts';
 
 /** Rows that take every block: the widest on the left and between, narrower ones on the left, all on the right. */
 const COLUMNS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 14, 17, 19, 22, 29, 35];
-/** Elements from row to row of images; of results half as many. */
+/** Rows that go into panels of so many lanes. */
+const IN_PANELS = [
+  { columns: 8, lanes: 8 },
+  { columns: 24, lanes: 8 },
+  { columns: 16, lanes: 16 },
+  { columns: 32, lanes: 16 },
+];
+/** Elements from row to row of images; of results two thirds of that. */
 const PITCH = 96;
+const OUT_PITCH = 64;
 const GUARD = 1234.5;
 /** What the general kernel is checked with. */
 const GENERAL = { kH: 3, kW: 2 };
+
+/** Rows of a result, and in which panels they lie; none where `lanes` is 0. */
+interface Rows {
+  readonly columns: number;
+  readonly lanes: number;
+}
+
+/** Where column x of a row lies: panels have room for a second channel. */
+function placeIn({ lanes }: Rows, x: number): number {
+  return lanes ? x + Math.floor(x / lanes) * lanes : x;
+}
 
 interface Places {
   readonly weights: number;
@@ -41,9 +60,10 @@ function inPlaceTrial(
   call: MicroKernel,
   { size, stride }: NonNullable<Kernel['taps']>,
   { mr }: Kernel,
-  columns: number,
+  { columns, lanes }: Rows,
   at: Places,
 ): Trial {
+  const panelBits = lanes && Math.log2(4 * lanes);
   const half = size >> 1;
   const width = (columns - 1) * stride + 1;
   const rows = (mr - 1) * stride + size;
@@ -70,7 +90,18 @@ function inPlaceTrial(
     bias,
     bounds: [low, high],
     call: () =>
-      call(columns, at.weights, bare ? 0 : at.bounds, at.table, 0, at.masks, 0, at.out, 2 * PITCH, 1),
+      call(
+        columns,
+        at.weights,
+        bare ? 0 : at.bounds,
+        at.table,
+        2 * panelBits,
+        at.masks,
+        4 * lanes,
+        at.out,
+        4 * OUT_PITCH,
+        1,
+      ),
     sees: (row, x, kh, kw) => {
       const from = column(x, kw);
       return from >= 0 && from < width ? place(row * stride + kh) + from : undefined;
@@ -89,33 +120,31 @@ function stripTrial(backend: WasmBackend, call: MicroKernel, columns: number, at
     kW,
     bias: 0,
     bounds: [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
-    call: () => call(columns, at.weights, kH * kW, at.image, 0, at.table, 0, at.out, 2 * PITCH, 1),
+    call: () => call(columns, at.weights, kH * kW, at.image, 0, at.table, 0, at.out, 4 * OUT_PITCH, 1),
     sees: (_row, x, kh, kw) => offset(kh, kw) + x,
   };
 }
 
-function faultAt(backend: WasmBackend, kernel: Kernel, columns: number, at: Places): string | undefined {
+function faultAt(backend: WasmBackend, kernel: Kernel, rows: Rows, at: Places): string | undefined {
   const { mr, taps } = kernel;
+  const { columns } = rows;
   const micro = backend.exports.table.get(backend.kernels.get(kernel.name)!) as MicroKernel;
   // in place a filter of 5 may hang over one side only, which takes 6 columns
   if (taps && columns < 4 + (taps.size >> 1)) return undefined;
   const trial = taps
-    ? inPlaceTrial(backend, micro, taps, kernel, columns, at)
+    ? inPlaceTrial(backend, micro, taps, kernel, rows, at)
     : stripTrial(backend, micro, columns, at);
   const { kH, kW } = trial;
   const w = backend.view(at.weights, kH * kW);
   const image = backend.view(at.image, PITCH * 16);
-  const pitch = PITCH / 2;
-  const out = backend.view(at.out, pitch * mr);
+  const out = backend.view(at.out, OUT_PITCH * mr);
   out.fill(GUARD);
   trial.call(columns);
   for (let r = 0; r < mr; r++) {
-    for (let x = 0; x < pitch; x++) {
-      const got = out[r * pitch + x]!;
-      if (x >= columns) {
-        if (got !== GUARD) return `wrote past column ${columns} of row ${r}`;
-        continue;
-      }
+    for (let x = 0; x < columns; x++) {
+      const place = r * OUT_PITCH + placeIn(rows, x);
+      const got = out[place]!;
+      out[place] = GUARD;
       let sum = trial.bias;
       let size = trial.bias;
       for (let tap = 0; tap < kH * kW; tap++) {
@@ -129,6 +158,7 @@ function faultAt(backend: WasmBackend, kernel: Kernel, columns: number, at: Plac
         return `${columns} columns: element [${r}, ${x}] is ${got}, not ${expected}`;
     }
   }
+  if (out.some((value) => value !== GUARD)) return `wrote past column ${columns}`;
   return undefined;
 }
 
@@ -162,6 +192,14 @@ function lanesFaultAt(backend: WasmBackend, kernel: Kernel, pixels: number, at: 
   return undefined;
 }
 
+function firstFault<T>(trials: readonly T[], faultOf: (trial: T) => string | undefined): string | undefined {
+  for (const trial of trials) {
+    const fault = faultOf(trial);
+    if (fault) return fault;
+  }
+  return undefined;
+}
+
 /** Why the kernel must not be used, or undefined. */
 export function checkDepthwise(backend: WasmBackend, kernel: Kernel): string | undefined {
   const elements = 4096;
@@ -176,12 +214,9 @@ export function checkDepthwise(backend: WasmBackend, kernel: Kernel): string | u
       image: base + 2048,
       out: base + 2048 + 4 * 16 * PITCH,
     };
-    const check = kernel.lanes ? lanesFaultAt : faultAt;
-    for (const columns of COLUMNS) {
-      const fault = check(backend, kernel, columns, at);
-      if (fault) return fault;
-    }
-    return undefined;
+    if (kernel.lanes) return firstFault(COLUMNS, (pixels) => lanesFaultAt(backend, kernel, pixels, at));
+    const rows = [...COLUMNS.map((columns) => ({ columns, lanes: 0 })), ...(kernel.taps ? IN_PANELS : [])];
+    return firstFault(rows, (one) => faultAt(backend, kernel, one, at));
   } catch (error) {
     return `trapped: ${error instanceof Error ? error.message : String(error)}`;
   } finally {

@@ -139,17 +139,20 @@ function encodeState(words: Int32Array, address: number, { id, records, trace }:
   words[at + (JOB.TRACE >>> 2)] = trace;
 }
 
-/** Fills a job's words; it stays closed until the team opens it, so that a late thread cannot claim half-written records. */
+/** Fills a job's words; it stays closed until the team opens it, so that a late thread cannot claim half-written records. `before` are
+ *  the words of a call that this one computes where it reads it. */
 export function encodeJob(
   words: Int32Array,
   address: number,
   state: JobState,
   programAddress: number,
   call: Call,
+  before = 0,
 ): void {
   const at = address >>> 2;
   encodeState(words, address, state);
   words[at + (JOB.LINKS >>> 2)] = 0;
+  words[at + (JOB.BEFORE >>> 2)] = before;
   words[at + (JOB.PROGRAM >>> 2)] = programAddress;
   words[at + (JOB.A >>> 2)] = call.a;
   words[at + (JOB.B >>> 2)] = call.b;

@@ -46,6 +46,7 @@ export const JOB = offsets([
   'RAW_B',
   'OUT',
   'QUANTIZED',
+  'BEFORE', // the words of a depthwise convolution whose result this call multiplies without its being written anywhere, or 0
 ] as const);
 export const JOB_BYTES = 128;
 

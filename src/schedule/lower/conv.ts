@@ -2,6 +2,7 @@
 import { roundUp } from '../../core/math.ts';
 import { findKernel } from '../../kernels/table.ts';
 import { directTile, patchPixels } from '../../plan/conv/slices.ts';
+import type { Pair } from '../../plan/pairs.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf, type Program } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels, isPlainProduct, termsOf } from '../../problem/conv.ts';
@@ -85,10 +86,13 @@ function lowerOverPlanes(
   };
 }
 
-function lowerImplicit(p: ConvProblem, plan: Plan): Lowered {
+function lowerImplicit(
+  p: ConvProblem,
+  plan: Plan,
+  nc = patchPixels(p, plan, findKernel(plan.kernel)!),
+): Lowered {
   const kernel = findKernel(plan.kernel)!;
   const pixels = p.outH * p.outW;
-  const nc = patchPixels(p, plan, kernel);
   const tiles = tilesOf(p.outC / p.groups, pixels, plan.mc, nc, plan.order);
   const columns = roundUp(Math.min(nc, pixels), kernel.nr);
   const privateElements = columns * Math.min(plan.kc, termsOf(p));
@@ -131,6 +135,16 @@ function lowerBy(p: ConvProblem, plan: Plan): Lowered {
 
 export function lowerConv(p: ConvProblem, plan: Plan): Program {
   return { problem: p, plan, epilogue: imageEpilogue(p), ...lowerBy(p, plan) };
+}
+
+/** The second of two convolutions, whose tiles compute what they need of the first: whole rows. `k0` is the image of the batch. */
+export function lowerPair(p: ConvProblem, { plan, rows }: Pair): Program {
+  const lowered = lowerImplicit(p, plan, rows * p.outW);
+  const image = p.inC * p.inH * p.inW;
+  const steps = lowered.steps.map((step) =>
+    step.op === 'patchTile' ? { ...step, k0: step.b / image } : step,
+  );
+  return { problem: p, plan, epilogue: imageEpilogue(p), ...lowered, steps };
 }
 
 /** Only the steps that bring the weights into the form that a plan reads, or undefined where it reads them in place. */
