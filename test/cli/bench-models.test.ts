@@ -75,6 +75,7 @@ test('bench of models: names, shapes and sums', (t) => {
     id,
     ratio,
     createMs: 0,
+    createFirstMs: 0,
     firstMs: 0,
     ms: 1,
     samples: [],

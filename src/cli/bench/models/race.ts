@@ -32,6 +32,7 @@ const LEAST = 1e-3;
 export interface ModelCell {
   readonly id: string;
   readonly createMs: number;
+  readonly createFirstMs: number;
   readonly firstMs: number;
   /** Median. */
   readonly ms: number;
@@ -174,8 +175,8 @@ export async function raceModel(
 
 function cellOf({ engine, opened, off, samples }: Entrant, own: Entrant): ModelCell {
   const ratio = median(samples.map((ms, round) => ms / own.samples[round]!));
-  const { createMs, firstMs } = opened;
-  return { id: engine.info.id, createMs, firstMs, ms: median(samples), samples, ratio, off };
+  const { createMs, createFirstMs, firstMs } = opened;
+  return { id: engine.info.id, createMs, createFirstMs, firstMs, ms: median(samples), samples, ratio, off };
 }
 
 /** Whether an answer is too far from ours to be called the same. */
