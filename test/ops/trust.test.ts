@@ -8,6 +8,7 @@ import type { TesseraeError } from '../../src/core/errors.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../src/ops/types.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
+import { makeWasmBackend } from '../support/bench.ts';
 import { codeOf, compiled, failure, faultyBytes, kernelNames, moduleBytes } from '../support/faulty.ts';
 import { wholeProduct, wrong, wrongAsync, wrongSync } from '../support/products.ts';
 import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
@@ -84,6 +85,17 @@ test('a kernel that gives one wrong sum', async (t) => {
       await rt.close();
     }
   }
+});
+
+test('every kernel passes its self-check', (t) => {
+  const backend = makeWasmBackend({ initial: 0 });
+  const names = [...backend.kernels.keys()];
+  const faults = names.flatMap((name) => {
+    const reason = checkKernel(backend, name);
+    return reason === undefined ? [] : [`${name}: ${reason}`];
+  });
+  t.deepEqual(faults, [], `${names.length} kernels`);
+  t.end();
 });
 
 test('the self-check finds a wrong sum in any place of any kernel', async (t) => {

@@ -6,11 +6,9 @@ import type { MicroKernel } from './module.ts';
 
 /** Rows that take every block: the widest on the left and between, narrower ones on the left, all on the right. */
 const COLUMNS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 14, 17, 19, 22, 29, 35];
-/** Rows that go into panels of so many lanes. */
+/** Rows that go into panels of so many lanes: blocks on both sides and between, of eight columns and of sixteen. */
 const IN_PANELS = [
-  { columns: 8, lanes: 8 },
   { columns: 24, lanes: 8 },
-  { columns: 16, lanes: 16 },
   { columns: 32, lanes: 16 },
 ];
 /** Elements from row to row of images; of results two thirds of that. */
