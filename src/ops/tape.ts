@@ -50,6 +50,7 @@ export class Tape {
   /** Convolutions that compute the one before them where they read it, and that one. */
   #pairs: ReadonlyMap<TapeStep, TapeStep> = new Map();
   #linked: LinkedCalls | undefined;
+  #ms = 0;
   #label = '';
   #spoiled: string | undefined;
   /** Steps that were executed while recording: all of them, once the tape is spoiled. */
@@ -72,8 +73,7 @@ export class Tape {
 
   /** Milliseconds that the plans expect of a replay. */
   get ms(): number {
-    const known = this.steps.map(({ execution }) => execution.ms).filter(Number.isFinite);
-    return known.reduce((sum, ms) => sum + ms, 0);
+    return this.#ms;
   }
 
   /** Says what the next calls are for. */
@@ -89,9 +89,11 @@ export class Tape {
 
   add(execution: Execution, operands: Operands): void {
     this.steps.push({ execution, operands, label: this.#label });
+    if (Number.isFinite(execution.ms)) this.#ms += execution.ms;
     if (this.#spoiled !== undefined) this.#catchUp();
     // here, where recorders rest now and then, and not for all steps at once when they are linked
     else this.#executor.prepare(execution);
+    this.#executor.expect(this.ms, this.setting === 'chain' ? undefined : 1);
   }
 
   #catchUp(): void {
@@ -153,6 +155,7 @@ export class Tape {
   /** Other steps that do the same, on memory of the tape's. Before the first replay. */
   replace(steps: readonly TapeStep[]): void {
     this.steps.splice(0, this.steps.length, ...steps);
+    this.#ms = steps.reduce((sum, { execution: { ms } }) => sum + (Number.isFinite(ms) ? ms : 0), 0);
   }
 
   /** Lets convolutions go as one where the next steps allow it; `wanted` is read after a replay. Before the first replay, and after `replace`. */

@@ -232,6 +232,11 @@ export class Executor {
     this.#programs.clear();
   }
 
+  /** Says that calls of so many milliseconds will be linked: the threads that their first run is left to come up meanwhile. */
+  expect(ms: number, threads: number = this.#mostThreads): void {
+    if (COLD * ms > this.#runHereMs) this.#backend.rouse?.(threads);
+  }
+
   /** The calls must not change any more. Those of a wave may run at the same time; where none are said they go one by one. */
   link(
     calls: readonly PlannedCall[],

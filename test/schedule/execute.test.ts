@@ -252,6 +252,24 @@ test(
   },
 );
 
+test('executor: threads come up for a run that the team will be given', (t) => {
+  const roused: number[] = [];
+  const backend = Object.assign(new NullBackend(), { rouse: (threads: number) => void roused.push(threads) });
+  const executor = new Executor(backend, {
+    yieldToEvents: async () => undefined,
+    now: () => 0,
+    mostThreads: 3,
+  });
+  executor.expect(SHORT_MS);
+  t.deepEqual(roused, [], 'not for one that is done on the calling thread');
+  executor.expect(LONG_MS);
+  executor.expect(LONG_MS, 1);
+  t.deepEqual(roused, [3, 1]);
+  new Executor(new NullBackend(), { yieldToEvents: async () => undefined, now: () => 0 }).expect(LONG_MS);
+  t.pass('a backend without threads of its own is not asked');
+  t.end();
+});
+
 test(seeded('executor: more programs are linked than are kept'), (t) => {
   const { backend, executor } = setup();
   const calls = Array.from({ length: 700 }, (_, i) => {

@@ -224,6 +224,10 @@ export class WasmBackend implements ChainBackend {
     return { steps: order.length, order, links, parts, claims, claimBytes, release };
   }
 
+  rouse(threads: number): void {
+    this.team.start(threads);
+  }
+
   runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {
     this.#runHere(this.#chainJob(chain as ChainWasm, control), taskOf(CHAIN_NAME, threads - 1, control));
   }
