@@ -136,7 +136,7 @@ export interface ChainBackend extends Backend {
   /** The programs must stay prepared as long as the chain lives. `waves` are calls that may run at the same time, `parts` how many threads
    *  may come, each of which begins with a part of its own; a backend without threads of its own takes the calls one by one. */
   link(calls: readonly Linked[], waves: readonly Wave[], parts: number): Chain;
-  /** Lets so many threads come up, for a run that will soon be given to them. */
+  /** Lets threads come up for a run that will soon be given to so many of them. */
   rouse?(threads: number): void;
   trace(steps: number): Trace;
   runChainSync(chain: Chain, threads: number, control?: RunControl): void;

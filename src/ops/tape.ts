@@ -20,6 +20,12 @@ export interface TapeStep extends PlannedCall {
 /** Hears of steps that were run one by one; `within` is the step that has computed this one where it reads it, if one has. */
 export type EachStep = (step: TapeStep, ms: number, within?: TapeStep) => void;
 
+/** A block of a tape's memory. */
+interface Place {
+  readonly base: Address;
+  readonly bytes: number;
+}
+
 /** What a tape is for. */
 export type TapeSetting = Exclude<Setting, 'call'>;
 
@@ -42,6 +48,8 @@ export class Tape {
   readonly #memory: TapeMemory;
   readonly #executor: Executor;
   readonly #blocks = new Map<Address, number>();
+  /** What was found for addresses, since there was one more block; null for memory of others. */
+  readonly #places = new Map<Address, Place | null>();
   /** Blocks that nothing lies in, and how many steps there were when that began. */
   readonly #idle = new Map<Address, number>();
   readonly #births = new Map<Address, number[]>();
@@ -104,33 +112,46 @@ export class Tape {
   }
 
   allocate(bytes: number): Address {
-    const fitting = [...this.#idle]
-      .map(([address, since]) => ({ address, since, size: this.#blocks.get(address)! }))
-      .filter(({ size }) => size >= bytes && size <= WASTE * bytes + 256)
-      .filter(({ since }) => since < this.steps.length || !this.#mayGoOn)
-      .sort((a, b) => a.size - b.size)[0];
-    if (fitting) {
-      this.#idle.delete(fitting.address);
-      this.#births.get(fitting.address)!.push(this.steps.length);
-      return fitting.address;
+    const fitting = this.#fitting(bytes);
+    if (fitting === undefined) return this.newBlock(bytes);
+    this.#idle.delete(fitting);
+    this.#births.get(fitting)!.push(this.steps.length);
+    return fitting;
+  }
+
+  /** The smallest idle block that is large enough and not much larger. */
+  #fitting(bytes: number): Address | undefined {
+    const before = this.#mayGoOn ? this.steps.length : this.steps.length + 1;
+    let [found, least] = [undefined as Address | undefined, WASTE * bytes + 256];
+    for (const [address, since] of this.#idle) {
+      const size = this.#blocks.get(address)!;
+      if (since >= before || size < bytes || size > least || (size === least && found !== undefined))
+        continue;
+      [found, least] = [address, size];
     }
-    return this.newBlock(bytes);
+    return found;
   }
 
   newBlock(bytes: number): Address {
     const address = this.#memory.allocate(bytes, 'tensors');
     this.#blocks.set(address, bytes);
+    this.#places.clear();
     this.#births.set(address, [this.steps.length]);
     return address;
   }
 
   /** The block that an address lies in, and its bytes; undefined for memory of others. */
-  blockOf(address: Address): { readonly base: Address; readonly bytes: number } | undefined {
-    const own = this.#blocks.get(address);
-    if (own !== undefined) return { base: address, bytes: own };
-    for (const [base, bytes] of this.#blocks)
-      if (address > base && address < base + bytes) return { base, bytes };
-    return undefined;
+  blockOf(address: Address): Place | undefined {
+    const known = this.#places.get(address);
+    if (known !== undefined) return known ?? undefined;
+    let found: Place | null = null;
+    for (const [base, bytes] of this.#blocks) {
+      if (address !== base && (address < base || address >= base + bytes)) continue;
+      found = { base, bytes };
+      break;
+    }
+    this.#places.set(address, found);
+    return found ?? undefined;
   }
 
   owns(address: Address): boolean {
@@ -240,6 +261,7 @@ export class Tape {
     this.#linked = undefined;
     for (const address of this.#blocks.keys()) this.#memory.free(address);
     this.#blocks.clear();
+    this.#places.clear();
     this.#births.clear();
     this.#idle.clear();
     this.steps.length = 0;

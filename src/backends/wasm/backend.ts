@@ -225,7 +225,7 @@ export class WasmBackend implements ChainBackend {
   }
 
   rouse(threads: number): void {
-    this.team.start(threads);
+    this.team.rouse(threads);
   }
 
   runChainSync(chain: Chain, threads: number, control: RunControl = {}): void {

