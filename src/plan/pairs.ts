@@ -59,11 +59,18 @@ function panelReader(p: ConvProblem, { algorithm, kc, kernel: name }: Plan): Ker
   return isPanelled && PANEL_LANES.includes(kernel.nr) ? kernel : undefined;
 }
 
+/** Whether the second reads the first's result as what it is, and not in another shape. */
+function isSameImage(first: ConvProblem, second: ConvProblem): boolean {
+  const { batch, outC, outH, outW } = first;
+  return second.batch === batch && second.inC === outC && second.inH === outH && second.inW === outW;
+}
+
 /** How two convolutions go as one, of which the second reads what the first writes; undefined where they do not. */
 export function pairOf(first: Planned, { problem: p, plan }: Planned): Pair | undefined {
   if (p.op !== 'conv' || plan.backend !== first.plan.backend || plan.backend !== 'wasm') return undefined;
   const [writer, reader] = [panelWriter(first), panelReader(p, plan)];
   if (!writer || !reader || p.outW % reader.nr > 0) return undefined;
+  if (!isSameImage(first.problem as ConvProblem, p)) return undefined;
   const perRow = p.inC * p.outW;
   if (writer.mr * perRow > MOST_ELEMENTS) return undefined;
   const { threads } = plan;

@@ -218,6 +218,9 @@ test('pairs: what the second adds may be what lies between, or come from elsewhe
   const constants = [
     initializer(edge('d', [16, 1, 3, 3]), random.floats(144)),
     initializer(edge('p', [16, 16, 1, 1]), random.floats(256)),
+    initializer(edge('q', [20, 32, 1, 1]), random.floats(640)),
+    initializer(edge('shape', [4], 'int64'), BigInt64Array.from([1n, 32n, 24n, 64n])),
+    initializer(edge('back', [4], 'int64'), BigInt64Array.from([1n, 10n, 48n, 64n])),
   ];
   const depthwise = [intAttribute('group', 16), intsAttribute('pads', [1, 1, 1, 1])];
   const models: readonly { name: string; nodes: readonly Field[]; pairs: number }[] = [
@@ -249,6 +252,16 @@ test('pairs: what the second adds may be what lies between, or come from elsewhe
         node('Sigmoid', ['r'], 'g'),
         node('Conv', ['m', 'p'], 's'),
         node('Add', ['s', 'g'], 'y'),
+      ],
+      pairs: 0,
+    },
+    {
+      name: 'read in another shape',
+      nodes: [
+        node('Conv', ['x', 'd'], 'm', depthwise),
+        node('Reshape', ['m', 'shape'], 'v'),
+        node('Conv', ['v', 'q'], 's'),
+        node('Reshape', ['s', 'back'], 'y'),
       ],
       pairs: 0,
     },
