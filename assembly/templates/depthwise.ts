@@ -7,8 +7,9 @@
  *   rows, each of the column that tap column 0 of output column 0 sees, in the image or not: c[r][x] = sum over (kh, kw) of
  *   a[kh][kw] * row[r * stride + kh][x * stride + kw]. `cin` holds masks, one vector for each tap column: for the first four
  *   output columns, then for the last four; what is masked counts as 0. `lda`, where it is not 0, holds what follows the sum, for the whole
- *   channel: a bias and two bounds. k is at least 4, and ldb 0. They read up to 7 floats past the end of a row, and the last columns may be
- *   written first with sums that are wrong.
+ *   channel: a bias and two bounds. Where `ldb` is not 0, columns go to panels of 1 << (ldb / 2) bytes, eight columns at least, with `ldcin`
+ *   bytes between them, and k is a multiple of their lanes. k is at least 4, and ldb even. They read up to 7 floats past the end of a row,
+ *   and the last columns may be written first with sums that are wrong.
  *   (XNNPACK's kernels for depthwise convolution of sparse networks are built this way.)
  * - The general kernel has `lda` taps: c[x] = sum over taps of a[tap] * b[x + cin[tap] / 4]. `b` is a strip
  *   (assembly/conv/strip.ts), so neighbours read neighbours whatever the stride and the dilation. Only k < 4 reads past the strip's
@@ -171,6 +172,11 @@ function inputRows(mr: number, { size, stride }: Taps): number {
   return (mr - 1) * stride + size;
 }
 
+/** Where a column of a row goes that is `bytes` from the first: into its panel, where there are panels. */
+function columnPlace(bytes: string): string {
+  return `${bytes} + (${bytes} >> (ldb >> 1)) * ldcin`;
+}
+
 /** Bias and bounds on the way out, where there are any: the operations of a clamp in the last pass (assembly/elementwise/epilogue.ts). */
 function storesAt(mr: number, vectors: number): string {
   const all = range(mr).flatMap((r) => range(vectors).map((v) => ({ r, v, sum: `c${r}_${v}` })));
@@ -179,7 +185,7 @@ function storesAt(mr: number, vectors: number): string {
     '      const bias = v128.load32_splat(lda), low = v128.load32_splat(lda, 4), high = v128.load32_splat(lda, 8);',
     ...all.map(({ sum }) => `      ${sum} = f32x4.pmin(f32x4.pmax(f32x4.add(${sum}, bias), low), high);`),
     '    }',
-    ...range(vectors).filter((v) => v % 2 === 0).map((v) => `    const at${v} = x${v ? ` + ${16 * v}` : ''} + (x${v ? ` + ${16 * v}` : ''} >> (ldb >> 1)) * ldcin;`),
+    ...range(vectors).filter((v) => v % 2 === 0).map((v) => `    const at${v} = ${columnPlace(v ? `x + ${16 * v}` : 'x')};`),
     ...all.map(({ r, v, sum }) => `    v128.store(o${r} + at${v & 2}, ${sum}, ${16 * (v & 1)});`),
   ].join('\n');
 }

@@ -10,7 +10,7 @@ import type { Plan } from './plan.ts';
  * - `packA`, `packB`: lines of an operand into panels; `tile`: a tile of the result from panels or operands in place;
  *   `vector`: a stretch of a matrix-vector product.
  * - `pad`: planes (NCHW) or rows (NHWC) of the image, with zeros around, split by the phases of the horizontal stride.
- * - `patchTile`: a tile of an implicit product: packs its patches, then multiplies.
+ * - `patchTile`: a tile of an implicit product: packs its patches, or the rows of a depthwise convolution of image K0 of the batch, then multiplies.
  * - `offsetTile`: output rows of a direct convolution, taps found through the table of offsets (NCHW).
  * - `segmentTile`: the same for NHWC, where a row of taps is contiguous and A is read in place.
  * - `packFilters`: weights into panels of B in the order (kh, kw, ic) (NHWC).
