@@ -13,7 +13,7 @@ import {
   JOB_CLAIMS, JOB_DONE, JOB_HELPERS, JOB_ID, JOB_LIMIT, JOB_LINKS, JOB_NEXT, JOB_PARTS, JOB_PROGRAM, JOB_STOP, JOB_WAITERS,
   LINK_BYTES, LINK_COUNT, LINK_JOB, LINK_NEEDS, LINK_RECORD,
   OP_DEPTHWISE, OP_FILTERS_BY_TAP, OP_FOLD, OP_LINES, OP_MAP, OP_MOVE, OP_OFFSET_TILE, OP_PACK_A, OP_PACK_B, OP_PACK_BYTES, OP_PACK_FILTERS, OP_PAD, OP_PATCH_TILE, OP_POOL,
-  OP_SEGMENT_TILE, OP_TAKE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_SLICE, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
+  OP_SEGMENT_TILE, OP_STRASSEN_FILTERS, OP_STRASSEN_TILE, OP_TAKE, OP_TAP_FILTERS, OP_TILE, OP_VECTOR, OP_WINOGRAD_INPUT, OP_WINOGRAD_SLICE, OP_WINOGRAD_TILE, OP_WINOGRAD_WEIGHTS,
   OP_INTEGER_DEPTHWISE, OP_INTEGER_VECTOR, OP_WIDEN_COLUMNS, OP_WIDEN_FILTERS_A, OP_WIDEN_FILTERS_B, OP_WIDEN_PIXELS, OP_WIDEN_PLANES, OP_WIDEN_ROWS_A, OP_WIDEN_ROWS_B,
   PROGRAM_BYTES, RECORD_BYTES, RECORD_NEEDS, RECORD_OP,
   JOB_TRACE, TRACE_BYTES, TRACE_END, TRACE_START, TRACE_THREAD,
@@ -21,6 +21,7 @@ import {
 } from '../gen/layout';
 import { depthwise, filtersByTap, pool } from '../conv/channelwise';
 import { fold, tapFilters } from '../conv/fold';
+import { strassenFilters, strassenTile } from '../conv/strassen';
 import { offsetTile, packFilters, pad, patchTile, segmentTile } from '../conv/tiles';
 import { winogradPanels, winogradSlice, winogradTile, winogradTransform } from '../conv/winograd_steps';
 import { lines } from '../elementwise/lines';
@@ -90,6 +91,8 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
     case OP_WINOGRAD_INPUT: winogradTransform(job, program, record, scratch); break;
     case OP_WINOGRAD_TILE: winogradTile(job, program, record, scratch); break;
     case OP_WINOGRAD_SLICE: winogradSlice(job, program, record, scratch); break;
+    case OP_STRASSEN_FILTERS: strassenFilters(job, program, record); break;
+    case OP_STRASSEN_TILE: strassenTile(job, program, record, scratch); break;
     case OP_POOL: pool(job, program, record, scratch); break;
     case OP_FOLD: fold(job, program, record, scratch); break;
     case OP_TAP_FILTERS: tapFilters(job, program, record); break;

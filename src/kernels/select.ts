@@ -59,6 +59,9 @@ export function servesBy(kernel: Kernel, p: ConvProblem, algorithm: ConvAlgorith
     case 'winograd2':
     case 'winograd4':
       return family === 'packed';
+    case 'strassen':
+      // sums of filters are matrices, read in place
+      return family === 'direct';
     default:
       throw new Error(`unknown algorithm ${algorithm satisfies never}`);
   }

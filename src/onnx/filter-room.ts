@@ -1,5 +1,5 @@
 /** How much memory the forms of filters may take that are larger than the filters: those of Winograd's method, which for 3x3 filters is
- *  often two to three times as fast as others (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). */
+ *  often two to three times as fast as others (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015), and those of Strassen's. */
 import { sizeOf } from '../core/shape.ts';
 import type { Graph } from './model/types.ts';
 

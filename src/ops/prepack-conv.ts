@@ -42,13 +42,13 @@ export function prepackConv(core: Core, w: TensorLike, options: PrepackConvOptio
 }
 
 /** Bytes that kept filters would take beyond their own, in the form that a convolution of an image of shape `x` reads: none but by
- *  Winograd's methods. */
+ *  Winograd's methods and Strassen's. */
 export function bytesBeyond(core: Core, x: Shape, w: Shape, options: ConvOptions): number {
   const { kind: activation } = readActivation(options.activation);
   const [bias, residual] = [options.bias !== undefined, options.residual !== undefined];
   const p = convFromShapes(core, x, w, options, { bias, residual, activation, prepacked: true });
   const plan = core.plan(p)?.plan;
-  if (!plan?.algorithm.startsWith('winograd')) return 0;
+  if (plan?.algorithm !== 'strassen' && !plan?.algorithm.startsWith('winograd')) return 0;
   return 4 * (weightForm(p, plan)!.elements - sizeOf(w));
 }
 

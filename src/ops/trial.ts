@@ -158,7 +158,8 @@ function checkConv(
   const floats = core.backend.floats();
   const next = randomFrom(11);
   const pick = (count: number) => Math.floor(next() * count);
-  const slack = plan.algorithm.startsWith('winograd') ? SLACK.winograd : SLACK.plain;
+  const slack =
+    plan.algorithm.startsWith('winograd') || plan.algorithm === 'strassen' ? SLACK.winograd : SLACK.plain;
   for (let check = 0; check < SPOT_CHECKS; check++) {
     const at = { n: pick(p.batch), oc: pick(p.outC), y: pick(p.outH), x: pick(p.outW) };
     const { sum, size } = termsAt(p, floats, x >>> 2, w >>> 2, at);

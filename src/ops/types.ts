@@ -221,7 +221,7 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
 
   /**
    * Keeps a convolution's weights for many calls: [outC, inC / groups, kH, kW] ([outC, inC / groups, k] for conv1d). Whatever
-   * form a planned algorithm wants (panels, Winograd's transform) is made at its first use and kept. Calls use the `algorithm`
+   * form a planned algorithm wants (panels, Winograd's transform, Strassen's sums) is made at its first use and kept. Calls use the `algorithm`
    * that is named here, if any. The copy is independent of `w`.
    * @throws `E_SHAPE`, `E_ARGUMENT`, `E_MEMORY`.
    * @example
@@ -245,7 +245,7 @@ export interface Runtime extends AsyncDisposable, ArrayRuntime, IntegerRuntime {
   /**
    * Cross-correlation as ONNX Conv defines it: `x` [n, inC, h, w] ([n, h, w, inC] with layout `'nhwc'`), `w` [outC, inC / groups,
    * kH, kW] in both layouts. out = activation(conv(x, w) + bias + residual). The algorithm is the planner's choice, see
-   * {@link ConvAlgorithm}; Winograd is left out in exact mode.
+   * {@link ConvAlgorithm}; Winograd's and Strassen's methods are left out in exact mode.
    * @throws as `matmul`.
    * @example
    * const y = await rt.conv2d(x, w, { stride: 2, padding: 'same', bias, activation: 'relu' });

@@ -17,6 +17,7 @@ import type { Plan } from './plan.ts';
  * - `depthwise`: output rows of some channels. `filtersByTap`: depthwise weights as [tap][channel] (NHWC).
  * - `winogradWeights`, `winogradInput`, `winogradTile`: the transforms; the last multiplies and transforms back. `winogradSlice`: the
  *   last two for whole rows of tiles, on matrices of the thread's own.
+ * - `strassenFilters`: sums of quarters of the filters; `strassenTile`: a tile by seven products of halves, all output channels of a group.
  * - `pool`: output rows of some channels.
  * - `integerVector`: as `vector`, with the matrix as 8-bit integers in place. `integerDepthwise`: as `depthwise`, with such an image.
  * - `packBytes`: 8-bit columns of B into panels of bytes. `widen...`: 8-bit operands to 32-bit elements: rows of k, lines of k (B), filters, planes (NCHW) or rows (NHWC) of images.
@@ -40,6 +41,8 @@ export type StepOp =
   | 'winogradInput'
   | 'winogradTile'
   | 'winogradSlice'
+  | 'strassenFilters'
+  | 'strassenTile'
   | 'pool'
   | 'fold'
   | 'tapFilters'
@@ -124,7 +127,7 @@ export const CONSTANT_FIELDS = [
   'paddedH',
   'nhwc', // channels of the whole image where they are the last extent, else 0
   'segment', // contiguous taps of one stretch of k (NHWC)
-  'tilesX', // Winograd tiles in a row, side of their outputs, and elements of one matrix of each transformed operand
+  'tilesX', // Winograd tiles in a row, side of their outputs, and elements of one matrix of each transformed operand (stepA: of sums of filters)
   'tileSide',
   'stepA',
   'stepB',

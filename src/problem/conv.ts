@@ -17,8 +17,17 @@ export type Layout = 'nchw' | 'nhwc';
  * - `depthwise`: one filter a channel, rows of the image through vector lanes.
  * - `winograd2`, `winograd4`: F(2x2, 3x3) and F(4x4, 3x3) (Lavin & Gray, "Fast algorithms for convolutional neural
  *   networks", 2016): 2.25 and 4 times fewer products, larger rounding errors.
+ * - `strassen`: filters of one pixel by one level of Strassen's method ("Gaussian elimination is not optimal", 1969): seven products of halves
+ *   instead of eight, larger rounding errors; both numbers of channels of a group are even.
  */
-export type ConvAlgorithm = 'gemm' | 'implicit' | 'direct' | 'depthwise' | 'winograd2' | 'winograd4';
+export type ConvAlgorithm =
+  | 'gemm'
+  | 'implicit'
+  | 'direct'
+  | 'depthwise'
+  | 'winograd2'
+  | 'winograd4'
+  | 'strassen';
 
 export const CONV_ALGORITHMS: readonly ConvAlgorithm[] = [
   'gemm',
@@ -27,6 +36,7 @@ export const CONV_ALGORITHMS: readonly ConvAlgorithm[] = [
   'depthwise',
   'winograd2',
   'winograd4',
+  'strassen',
 ];
 
 export interface ConvProblem extends Window {
@@ -104,9 +114,15 @@ function applies(p: ConvProblem, algorithm: ConvAlgorithm): boolean {
     case 'winograd2':
     case 'winograd4':
       return layout === 'nchw' && kH === 3 && kW === 3 && dense && winogradIsTrue(p, algorithm);
+    case 'strassen':
+      return layout === 'nchw' && isPlainProduct(p) && hasHalves(p) && !p.exact && p.largestSum === undefined;
     default:
       throw new Error(`unknown algorithm ${algorithm satisfies never}`);
   }
+}
+
+function hasHalves(p: ConvProblem): boolean {
+  return (p.outC / p.groups) % 2 === 0 && groupChannels(p) % 2 === 0;
 }
 
 /** Winograd rounds; over words of integers it is exact, as long as no sum reaches a bound: what is left of 32 bits when its factors of

@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import test from 'tape';
 import { initializer, intsAttribute, node } from '../../src/cli/bench/peers/onnx-proto.ts';
 import { sizeOf } from '../../src/core/shape.ts';
+import { KERNELS, type Kernel } from '../../src/kernels/table.ts';
 import { FilterRoom } from '../../src/onnx/filter-room.ts';
 import { InferenceSession, Tensor } from '../../src/onnx/index.ts';
+import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import { edge, modelOf } from '../support/onnx.ts';
-import { makeRuntime } from '../support/runtime.ts';
+import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
 
 const MIB = 2 ** 20;
@@ -85,4 +87,42 @@ test(seeded('a session keeps as many large forms of filters as find room'), asyn
       other.every((value, i) => Math.abs(value - results[0]![i]!) < 1e-3 * largest),
       'the same results',
     );
+});
+
+test(seeded('filters of one pixel that find no room for sums of them stay as they are'), async (t) => {
+  const random = new Random(958);
+  const [inC, outC, side] = [1024, 1024, 6];
+  const numbers = random.floats(inC * outC).map((value) => value / 100);
+  const file = modelOf(
+    [node('Conv', ['x', 'w'], 'y')],
+    [edge('x', [1, inC, side, side])],
+    [edge('y', [1, outC, side, side])],
+    [initializer(edge('w', [outC, inC, 1, 1]), numbers)],
+  );
+  const folder = mkdtempSync(join(tmpdir(), 'tesserae-room-'));
+  const path = join(folder, 'model.onnx');
+  writeFileSync(path, file);
+  const x = new Tensor('float32', random.floats(inC * side ** 2), [1, inC, side, side]);
+  // a machine on which kernels look best that read filters in place
+  const rate = ({ family, mr }: Kernel) => (family === 'direct' && mr > 1 ? 40 : 20);
+  const kernelGflops = Object.fromEntries(KERNELS.map((kernel) => [kernel.name, rate(kernel)]));
+  const machine = { ...madeUpMachine(1), kernelGflops };
+  const results: Float32Array[] = [];
+  const taken: number[] = [];
+  for (const filters of ['fast', 'small'] as const) {
+    const runtime = await createRuntimeWith({ threads: 1, wisdom: false }, { machine });
+    const session = await InferenceSession.create(path, { runtime, filters });
+    results.push((await session.run({ x })).y!.data as Float32Array);
+    taken.push(runtime.memory().byOwner.prepacked / numbers.byteLength);
+    await session.release();
+    await runtime.close();
+  }
+  rmSync(folder, { recursive: true });
+  const [fast, small] = taken as [number, number];
+  t.ok(small < 1.1, `small: ${small.toFixed(2)} times the filters`);
+  t.ok(fast > 1.7, `fast: ${fast.toFixed(2)} times`);
+  const largest = Math.max(...results[0]!.map(Math.abs));
+  const apart = Math.max(...results[0]!.map((value, i) => Math.abs(value - results[1]![i]!)));
+  t.ok(apart < 1e-4 * largest, 'the same result');
+  t.end();
 });

@@ -11,7 +11,7 @@ import { lowerConv, lowerWeights } from '../../src/schedule/lower/conv.ts';
 import { weightForm } from '../../src/schedule/lower/weights.ts';
 import { Random, seeded } from '../support/seed.ts';
 
-const WEIGHT_STEPS = ['packA', 'packFilters', 'winogradWeights', 'filtersByTap'];
+const WEIGHT_STEPS = ['packA', 'packFilters', 'winogradWeights', 'strassenFilters', 'filtersByTap'];
 const TILE_STEPS = [
   'tile',
   'patchTile',
@@ -20,6 +20,7 @@ const TILE_STEPS = [
   'depthwise',
   'winogradTile',
   'winogradSlice',
+  'strassenTile',
 ];
 
 function randomConv(random: Random): ConvProblem {
@@ -73,7 +74,7 @@ function countElements(p: ConvProblem, plan: Plan, step: Step, count: Uint8Array
   ];
   if (step.op === 'tile') {
     if (step.first) (p.layout === 'nchw' ? nchw : nhwc)(m, n);
-  } else if (step.op === 'patchTile') nchw(m, n);
+  } else if (step.op === 'patchTile' || step.op === 'strassenTile') nchw(m, n);
   else if (step.op === 'offsetTile') nchw(m, rows(n));
   else if (step.op === 'segmentTile') nhwc(rows(m), n);
   else if (step.op.startsWith('winograd')) nchw(m, rows(n, plan.algorithm === 'winograd2' ? 2 : 4));

@@ -49,6 +49,12 @@ export interface AskedPool {
  */
 export const WINOGRAD_BOUND = { winograd2: 4, winograd4: 12 } as const;
 
+/**
+ * The same for Strassen's method: |error| <= (c + channels / 32) * eps * sum over input channels of (largest |x|) * (largest |w|), each of the channel
+ * and of the one half of the channels away: products mix halves of both. Measured in test/ops/conv/strassen.test.ts.
+ */
+export const STRASSEN_BOUND = 4;
+
 /** One of the two directions of a window. */
 export interface Axis {
   readonly size: number;
@@ -232,6 +238,30 @@ function winogradSizes(x: Planes, w: ArrayWithShape, groups: number, plane: numb
   return sizes;
 }
 
+/** Sizes as Strassen's sums see them: all pixels, all filters of the group, and both halves of the channels. */
+function strassenSizes(x: Planes, w: ArrayWithShape, groups: number): Float64Array {
+  const [outC, perGroup] = w.shape as readonly [number, number];
+  const [area, filters, half] = [x.height * x.width, outC / groups, perGroup / 2];
+  const sizes = new Float64Array(x.batch * outC * area);
+  const largest = (data: ArrayLike<number>, first: number, count: number, apart: number) => {
+    let most = 0;
+    for (let at = 0; at < count; at++) most = Math.max(most, Math.abs(data[first + at * apart]!));
+    return most;
+  };
+  for (let n = 0; n < x.batch; n++) {
+    for (let group = 0; group < groups; group++) {
+      const image = (c: number) => largest(x.data, (n * x.channels + group * perGroup + c) * area, area, 1);
+      const filter = (c: number) => largest(w.data, group * filters * perGroup + c, filters, perGroup);
+      let size = 0;
+      for (let c = 0; c < half; c++)
+        size += 2 * Math.max(image(c), image(c + half)) * Math.max(filter(c), filter(c + half));
+      const first = (n * outC + group * filters) * area;
+      sizes.fill(size, first, first + filters * area);
+    }
+  }
+  return sizes;
+}
+
 type Finishing = Pick<AskedConv, 'bias' | 'residual' | 'activation' | 'layout'>;
 
 /** Bias, residual and activation on sums, and the result as it is stored. */
@@ -268,6 +298,10 @@ export function convOracle(asked: AskedConv): Answer {
   const axes = axesOf([x.height, x.width], [kH, kW], asked);
   const shape = { batch: x.batch, channels: outC, height: axes[0].out, width: axes[1].out };
   const plain = sumTaps(x, w, groups, axes);
+  if (algorithm === 'strassen') {
+    const slack = (STRASSEN_BOUND + w.shape[1]! / 32) / 1.5;
+    return finish({ values: plain.values, sizes: strassenSizes(x, w, groups), slack }, shape, asked);
+  }
   if (algorithm !== 'winograd2' && algorithm !== 'winograd4') return finish(plain, shape, asked);
   const sizes = winogradSizes(x, w, groups, shape.height * shape.width);
   const slack = (WINOGRAD_BOUND[algorithm] + w.shape[1]! / 32) / 1.5;

@@ -44,6 +44,11 @@ export function canDo(algorithm: ConvAlgorithm, asked: AskedConv, exact = false)
     case 'winograd2':
     case 'winograd4':
       return !nhwc && !exact && kH === 3 && kW === 3 && dense && dilations.every((step) => step === 1);
+    case 'strassen': {
+      const { groups = 1 } = asked;
+      const isEven = (outC / groups) % 2 === 0 && (inC! / groups) % 2 === 0;
+      return !nhwc && !exact && isEven && canDo('gemm', asked);
+    }
     default:
       throw new Error(`unknown algorithm ${algorithm satisfies never}`);
   }
@@ -53,12 +58,13 @@ export function algorithmsOf(asked: AskedConv, exact = false): ConvAlgorithm[] {
   return CONV_ALGORITHMS.filter((algorithm) => canDo(algorithm, asked, exact));
 }
 
-/** The answer as each algorithm may give it, made once. One that is not named may be Winograd, whose bound is the widest. */
+/** The answer as each algorithm may give it, made once. One that is not named may be Winograd's or Strassen's, whose bounds are the widest. */
 export function answersTo(asked: AskedConv): (algorithm: ConvAlgorithm | undefined) => Answer {
   const { algorithm: _algorithm, ...open } = asked;
   const made = new Map<string, Answer>();
-  return (algorithm = canDo('winograd4', asked) ? 'winograd4' : 'direct') => {
-    const form = algorithm.startsWith('winograd') ? algorithm : 'direct';
+  const widest = (['winograd4', 'strassen', 'direct'] as const).find((algorithm) => canDo(algorithm, asked))!;
+  return (algorithm = widest) => {
+    const form = algorithm.startsWith('winograd') || algorithm === 'strassen' ? algorithm : 'direct';
     const known = made.get(form);
     if (known) return known;
     const answer = convOracle({ ...open, algorithm });

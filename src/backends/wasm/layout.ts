@@ -116,6 +116,8 @@ export const OP = {
   winogradInput: 12,
   winogradTile: 13,
   winogradSlice: 21,
+  strassenFilters: 22,
+  strassenTile: 23,
   pool: 14,
   integerVector: 31,
   integerDepthwise: 32,

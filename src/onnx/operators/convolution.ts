@@ -42,8 +42,9 @@ function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
   return made;
 }
 
-/** Winograd's methods from the fastest, which keep filters in forms of 4 and 1.8 times their size, and one that needs no more. */
+/** From the fastest, Winograd's methods, which keep filters in forms of 4 and 1.8 times their size, or Strassen's (1.75 times), to one that needs no more. */
 const ALGORITHMS = [undefined, 'winograd2', 'implicit'] as const;
+const ALGORITHMS_OF_PIXELS = [undefined, 'implicit'] as const;
 const MOST_BEYOND = 3;
 
 /** The options with the fastest algorithm whose form of the filters finds room. */
@@ -51,7 +52,10 @@ function withRoom(context: Context, x: Value, w: Value, options: ConvOptions): C
   const { room } = context.kept;
   if (room.fits(w.key, MOST_BEYOND * 4 * w.size)) return options;
   const shape = lineAsImage(w.shape);
-  const ways = ALGORITHMS.map((algorithm) => (algorithm ? { ...options, algorithm } : options));
+  const isPixel = shape[2] === 1 && shape[3] === 1;
+  const ways = (isPixel ? ALGORITHMS_OF_PIXELS : ALGORITHMS).map((algorithm) =>
+    algorithm ? { ...options, algorithm } : options,
+  );
   // the last one takes nothing beyond the filters
   return ways.find((way) => room.fits(w.key, bytesBeyond(context.core, x.shape, shape, way)))!;
 }

@@ -20,7 +20,7 @@ import {
 } from '../matmul/estimate.ts';
 import type { Plan } from '../plan.ts';
 import { laneChannels, planeBlocks } from '../planes.ts';
-import { directTile, patchPixels, winogradSlices } from './slices.ts';
+import { directTile, patchPixels, strassenPixels, winogradSlices } from './slices.ts';
 import { asProduct } from './view.ts';
 
 /** Patches move in short runs, filters of one pixel take whole rows (17 to 40 GB/s in cache, Node 20 and 24). */
@@ -36,6 +36,11 @@ const WINOGRAD_OUT_NS = { 2: 0.17, 4: 0.22 } as const;
 /** The same for weights, in cache and where all of them must be written to memory. */
 const WINOGRAD_WEIGHT_NS = 0.35;
 const WINOGRAD_WEIGHT_FAR_NS = 2;
+/** Elements that Strassen's method moves for each column of half a tile: of k for its right sides, of the rows for its sums. */
+const STRASSEN_SIDES = 12;
+const STRASSEN_SUMS = 10;
+/** Sums of filters, in filters. */
+const STRASSEN_FORMS = 7 / 4;
 /** A row of a strip and the call that reads it; a call of a kernel that reads in place, with its table of rows. */
 const STRIP_ROW_NS = 20;
 const IN_PLACE_CALL_NS = 8;
@@ -142,6 +147,30 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   return { work, tiles: ceilDiv(m, rows), before: inMs + weights, phases: 2 * count };
 }
 
+/** Seven products of halves for pairs of panels, four for what is left of a tile; right sides are made of up to four rows of the image. */
+function strassenCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
+  const [m, k, n] = [p.outC / p.groups / 2, groupChannels(p) / 2, p.outH * p.outW];
+  const members = p.batch * p.groups;
+  const pass = Math.min(k, plan.kc);
+  const columns = strassenPixels(p, plan, kernel);
+  const rows = blockRows(m, pass, kernel, true, machine);
+  const msOf = (cols: number): number => {
+    const width = Math.floor(cols / 2 / kernel.nr) * kernel.nr;
+    const rest = cols - 2 * width;
+    const flops = 2 * rows * k * (7 * width + 4 * roundUp(rest, kernel.nr));
+    const moved = 4 * (k * (STRASSEN_SIDES * width + 4 * rest) + STRASSEN_SUMS * m * width);
+    const edges = rest % kernel.nr ? 4 * ceilDiv(m, kernel.mr) * ceilDiv(k, plan.kc) * EDGE_US : 0;
+    return flops / blockGflops(kernel, pass, machine) / 1e6 + moved / WHOLE_ROWS_GBS / 1e6 + edges / 1e3;
+  };
+  const whole = Math.floor(n / columns);
+  return {
+    work: members * (whole * msOf(columns) + msOf(n - whole * columns)),
+    tiles: members * ceilDiv(n, columns),
+    before: p.prepacked ? 0 : packMs(p.outC, 2 * k * STRASSEN_FORMS, kernel.mr, false),
+    phases: 0,
+  };
+}
+
 /** Vectors of the blocks that a kernel that reads in place cuts a row into (assembly/templates/depthwise.ts). */
 function inPlaceBlocks(columns: number, { nr }: Kernel): number[] {
   const widths = [4, 2, 1].filter((vectors) => 4 * vectors <= nr);
@@ -206,6 +235,8 @@ function costOf(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProf
     case 'winograd2':
     case 'winograd4':
       return winogradCost(p, plan, kernel, machine);
+    case 'strassen':
+      return strassenCost(p, plan, kernel, machine);
     case 'gemm':
     case 'fixed':
       throw new Error(`${plan.algorithm} has a model of its own`);

@@ -56,6 +56,12 @@ export function patchPixels(p: ConvProblem, { mc, nc, threads }: Plan, { nr }: K
   return fairBlock(p.outH * p.outW, nc, nr, { threads, flops: convFlops(p), parts });
 }
 
+/** Pixels of a tile by Strassen's method: pairs of panels. */
+export function strassenPixels(p: ConvProblem, { nc, threads }: Plan, { nr }: Kernel): number {
+  const parts = p.batch * p.groups;
+  return fairBlock(p.outH * p.outW, nc, 2 * nr, { threads, flops: convFlops(p), parts });
+}
+
 /** Output rows and channels of a tile that reads the image in place (NCHW). */
 export function directTile(
   p: ConvProblem,

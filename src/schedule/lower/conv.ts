@@ -20,6 +20,7 @@ import {
 } from './image.ts';
 import { lowerSegments } from './segments.ts';
 import { type Lowered, type Member, StepList } from './steps.ts';
+import { lowerStrassen } from './strassen.ts';
 import { imageProduct, pixelProduct, weightForm } from './weights.ts';
 import { lowerWinograd } from './winograd.ts';
 
@@ -126,6 +127,8 @@ function lowerBy(p: ConvProblem, plan: Plan): Lowered {
     case 'winograd2':
     case 'winograd4':
       return lowerWinograd(p, plan);
+    case 'strassen':
+      return lowerStrassen(p, plan);
     case 'fixed':
       throw new Error('a convolution is not pooled');
     default:

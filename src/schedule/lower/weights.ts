@@ -120,6 +120,22 @@ function transformed(p: ConvProblem, plan: Plan): WeightForm {
   return { name: `winograd${side} mr=${mr}`, elements: p.groups * perGroup, perGroup, steps: list.steps };
 }
 
+/** Seven sums of quarters, each a matrix of half the rows and half the columns. */
+function sumsOfQuarters(p: ConvProblem): WeightForm {
+  const [rows, columns] = [p.outC / p.groups / 2, groupChannels(p) / 2];
+  const perGroup = 7 * rows * columns;
+  const list = new StepList();
+  for (let group = 0; group < p.groups; group++) {
+    list.addStretches('strassenFilters', rows, 11 * columns, 1, (m0, length) => ({
+      a: group * 4 * rows * columns,
+      m0,
+      rows: length,
+      packedA: group * perGroup,
+    }));
+  }
+  return { name: 'strassen', elements: p.groups * perGroup, perGroup, steps: list.steps };
+}
+
 function byTap(p: ConvProblem): WeightForm {
   const list = new StepList();
   list.add('filtersByTap', { k0: 0, ks: p.outC });
@@ -143,6 +159,8 @@ export function weightForm(p: ConvProblem, plan: Plan): WeightForm | undefined {
     case 'winograd2':
     case 'winograd4':
       return transformed(p, plan);
+    case 'strassen':
+      return sumsOfQuarters(p);
     case 'fixed':
       return undefined;
     default:

@@ -20,10 +20,11 @@ const STRIDES = [1, 2, [1, 3], [3, 2]] as const;
 const DILATIONS = [1, [2, 1], 2] as const;
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 
-/** Groups with channels in and out: dense, grouped unevenly, depthwise, depthwise with a multiplier. */
+/** Groups with channels in and out: dense, odd and even, grouped unevenly, depthwise, depthwise with a multiplier. */
 const GROUPINGS = [
   { groups: 1, inC: 3, outC: 5 },
-  { groups: 2, inC: 4, outC: 6 },
+  { groups: 1, inC: 6, outC: 4 },
+  { groups: 2, inC: 4, outC: 8 },
   { groups: 5, inC: 5, outC: 5 },
   { groups: 3, inC: 3, outC: 6 },
 ] as const;
@@ -103,7 +104,7 @@ for (const filter of FILTERS) {
 
 test(seeded('conv2d: every algorithm was asked for'), (t) => {
   for (const algorithm of ['any', ...CONV_ALGORITHMS])
-    t.ok((ran.get(algorithm) ?? 0) > 10, `${algorithm}: ${ran.get(algorithm)} calls`);
+    t.ok((ran.get(algorithm) ?? 0) > 5, `${algorithm}: ${ran.get(algorithm)} calls`);
   t.end();
 });
 
