@@ -48,7 +48,7 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
         if (inPlace) {
           if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, kW));
           depthwiseInPlace(
-            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideW, padTop, padLeft, row, rows, own, masks, finishes,
+            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideH, padTop, padLeft, row, rows, own, masks, finishes,
             <usize>outW << 2, 0, 0,
           );
         } else {
@@ -72,20 +72,20 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
 export function depthwisePanels(job: usize, record: usize, image: i32, pixel: i32, count: i32, panelBits: usize, to: usize, scratch: usize): void {
   const program = load<usize>(job, JOB_PROGRAM);
   const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W), outW = load<i32>(program, PROGRAM_OUT_W);
-  const size = load<i32>(program, PROGRAM_K_W), stride = load<i32>(program, PROGRAM_STRIDE_W);
+  const size = load<i32>(program, PROGRAM_K_W), strideH = load<i32>(program, PROGRAM_STRIDE_H), strideW = load<i32>(program, PROGRAM_STRIDE_W);
   const channels = load<i32>(program, PROGRAM_OUT_CHANNELS), multiplier = load<i32>(program, PROGRAM_MULTIPLIER);
   const padTop = load<i32>(program, PROGRAM_PAD_TOP), padLeft = load<i32>(program, PROGRAM_PAD_LEFT), mr = load<i32>(program, PROGRAM_MR);
   const kernel = load<i32>(program, PROGRAM_KERNEL), oneRow = load<i32>(program, PROGRAM_KERNEL_ONE_ROW);
   const plane = <usize>(inH * inW) << 2, filter = <usize>(size * size) << 2, line = <usize>1 << panelBits;
   const panel = line * channels, ldc = (<usize>outW << 2 >> panelBits) * panel;
   const x = load<usize>(job, JOB_B) + image * load<i32>(program, PROGRAM_CHANNELS) * plane;
-  const own = ownSpace(job, program, scratch), masks = layInPlace(outW, inW, size, stride, padLeft, own);
+  const own = ownSpace(job, program, scratch), masks = layInPlace(outW, inW, size, strideW, padLeft, own);
   const bounded = isBiasAndBounds(program), finishes = bounded && (load<i32>(program, PROGRAM_FLAGS) & PROGRAM_FLAG_EPILOGUE) != 0;
   const y0 = pixel / outW, first = to - y0 * ldc;
   for (let c = 0; c < channels; c++) {
     if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, size));
     depthwiseInPlace(
-      kernel, oneRow, mr, x + (c / multiplier) * plane, first + c * line, load<usize>(job, JOB_A) + c * filter, inH, inW, outW, size, stride,
+      kernel, oneRow, mr, x + (c / multiplier) * plane, first + c * line, load<usize>(job, JOB_A) + c * filter, inH, inW, outW, size, strideH,
       padTop, padLeft, y0, count / outW, own, masks, finishes, ldc, panelBits, panel - line,
     );
   }

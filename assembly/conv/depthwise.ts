@@ -67,12 +67,12 @@ export function boundsAfter(masks: usize, size: i32): usize {
 
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
- * left. `zeros` and `masks` are what layInPlace made; the bias and the bounds behind them are applied where `bounded`. `ldc` bytes from row
+ * left; columns have the kernel's stride, rows `strideH`, which is the same where it computes several. `zeros` and `masks` are what layInPlace made; the bias and the bounds behind them are applied where `bounded`. `ldc` bytes from row
  * to row of the result; where `panelBits` is not 0, columns lie in panels of 1 << panelBits bytes with `panelGap` bytes between them.
  */
 export function depthwiseInPlace(
   kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
-  size: i32, stride: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, bounded: bool,
+  size: i32, strideH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, bounded: bool,
   ldc: usize, panelBits: usize, panelGap: usize,
 ): void {
   const end = y0 + rows, pitch = <usize>inW << 2;
@@ -87,8 +87,8 @@ export function depthwiseInPlace(
         count = 1;
       }
     }
-    let at = row * stride - padTop;
-    const last = table + (<usize>((count - 1) * stride + size) << 2);
+    let at = row * strideH - padTop;
+    const last = table + (<usize>((count - 1) * strideH + size) << 2);
     for (let p = table; p < last; p += 4) {
       store<usize>(p, <u32>at < <u32>inH ? first + at * pitch : zeros);
       at++;

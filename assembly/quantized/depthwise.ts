@@ -9,7 +9,7 @@ import { finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_C, JOB_OUT, JOB_QUANTIZED, JOB_RAW_B, OUT_KIND_I8, OUT_KIND_U8,
   PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_KERNEL, PROGRAM_KERNEL_ONE_ROW, PROGRAM_K_H, PROGRAM_MR, PROGRAM_MULTIPLIER, PROGRAM_OUT_H, PROGRAM_OUT_KIND,
-  PROGRAM_OUT_W, PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_SIGNED_B, PROGRAM_STRIDE_H, PROGRAM_STRIP_ROWS,
+  PROGRAM_OUT_W, PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_SIGNED_B, PROGRAM_STRIDE_H, PROGRAM_STRIDE_W, PROGRAM_STRIP_ROWS,
   QUANTIZED_ZERO_B, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_N0,
 } from '../gen/layout';
 import { finishIntegersTo } from './finish';
@@ -22,7 +22,8 @@ import { rowFloats } from './lines';
 export function integerDepthwise(job: usize, program: usize, record: usize, scratch: usize): void {
   const inH = load<i32>(program, PROGRAM_IN_H), inW = load<i32>(program, PROGRAM_IN_W);
   const outH = load<i32>(program, PROGRAM_OUT_H), outW = load<i32>(program, PROGRAM_OUT_W);
-  const size = load<i32>(program, PROGRAM_K_H), stride = load<i32>(program, PROGRAM_STRIDE_H), mr = load<i32>(program, PROGRAM_MR);
+  const size = load<i32>(program, PROGRAM_K_H), strideH = load<i32>(program, PROGRAM_STRIDE_H), mr = load<i32>(program, PROGRAM_MR);
+  const strideW = load<i32>(program, PROGRAM_STRIDE_W);
   const padTop = load<i32>(program, PROGRAM_PAD_TOP), padLeft = load<i32>(program, PROGRAM_PAD_LEFT);
   const k0 = load<i32>(record, RECORD_K0), end = k0 + load<i32>(record, RECORD_KS);
   const n0 = load<i32>(record, RECORD_N0), cols = load<i32>(record, RECORD_COLS);
@@ -36,16 +37,16 @@ export function integerDepthwise(job: usize, program: usize, record: usize, scra
   const kind = load<i32>(program, PROGRAM_OUT_KIND), narrow = kind == OUT_KIND_U8 || kind == OUT_KIND_I8;
 
   const own = ownSpace(job, program, scratch);
-  const masks = layInPlace(outW, inW, size, stride, padLeft, own);
-  const image = own + inPlaceBytes(outW, size, stride, mr);
+  const masks = layInPlace(outW, inW, size, strideW, padLeft, own);
+  const image = own + inPlaceBytes(outW, size, strideW, mr);
   const room = stripRows * outW;
-  const sums = image + (<usize>(((stripRows - 1) * stride + size) * inW + 16) << 2);
+  const sums = image + (<usize>(((stripRows - 1) * strideH + size) * inW + 16) << 2);
   const rowsAtOnce = min(cols, stripRows), planesAtOnce = rowsAtOnce < cols ? 1 : max(1, room / (cols * outW));
   for (let channel = k0; channel < end; channel += planesAtOnce) {
     const planes = min(planesAtOnce, end - channel);
     for (let row = n0; row < n0 + cols; row += rowsAtOnce) {
       const rows = min(rowsAtOnce, n0 + cols - row);
-      const first = max(0, row * stride - padTop), last = min(inH, (row + rows - 1) * stride - padTop + size);
+      const first = max(0, row * strideH - padTop), last = min(inH, (row + rows - 1) * strideH - padTop + size);
       // sums that become bytes stay here, from map to map as close as they come
       const apart = narrow ? rows * outW : planeOut, at = row * outW;
       const to = narrow ? sums : y + (<usize>(channel * planeOut + at) << 2);
@@ -56,7 +57,7 @@ export function integerDepthwise(job: usize, program: usize, record: usize, scra
         // addresses of whole maps: rows that are not here are not looked at
         const plane = image - (<usize>(first * inW) << 2), map = to + (<usize>(c * apart) << 2) - (<usize>at << 2);
         depthwiseInPlace(
-          load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), mr, plane, map, filter, inH, inW, outW, size, stride,
+          load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), mr, plane, map, filter, inH, inW, outW, size, strideH,
           padTop, padLeft, row, rows, own, masks, false, <usize>outW << 2, 0, 0,
         );
       }

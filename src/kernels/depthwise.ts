@@ -1,6 +1,6 @@
 /**
  * The depthwise rows of the kernel table. `f32_dw_3x3_s1_r4x8__simd`: 3 x 3 taps, stride 1 in both directions, four output rows
- * and eight columns (two vectors) at once, read where the image lies. The general kernel takes any filter and stride through
+ * and eight columns (two vectors) at once, read where the image lies; those of one row take any vertical stride. The general kernel takes any filter and stride through
  * strips, the one with channels in its lanes any on small maps.
  */
 import type { Kernel, KernelFeature } from './kernel.ts';

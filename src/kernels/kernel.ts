@@ -31,7 +31,8 @@ export interface Kernel {
   readonly form: KernelForm;
   readonly mr: number;
   readonly nr: number;
-  /** What a depthwise kernel has unrolled: size x size taps at this stride in both directions; undefined for one that loops over
+  /** What a depthwise kernel has unrolled: size x size taps at this stride in both directions, one of a single row at any
+   *  vertical one; undefined for one that loops over
    *  any number of taps. */
   readonly taps?: { readonly size: number; readonly stride: number };
   /** What the lanes of a depthwise kernel are, if not neighbouring columns. */

@@ -77,9 +77,10 @@ function isSmall(p: ConvProblem): boolean {
 }
 
 /** Whether kernels that read rows where they lie can serve: the first four and the last four columns may hang over one side each, by
- *  no more than half a filter. */
-function readsInPlace(p: ConvProblem, size: number, stride: number): boolean {
-  if (p.kH !== size || p.kW !== size || p.strideH !== stride || p.strideW !== stride) return false;
+ *  no more than half a filter. One row at a time may be any number of rows below the last. */
+function readsInPlace(p: ConvProblem, { size, stride }: NonNullable<Kernel['taps']>, mr: number): boolean {
+  if (p.kH !== size || p.kW !== size || p.strideW !== stride) return false;
+  if (p.strideH !== stride && mr > 1) return false;
   if (p.dilationH !== 1 || p.dilationW !== 1) return false;
   const half = size >> 1;
   const last = (column: number) => column * stride + size - 1 - p.padLeft;
@@ -92,10 +93,10 @@ function readsInPlace(p: ConvProblem, size: number, stride: number): boolean {
 }
 
 /** NHWC has one depthwise routine, which stands in the table as the general kernel. */
-function fitsTaps({ taps, lanes }: Kernel, p: ConvProblem): boolean {
+function fitsTaps({ taps, lanes, mr }: Kernel, p: ConvProblem): boolean {
   if (lanes) return p.layout === 'nchw' && p.outC === p.inC && isSmall(p);
   if (!taps) return true;
-  return p.layout === 'nchw' && readsInPlace(p, taps.size, taps.stride);
+  return p.layout === 'nchw' && readsInPlace(p, taps, mr);
 }
 
 /** Sums of integers have the same bits in any order, so every kernel is as good as the deterministic ones. */

@@ -7,17 +7,19 @@ import {
   intsAttribute,
   node,
 } from '../../src/cli/bench/peers/onnx-proto.ts';
+import { KERNELS, type Kernel } from '../../src/kernels/table.ts';
 import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
+import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime } from '../../src/ops/types.ts';
 import { edge, type Field, modelOf } from '../support/onnx.ts';
-import { makeRuntime } from '../support/runtime.ts';
+import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
 
 /** A depthwise convolution with what follows it, and a 1x1 convolution. */
 interface Layer {
   readonly size?: 3 | 5;
-  readonly stride?: 1 | 2;
+  readonly stride?: readonly [vertical: number, horizontal: number];
   readonly multiplier?: number;
   readonly bias?: boolean;
   readonly activation?: 'Relu' | 'HardSwish' | 'Sigmoid' | 'Clip' | 'PRelu';
@@ -71,7 +73,7 @@ function build(net: Net, random: Random): Built {
   const weights = (at: string, dims: readonly number[]) =>
     constants.push(initializer(edge(at, dims), random.floats(dims.reduce((x, y) => x * y, 1))));
   layers.forEach((layer, i) => {
-    const { size = 3, stride = 1, multiplier = 1, bias = false, activation, residual = false } = layer;
+    const { size = 3, stride = [1, 1], multiplier = 1, bias = false, activation, residual = false } = layer;
     const from = name;
     const [half, middle] = [size >> 1, c * multiplier];
     weights(`d${i}`, [middle, 1, size, size]);
@@ -79,11 +81,11 @@ function build(net: Net, random: Random): Built {
     const attributes: Field[] = [
       intAttribute('group', c),
       intsAttribute('kernel_shape', [size, size]),
-      intsAttribute('strides', [stride, stride]),
+      intsAttribute('strides', stride),
       intsAttribute('pads', [half, half, half, half]),
     ];
     nodes.push(node('Conv', [from, `d${i}`, ...(bias ? [`db${i}`] : [])], `m${i}`, attributes));
-    [h, w] = [Math.floor((h - 1) / stride) + 1, Math.floor((w - 1) / stride) + 1];
+    [h, w] = [Math.floor((h - 1) / stride[0]) + 1, Math.floor((w - 1) / stride[1]) + 1];
     let last = `m${i}`;
     if (activation) {
       const more = activationNodes(activation, last, `f${i}`, middle);
@@ -137,7 +139,14 @@ const NETS: readonly (Net & { name: string; pairs: number })[] = [
   { name: 'hard swish', ...SQUARE, layers: [{ bias: true, activation: 'HardSwish' }], pairs: 1 },
   { name: 'sigmoid', ...SQUARE, layers: [{ activation: 'Sigmoid' }], pairs: 1 },
   { name: 'a step between them', ...SQUARE, layers: [{ bias: true, activation: 'PRelu' }], pairs: 0 },
-  { name: 'stride 2', channels: 17, height: 95, width: 127, layers: [{ stride: 2, outC: 23 }], pairs: 1 },
+  {
+    name: 'stride 2',
+    channels: 17,
+    height: 95,
+    width: 127,
+    layers: [{ stride: [2, 2], outC: 23 }],
+    pairs: 1,
+  },
   { name: '5x5', ...SQUARE, layers: [{ size: 5, bias: true }], pairs: 1 },
   { name: 'two filters a channel', ...SQUARE, layers: [{ multiplier: 2, outC: 20 }], pairs: 1 },
   { name: 'a batch', batch: 3, ...SQUARE, layers: [{ residual: true }, { bias: true }], pairs: 2 },
@@ -172,6 +181,30 @@ for (const threads of [1, 2]) {
   });
 }
 
+test(seeded('pairs: strides that differ, by kernels of one row'), async (t) => {
+  const rate = ({ family, taps, mr }: Kernel) => (family === 'depthwise' && !(taps && mr === 1) ? 5 : 40);
+  const kernelGflops = Object.fromEntries(KERNELS.map((kernel) => [kernel.name, rate(kernel)]));
+  const machine = { ...madeUpMachine(1), kernelGflops };
+  const random = new Random(959);
+  for (const threads of [1, 2]) {
+    const options = { threads, numerics: 'exact', wisdom: false } as const;
+    const runtime = await createRuntimeWith(options, { machine });
+    for (const stride of [
+      [2, 1],
+      [1, 2],
+      [3, 2],
+    ] as const) {
+      const layers = [{ stride, bias: true, activation: 'HardSwish', outC: 23 }] as const;
+      const { bytes, feeds } = build({ channels: 17, height: 95, width: 64 * stride[1], layers }, random);
+      const apart = await runOn(runtime, bytes(true), feeds);
+      const joined = await runOn(runtime, bytes(false), feeds);
+      t.equal(joined.within.length, 1, `${stride}: a pair`);
+      t.equal(new Set([...joined.bits, ...apart.bits]).size, 1, `${stride}: the same bits`);
+    }
+    await runtime.close();
+  }
+});
+
 test(seeded('pairs: networks of several layers on one thread and on three'), async (t) => {
   const random = new Random(954);
   const runtimes = [
@@ -182,7 +215,13 @@ test(seeded('pairs: networks of several layers on one thread and on three'), asy
   for (let turn = 0; turn < 10; turn++) {
     const layer = (): Layer => ({
       size: random.pick([3, 5] as const),
-      stride: random.int(0, 4) === 0 ? 2 : 1,
+      stride:
+        random.int(0, 3) > 0
+          ? [1, 1]
+          : random.pick([
+              [2, 2],
+              [2, 1],
+            ] as const),
       multiplier: random.int(0, 4) === 0 ? 2 : 1,
       bias: random.int(0, 2) === 0,
       outC: random.int(4, 30),

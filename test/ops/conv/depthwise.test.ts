@@ -36,15 +36,24 @@ function inPlaceRows(size: number): number {
 const WIDTHS = [4, 5, 6, 7, 8, 9, 10, 11, 14, 16, 17, 18, 19, 22, 27, 33, 35, 44, 64, 70];
 const HEIGHTS = [1, 2, 3, 4, 5, 7, 8, 13];
 
+/** Vertical and horizontal; where they differ only kernels of one row read in place. */
+const STRIDES = [
+  [1, 1],
+  [2, 2],
+  [2, 1],
+  [3, 1],
+  [1, 2],
+] as const;
+
 interface Geometry {
   readonly image: readonly [number, number];
-  readonly stride: number;
+  readonly stride: readonly [number, number];
   readonly padding: readonly [number, number, number, number];
 }
 
 function geometries(random: Random, size: number): Geometry[] {
-  return [1, 2].flatMap((stride) =>
-    WIDTHS.map((width): Geometry => {
+  return STRIDES.flatMap((stride, index) =>
+    WIDTHS.filter((_, at) => index < 2 || at % 3 === index - 2).map((width): Geometry => {
       const side = () => random.pick([size >> 1, size >> 1, random.int(0, size - 1)]);
       const [top, bottom] = [side(), side()];
       const height = Math.max(random.pick(HEIGHTS), size - top - bottom);
@@ -57,6 +66,7 @@ for (const size of [3, 5] as const) {
   test(seeded(`depthwise ${size}x${size}: every kernel that serves`), async (t) => {
     const random = new Random(1800 + size);
     const ran = new Set<string>();
+    const uneven = new Set<string>();
     const faults: string[] = [];
     for (const threads of [1, 2]) {
       const rt = await makeRuntime({ threads }, 70 + size + threads);
@@ -64,6 +74,7 @@ for (const size of [3, 5] as const) {
         const channels = random.pick([1, 3, 4, 6]);
         const multiplier = random.pick([1, 1, 2]);
         const extents = { inC: channels, outC: channels * multiplier, image, filter: [size, size] as const };
+        const isUneven = stride[0] !== stride[1];
         const activation = random.pick(['none', 'relu', 'hardSwish'] as const);
         const asked = askConv(random, extents, { groups: channels, stride, padding, activation });
         if (image[1] + padding[1] + padding[3] < size) continue;
@@ -74,12 +85,15 @@ for (const size of [3, 5] as const) {
           const fault = await convFault(rt, random, asked, { sync: random.chance(0.5), into: true, answer });
           if (fault) faults.push(`${plan.kernel} nc=${plan.nc} x${plan.threads}: ${fault}`);
           ran.add(plan.kernel);
+          if (isUneven) uneven.add(plan.kernel);
         }
       }
       await rt.close();
     }
     const inPlace = [...ran].filter((name) => name.includes(`${size}x${size}_s`));
     t.ok(inPlace.length >= inPlaceRows(size), `${ran.size} kernels ran, ${inPlace.length} in place`);
+    const single = [...uneven].filter((name) => name.includes(`${size}x${size}_s`));
+    t.ok(single.length >= 2 && single.every((name) => name.includes('_r1x')), `uneven: ${single.join(', ')}`);
     t.deepEqual(faults.slice(0, 4), [], `${faults.length} faults`);
     t.end();
   });
