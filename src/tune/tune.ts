@@ -37,6 +37,7 @@ export interface Tuned {
 /** `measure` first finds the kernels: so many of the best guesses, few of any one kernel, with this share of the budget. */
 const FIRST_ROUND = 18;
 const FIRST_PER_KERNEL = 2;
+const FIRST_PER_ALGORITHM = 2;
 const FIRST_SHARE = 0.45;
 /** Then it varies the blocking of the best of them. */
 const BEST_KERNELS = 3;
@@ -63,6 +64,19 @@ export function diverse(candidates: readonly Candidate[], count: number, perKern
     taken.set(name, used + 1);
     picked.push(candidate);
     if (picked.length === count) break;
+  }
+  return picked;
+}
+
+/** The best guesses, and of each algorithm that is not among them its own: where the cost model errs, it errs for all of an algorithm's kernels, which
+ *  can be more than a round takes. */
+export function firstRound(candidates: readonly Candidate[]): Candidate[] {
+  const picked = diverse(candidates, FIRST_ROUND, FIRST_PER_KERNEL);
+  const seen = new Set(picked.map(({ plan }) => plan.algorithm));
+  const missing = new Set(candidates.map(({ plan }) => plan.algorithm).filter((name) => !seen.has(name)));
+  for (const name of missing) {
+    const own = candidates.filter(({ plan }) => plan.algorithm === name);
+    picked.push(...diverse(own, FIRST_PER_ALGORITHM, 1));
   }
   return picked;
 }
@@ -135,7 +149,7 @@ async function finalists(
 
 /** The fastest kernels of a short first race, each with more blockings than the estimate looked at; the default first. */
 async function refined(task: TuneTask, limits: TuneLimits, times: Map<string, number>): Promise<Candidate[]> {
-  const entrants = diverse(task.candidates, FIRST_ROUND, FIRST_PER_KERNEL);
+  const entrants = firstRound(task.candidates);
   const results = await raceOf(task, entrants, limits, limits.budgetMs * FIRST_SHARE, false);
   for (const result of results) if (Number.isFinite(result.min)) times.set(result.id, result.min);
   const timeOf = ({ plan }: Candidate) => times.get(printPlan(plan)) ?? Number.POSITIVE_INFINITY;

@@ -116,3 +116,17 @@ test('estimate: rows below the last block cost what a kernel of one row takes', 
   t.match(plan!.kernel, /_(4x8|2x16)__/, `16 channels by whole blocks, not ${plan!.kernel}`);
   t.end();
 });
+
+test('estimate: methods that ask for many channels are tried where there are', (t) => {
+  const ways = (p: ConvProblem) =>
+    new Set(convPlans(p, KERNELS, NARROW, [1]).map(({ algorithm }) => algorithm));
+  t.notOk(ways(depthwise(3, 24, 128, 128)).has('winograd4'), 'no sums over one channel by Winograd');
+  t.ok(
+    ways({ ...depthwise(3, 24, 128, 128), algorithm: 'winograd4' }).has('winograd4'),
+    'unless they are asked for',
+  );
+  t.notOk(ways(pointwise(96, 20, 20)).has('strassen'), 'few channels');
+  t.ok(ways({ ...pointwise(96, 20, 20), algorithm: 'strassen' }).has('strassen'), 'asked for');
+  t.ok(ways(pointwise(240, 12, 80)).has('strassen'), 'many');
+  t.end();
+});

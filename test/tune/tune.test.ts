@@ -29,11 +29,17 @@ function fakeWorld(options: {
   };
 }
 
-function candidate(kernel: string, mc: number, estimateMs: number, kc = 256): Candidate {
+function candidate(
+  kernel: string,
+  mc: number,
+  estimateMs: number,
+  kc = 256,
+  algorithm: Plan['algorithm'] = 'gemm',
+): Candidate {
   return {
     plan: {
       backend: 'wasm',
-      algorithm: 'gemm',
+      algorithm,
       kernel,
       packing: 'ab',
       mc,
@@ -67,6 +73,19 @@ test('tunePlan finds a fast kernel that the estimate ranked last', async (t) => 
   const tuned = await tunePlan(taskOf(world), { clock: world.clock, budgetMs: 2000 });
   t.equal(tuned?.plan.kernel, 'k4');
   t.ok(tuned && tuned.defaultMs > 1.8 * tuned.ms, `default ${tuned?.defaultMs} against ${tuned?.ms}`);
+});
+
+test('tunePlan finds an algorithm that the estimate puts behind all kernels of another', async (t) => {
+  const many = Array.from({ length: 30 }, (_, i) => candidate(`w${i}`, 48, 1 + i / 100, 256, 'winograd4'));
+  const own = ['d0', 'd1', 'd2'].map((kernel, i) => candidate(kernel, 1, 9 + i, 256, 'depthwise'));
+  const world = fakeWorld({ times: (plan) => (plan.kernel === 'd1' ? 0.5 : 1), noise: 0.05 });
+  const task = { ...taskOf(world), candidates: [...many, ...own] };
+  const tuned = await tunePlan(task, { clock: world.clock, budgetMs: 2000 });
+  t.equal(tuned?.plan.kernel, 'd1', 'the second guess of it');
+  t.notOk(
+    [...world.runs.keys()].some((id) => id.includes('d2')),
+    'two of an algorithm are enough',
+  );
 });
 
 test('tunePlan varies the blocking of the best kernels beyond what the estimate looked at', async (t) => {

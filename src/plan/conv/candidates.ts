@@ -141,6 +141,15 @@ function plansBy(
   return [...plans.values()];
 }
 
+/** Whether an algorithm may pay that nobody asked for by name. */
+function pays(p: ConvProblem, algorithm: ConvAlgorithm, ladders: Ladders): boolean {
+  if (p.algorithm !== undefined) return true;
+  // sums over one channel are no products: 24 x 128 x 128 took four times as long as by the depthwise kernels
+  if (algorithm === 'winograd2' || algorithm === 'winograd4') return groupChannels(p) > 1;
+  const filters = (p.outC / p.groups) * groupChannels(p);
+  return algorithm !== 'strassen' || ladders !== NARROW || filters >= STRASSEN_LEAST;
+}
+
 export function convPlans(
   p: ConvProblem,
   kernels: readonly Kernel[],
@@ -150,12 +159,8 @@ export function convPlans(
   const algorithms = algorithmsFor(p);
   // the same blocks, read in place, without the table of taps: 3 to 28 % faster (19 layers, blocks of 6 x 8, Node 24)
   const inPlace = p.layout === 'nchw' && algorithms.includes('gemm');
-  const isSmall =
-    p.algorithm === undefined &&
-    ladders === NARROW &&
-    (p.outC / p.groups) * groupChannels(p) < STRASSEN_LEAST;
   const worthwhile = algorithms.filter(
-    (algorithm) => !(inPlace && algorithm === 'direct') && !(isSmall && algorithm === 'strassen'),
+    (algorithm) => !(inPlace && algorithm === 'direct') && pays(p, algorithm, ladders),
   );
   return worthwhile.flatMap((algorithm) => {
     const serving = kernels.filter((kernel) => servesBy(kernel, p, algorithm));
