@@ -73,6 +73,33 @@ export function answersTo(asked: AskedConv): (algorithm: ConvAlgorithm | undefin
   };
 }
 
+/** What is done to numbers in [-1, 1): same signs let roundings add up, outliers swamp what stands beside them. */
+export const KINDS: Readonly<Record<string, (value: number, at: number) => number>> = {
+  uniform: (value) => value,
+  positive: (value) => Math.abs(value),
+  sparse: (value, at) => (at % 7 === 3 ? value : 0),
+  outliers: (value, at) => (at % 5 === 0 ? value : value * 2 ** -10),
+};
+
+/** The same question about numbers of a kind. */
+export function ofKind(asked: AskedConv, kind: string): AskedConv {
+  const w = kind === 'positive' ? { ...asked.w, data: asked.w.data.map(Math.abs) } : asked.w;
+  return { ...asked, w, x: { ...asked.x, data: asked.x.data.map(KINDS[kind]!) } };
+}
+
+/** The largest error of an answer, in parts of its bound. */
+export function partOfBound(rt: Runtime, asked: AskedConv): number {
+  const { x, w, ...options } = asked;
+  const { values, bounds } = convOracle(asked);
+  using got = rt.conv2dSync(x, w, options);
+  let worst = 0;
+  values.forEach((want, at) => {
+    const part = Math.abs(got.data[at]! - want) / bounds[at]!;
+    if (!(part <= worst)) worst = part;
+  });
+  return worst;
+}
+
 /** A result of NaN between two tensors of the same shape, which nobody may touch. */
 export class GuardedOut {
   readonly tensor: Tensor;
