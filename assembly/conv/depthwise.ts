@@ -67,8 +67,9 @@ export function boundsAfter(masks: usize, size: i32): usize {
 
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
- * left; columns have the kernel's stride, rows `strideH`, which is the same where it computes several. `zeros` and `masks` are what layInPlace made; the bias and the bounds behind them are applied where `bounded`. `ldc` bytes from row
- * to row of the result; where `panelBits` is not 0, columns lie in panels of 1 << panelBits bytes with `panelGap` bytes between them.
+ * left; columns have the kernel's stride, rows `strideH`, which is the same where it computes several. `zeros` and `masks` are what
+ * layInPlace made; the bias and the bounds behind them are applied where `bounded`. `ldc` bytes from row to row of the result; where
+ * `panelBits` is not 0, columns lie in panels of 1 << panelBits bytes with `panelGap` bytes between them.
  */
 export function depthwiseInPlace(
   kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,

@@ -2,7 +2,7 @@
 
 import { TesseraeError } from '../core/errors.ts';
 import { type Shape, showShape, sizeOf } from '../core/shape.ts';
-import { CONV_ALGORITHMS, type ConvAlgorithm } from '../problem/conv.ts';
+import { CONV_ALGORITHMS, type ConvAlgorithm, multipliesLess } from '../problem/conv.ts';
 import { readActivation } from '../problem/epilogue.ts';
 import { weightForm } from '../schedule/lower/weights.ts';
 import { badArgument, checkOptions } from './arguments.ts';
@@ -48,7 +48,7 @@ export function bytesBeyond(core: Core, x: Shape, w: Shape, options: ConvOptions
   const [bias, residual] = [options.bias !== undefined, options.residual !== undefined];
   const p = convFromShapes(core, x, w, options, { bias, residual, activation, prepacked: true });
   const plan = core.plan(p)?.plan;
-  if (plan?.algorithm !== 'strassen' && !plan?.algorithm.startsWith('winograd')) return 0;
+  if (!plan || !multipliesLess(plan.algorithm)) return 0;
   return 4 * (weightForm(p, plan)!.elements - sizeOf(w));
 }
 

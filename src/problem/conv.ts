@@ -121,6 +121,11 @@ function applies(p: ConvProblem, algorithm: ConvAlgorithm): boolean {
   }
 }
 
+/** Whether an algorithm gets by with fewer products than there are terms: its sums of filters take more room, and it rounds more. */
+export function multipliesLess(algorithm: string): boolean {
+  return algorithm === 'winograd2' || algorithm === 'winograd4' || algorithm === 'strassen';
+}
+
 function hasHalves(p: ConvProblem): boolean {
   return (p.outC / p.groups) % 2 === 0 && groupChannels(p) % 2 === 0;
 }

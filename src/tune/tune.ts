@@ -68,9 +68,9 @@ export function diverse(candidates: readonly Candidate[], count: number, perKern
   return picked;
 }
 
-/** The best guesses, and of each algorithm that is not among them its own: where the cost model errs, it errs for all of an algorithm's kernels, which
- *  can be more than a round takes. */
-export function firstRound(candidates: readonly Candidate[]): Candidate[] {
+/** The best guesses, and of each algorithm that is not among them its own: where the cost model errs, it errs for all of an algorithm's kernels,
+ *  which can be more than a round takes. */
+function firstRound(candidates: readonly Candidate[]): Candidate[] {
   const picked = diverse(candidates, FIRST_ROUND, FIRST_PER_KERNEL);
   const seen = new Set(picked.map(({ plan }) => plan.algorithm));
   const missing = new Set(candidates.map(({ plan }) => plan.algorithm).filter((name) => !seen.has(name)));

@@ -74,7 +74,7 @@ export function answersTo(asked: AskedConv): (algorithm: ConvAlgorithm | undefin
 }
 
 /** What is done to numbers in [-1, 1): same signs let roundings add up, outliers swamp what stands beside them. */
-export const KINDS: Readonly<Record<string, (value: number, at: number) => number>> = {
+const KINDS: Readonly<Record<string, (value: number, at: number) => number>> = {
   uniform: (value) => value,
   positive: (value) => Math.abs(value),
   sparse: (value, at) => (at % 7 === 3 ? value : 0),
@@ -82,13 +82,13 @@ export const KINDS: Readonly<Record<string, (value: number, at: number) => numbe
 };
 
 /** The same question about numbers of a kind. */
-export function ofKind(asked: AskedConv, kind: string): AskedConv {
+function ofKind(asked: AskedConv, kind: string): AskedConv {
   const w = kind === 'positive' ? { ...asked.w, data: asked.w.data.map(Math.abs) } : asked.w;
   return { ...asked, w, x: { ...asked.x, data: asked.x.data.map(KINDS[kind]!) } };
 }
 
 /** The largest error of an answer, in parts of its bound. */
-export function partOfBound(rt: Runtime, asked: AskedConv): number {
+function partOfBound(rt: Runtime, asked: AskedConv): number {
   const { x, w, ...options } = asked;
   const { values, bounds } = convOracle(asked);
   using got = rt.conv2dSync(x, w, options);
@@ -98,6 +98,20 @@ export function partOfBound(rt: Runtime, asked: AskedConv): number {
     if (!(part <= worst)) worst = part;
   });
   return worst;
+}
+
+/** The largest such part for numbers of each kind and for each of some numbers of channels. */
+export function partsByKind(
+  rt: Runtime,
+  channels: readonly number[],
+  ask: (inC: number) => AskedConv,
+): { readonly name: string; readonly part: number }[] {
+  return Object.keys(KINDS).flatMap((kind) =>
+    channels.map((inC) => {
+      const parts = Array.from({ length: inC < 64 ? 12 : 2 }, () => partOfBound(rt, ofKind(ask(inC), kind)));
+      return { name: `${kind}, ${inC} channels`, part: Math.max(...parts) };
+    }),
+  );
 }
 
 /** A result of NaN between two tensors of the same shape, which nobody may touch. */

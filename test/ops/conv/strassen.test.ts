@@ -4,14 +4,7 @@ import { KERNELS } from '../../../src/kernels/table.ts';
 import { algorithmsFor, convProblem } from '../../../src/problem/conv.ts';
 import { windowOf } from '../../../src/problem/window.ts';
 import { type AskedConv, convOracle, STRASSEN_BOUND } from '../../support/conv-oracle.ts';
-import {
-  askConv,
-  GuardedOut,
-  KINDS,
-  ofKind,
-  partOfBound,
-  withEpilogue,
-} from '../../support/conv-problems.ts';
+import { askConv, GuardedOut, partsByKind, withEpilogue } from '../../support/conv-problems.ts';
 import { codeOf } from '../../support/faulty.ts';
 import { specOf, usePlan } from '../../support/plans.ts';
 import { makeRuntime } from '../../support/runtime.ts';
@@ -22,18 +15,12 @@ const algorithm = 'strassen';
 test(seeded(`strassen: within (${STRASSEN_BOUND} + channels / 32) eps`), async (t) => {
   const rt = await makeRuntime({}, 82);
   const random = new Random(1203);
-  let nearest = 0;
-  for (const kind of Object.keys(KINDS)) {
-    for (const inC of [2, 4, 8, 64, 300]) {
-      const extents = { inC, outC: 6, image: [11, 14], filter: [1, 1] } as const;
-      const turns = Array.from({ length: inC < 64 ? 12 : 2 }, () =>
-        partOfBound(rt, { ...ofKind(askConv(random, extents), kind), algorithm }),
-      );
-      const worst = Math.max(...turns);
-      t.ok(worst <= 1, `${kind}, ${inC} channels: ${worst.toPrecision(3)} of the bound`);
-      nearest = Math.max(nearest, worst);
-    }
-  }
+  const parts = partsByKind(rt, [2, 4, 8, 64, 300], (inC) => {
+    const extents = { inC, outC: 6, image: [11, 14], filter: [1, 1] } as const;
+    return { ...askConv(random, extents), algorithm };
+  });
+  for (const { name, part } of parts) t.ok(part <= 1, `${name}: ${part.toPrecision(3)} of the bound`);
+  const nearest = Math.max(...parts.map(({ part }) => part));
   t.ok(nearest > 0.2, `the bound is not idle: ${nearest.toPrecision(3)} of it was needed`);
   await rt.close();
   t.end();
