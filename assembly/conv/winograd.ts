@@ -1,6 +1,6 @@
 /**
- * Winograd convolution F(2x2, 3x3) and F(4x4, 3x3) for stride 1 (Lavin & Gray, "Fast algorithms for convolutional neural
- * networks", 2016). A tile of m x m results comes from alpha x alpha inputs, alpha = m + 2. With d a tile of the input and
+ * Winograd convolution F(2x2, 3x3), F(4x4, 3x3), F(2x2, 5x5) and F(4x4, 5x5) for stride 1 (Lavin & Gray, "Fast algorithms for convolutional neural
+ * networks", 2016). A tile of m x m results comes from alpha x alpha inputs, alpha = m + taps - 1. With d a tile of the input and
  * g a filter, the result is A^T [ (G g G^T) . (B^T d B) ] A, summed over channels inside the brackets: that sum is one
  * matrix product for each of the alpha^2 places xi = i * alpha + j, of U = G g G^T by V = B^T d B. What is here are the
  * three transforms; U and V are written as panels, ready for the micro-kernels.
@@ -15,6 +15,10 @@
  */
 import { ZEROS_ADDRESS } from '../gen/layout';
 import {
+  filter5, inputColumns4of5, inputRow2of5, inputRow4of5, outputColumns2of5, outputColumns4of5, outputRow2of5,
+  outputRow4of5, writePoints4of5, writePoints5,
+} from './winograd_five';
+import {
   filter2, filter4, inputColumns2, inputColumns4, inputRow2, inputRow4, outputColumns2, outputColumns4, outputRow2,
   outputRow4, POINTS_BYTES, stageRow, writePoints,
 } from './winograd_lines';
@@ -25,13 +29,20 @@ import { high32, high64, low32, low64 } from './transpose4';
  * transforms the two rows that it shares with the next one anew: 8 took 3 to 8 % less time than 4 from 14 to 224 columns.
  */
 const CHUNK: i32 = 8;
-const FILTER_BYTES: i32 = 36;
 
-/** Bytes of one phase of one place: the tiles of a chunk, a row of tiles below it, and lanes that vectors run past the end. */
+/** Bytes of one phase of one place: the tiles of a chunk, the rows of tiles below it that share inputs with it, and lanes that vectors run
+ *  past the end. */
 // @ts-ignore: decorator
 @inline
-function phaseBytes(tilesX: i32): i32 {
-  return (((CHUNK + 1) * tilesX + 7) & ~3) << 2;
+function phaseBytes(m: i32, alpha: i32, tilesX: i32): i32 {
+  return (((CHUNK + (alpha - 1) / m) * tilesX + 7) & ~3) << 2;
+}
+
+// @ts-ignore: decorator
+@inline
+function writeConstants<T>(alpha: i32, to: usize): void {
+  if (alpha == 8) writePoints4of5(to);
+  else writePoints<T>(to);
 }
 
 /** Bytes of one row of the image with the zeros around it: what whole vectors of four tiles cover, and a vector more. */
@@ -42,31 +53,35 @@ function stageBytes(m: i32, tilesX: i32): i32 {
 }
 
 /**
- * What winogradInput and winogradOutput need at `scratch`. With up4(x) = x rounded up to a multiple of 4 it is
- * 4 * (m * (m + 2) * up4(9 * tilesX + 4) + m * up4(tilesX) + 20) bytes.
+ * What winogradInput and winogradOutput need at `scratch`. With up4(x) = x rounded up to a multiple of 4, and `below` = 1, but 2 for
+ * F(2x2, 5x5), it is 4 * (m * alpha * up4((8 + below) * tilesX + 4) + m * up4(tilesX) + 28) bytes.
  */
-export function winogradScratchBytes(m: i32, tilesX: i32): i32 {
-  return POINTS_BYTES + m * (m + 2) * phaseBytes(tilesX) + stageBytes(m, tilesX);
+export function winogradScratchBytes(m: i32, alpha: i32, tilesX: i32): i32 {
+  return POINTS_BYTES + m * alpha * phaseBytes(m, alpha, tilesX) + stageBytes(m, tilesX);
 }
 
 /**
- * Filters oc0..oc0+rows of w [oc][ic][3][3] to packed A panels `mr` wide: place xi at u + xi * uStride, in it filter oc and
+ * Filters oc0..oc0+rows of w [oc][ic][taps][taps] to packed A panels `mr` wide: place xi at u + xi * uStride, in it filter oc and
  * channel c at ((oc - oc % mr) * ic + c * mr + oc % mr) floats. oc0 is a multiple of mr; lanes of the last panel beyond
  * the last filter become zeros.
  */
 export function winogradWeights<T>(
-  m: i32, w: usize, ic: i32, oc0: i32, rows: i32, mr: i32, u: usize, uStride: usize,
+  m: i32, taps: i32, w: usize, ic: i32, oc0: i32, rows: i32, mr: i32, u: usize, uStride: usize, scratch: usize,
 ): void {
+  const filter = taps * taps << 2;
+  if (taps == 5) writePoints5(m + 4, scratch);
   for (let r = 0; r < rows; r += mr) {
     const oc = oc0 + r;
-    weightPanel<T>(m, w + oc * ic * FILTER_BYTES, ic, min(mr, rows - r), mr, u + (oc * ic << 2), uStride);
+    weightPanel<T>(m, filter, w + oc * ic * filter, ic, min(mr, rows - r), mr, u + (oc * ic << 2), uStride, scratch);
   }
 }
 
-/** One panel: its floats, channel by channel and filter by filter, in fours whatever mr is. */
-function weightPanel<T>(m: i32, w: usize, ic: i32, valid: i32, mr: i32, u: usize, uStride: usize): void {
-  const down: usize = ic * FILTER_BYTES;
-  const back: usize = FILTER_BYTES - mr * down;
+/** One panel of filters of `bytes` each: its floats, channel by channel and filter by filter, in fours whatever mr is. */
+function weightPanel<T>(
+  m: i32, bytes: usize, w: usize, ic: i32, valid: i32, mr: i32, u: usize, uStride: usize, scratch: usize,
+): void {
+  const down: usize = ic * bytes;
+  const back: usize = bytes - mr * down;
   let r = 0, c = 0, next = w;
   for (let left = ic * mr; left > 0; left -= 4) {
     let p0: usize = ZEROS_ADDRESS, p1 = p0, p2 = p0, p3 = p0;
@@ -83,12 +98,13 @@ function weightPanel<T>(m: i32, w: usize, ic: i32, valid: i32, mr: i32, u: usize
         next += back;
       }
     }
-    fourFilters<T>(m, p0, p1, p2, p3, u, uStride, left);
+    if (bytes == 100) filter5(m + 4, p0, p1, p2, p3, u, uStride, left, scratch);
+    else fourFilters<T>(m, p0, p1, p2, p3, u, uStride, left);
     u += 16;
   }
 }
 
-/** Four filters, one to a lane; `lanes` of them are stored. */
+/** Four filters of nine taps, one to a lane; `lanes` of them are stored. */
 function fourFilters<T>(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: usize, uStride: usize, lanes: i32): void {
   const a0 = v128.load(p0), a1 = v128.load(p1), a2 = v128.load(p2), a3 = v128.load(p3);
   const lowA01 = low32(a0, a1), lowA23 = low32(a2, a3), highA01 = high32(a0, a1), highA23 = high32(a2, a3);
@@ -113,13 +129,12 @@ function fourFilters<T>(m: i32, p0: usize, p1: usize, p2: usize, p3: usize, u: u
  * the cache this took 1.7 times as long (64 channels of 56 x 56). A cache line more than the panels need is enough.
  */
 export function winogradInput<T>(
-  m: i32, x: usize, planeBytes: usize, inH: i32, inW: i32, padTop: i32, padLeft: i32, tilesX: i32, ty0: i32, tileRows: i32,
+  m: i32, alpha: i32, x: usize, planeBytes: usize, inH: i32, inW: i32, padTop: i32, padLeft: i32, tilesX: i32, ty0: i32, tileRows: i32,
   c0: i32, channels: i32, ic: i32, nr: i32, v: usize, vStride: usize, scratch: usize,
 ): void {
-  const alpha = m + 2;
   // the zeros at both ends of a staged row are the same for all rows, so they are written once
-  memory.fill(scratch + POINTS_BYTES + m * alpha * phaseBytes(tilesX), 0, stageBytes(m, tilesX));
-  writePoints<T>(scratch);
+  memory.fill(scratch + POINTS_BYTES + m * alpha * phaseBytes(m, alpha, tilesX), 0, stageBytes(m, tilesX));
+  writeConstants<T>(alpha, scratch);
   const tiles = tileRows * tilesX;
   // chunks outside: the cache lines of V that two channels share are still near when the second one comes
   for (let r = 0; r < tileRows; r += CHUNK) {
@@ -127,8 +142,8 @@ export function winogradInput<T>(
     const part = min(CHUNK, tileRows - r);
     let plane = x, to = v + (((t - lane) * ic + c0 * nr + lane) << 2);
     for (let c = 0; c < channels; c++) {
-      inputAlongX<T>(m, plane, inH, inW, (ty0 + r) * m - padTop, padLeft, tilesX, part, scratch);
-      inputAlongY<T>(m, tilesX, part, to, vStride, lane, nr, (ic - 1) * nr << 2, scratch);
+      inputAlongX<T>(m, alpha, plane, inH, inW, (ty0 + r) * m - padTop, padLeft, tilesX, part, scratch);
+      inputAlongY<T>(m, alpha, tilesX, part, to, vStride, lane, nr, (ic - 1) * nr << 2, scratch);
       plane += planeBytes;
       to += nr << 2;
     }
@@ -144,27 +159,35 @@ export function winogradInput<T>(
 
 /** The rows of the image that `tileRows` rows of tiles cover, from `row` on, into scratch. */
 function inputAlongX<T>(
-  m: i32, plane: usize, inH: i32, inW: i32, row: i32, padLeft: i32, tilesX: i32, tileRows: i32, scratch: usize,
+  m: i32, alpha: i32, plane: usize, inH: i32, inW: i32, row: i32, padLeft: i32, tilesX: i32, tileRows: i32, scratch: usize,
 ): void {
-  const phase: usize = phaseBytes(tilesX), step = m * phase;
-  const stage = scratch + POINTS_BYTES + (m + 2) * step;
-  const width = min(inW, tilesX * m + 2 - padLeft);
+  const phase: usize = phaseBytes(m, alpha, tilesX), step = m * phase, shared = alpha - m;
+  const stage = scratch + POINTS_BYTES + alpha * step;
+  const width = min(inW, tilesX * m + shared - padLeft);
   let group = scratch + POINTS_BYTES;
-  for (let k = 0; k < tileRows * m + 2; k++) {
+  for (let k = 0; k < tileRows * m + shared; k++) {
     const to = group + (k & (m - 1)) * phase;
     if (<u32>row < <u32>inH) {
       stageRow(plane + row * inW * 4, width, padLeft, stage);
-      if (m == 4) inputRow4<T>(stage, tilesX, to, step, scratch);
-      else inputRow2<T>(stage, tilesX, to, step);
-    } else clearRow(m, tilesX, to, step);
+      rowOfInputs<T>(m, alpha, stage, tilesX, to, step, scratch);
+    } else clearRow(alpha, tilesX, to, step);
     if ((k & (m - 1)) == m - 1) group += tilesX << 2;
     row++;
   }
 }
 
+// @ts-ignore: decorator
+@inline
+function rowOfInputs<T>(m: i32, alpha: i32, stage: usize, tilesX: i32, to: usize, step: usize, points: usize): void {
+  if (alpha == 8) inputRow4of5(stage, tilesX, to, step, points);
+  else if (m == 4) inputRow4<T>(stage, tilesX, to, step, points);
+  else if (alpha == 6) inputRow2of5(stage, tilesX, to, step, points);
+  else inputRow2<T>(stage, tilesX, to, step);
+}
+
 /** A row of zeros above or below the image, transformed along x: zeros. */
-function clearRow(m: i32, tilesX: i32, to: usize, step: usize): void {
-  for (let j = 0; j < m + 2; j++) {
+function clearRow(alpha: i32, tilesX: i32, to: usize, step: usize): void {
+  for (let j = 0; j < alpha; j++) {
     for (let tx = 0; tx < tilesX; tx += 4) v128.store(to + (tx << 2), f32x4.splat(0));
     to += step;
   }
@@ -172,13 +195,16 @@ function clearRow(m: i32, tilesX: i32, to: usize, step: usize): void {
 
 /** From scratch to panels: one place j after the other, so that alpha lines are written at a time. */
 function inputAlongY<T>(
-  m: i32, tilesX: i32, tileRows: i32, to: usize, vStride: usize, lane: i32, nr: i32, gap: usize, scratch: usize,
+  m: i32, alpha: i32, tilesX: i32, tileRows: i32, to: usize, vStride: usize, lane: i32, nr: i32, gap: usize, scratch: usize,
 ): void {
-  const alpha = m + 2, phase: usize = phaseBytes(tilesX), nextRow: usize = tilesX << 2;
+  const phase: usize = phaseBytes(m, alpha, tilesX), nextRow: usize = tilesX << 2, down = alpha * vStride;
+  const row2 = m == 4 ? 2 * phase : nextRow, row4 = m == 4 ? nextRow : 2 * nextRow;
+  const tiles = tileRows * tilesX;
   let from = scratch + POINTS_BYTES;
   for (let j = 0; j < alpha; j++) {
-    if (m == 4) inputColumns4<T>(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap, scratch);
-    else inputColumns2<T>(from, phase, nextRow, tileRows * tilesX, to, alpha * vStride, lane, nr, gap);
+    if (alpha == 8) inputColumns4of5(from, phase, nextRow, tiles, to, down, lane, nr, gap, scratch);
+    else if (alpha == 6) inputColumns4<T>(from, phase, row2, row4, tiles, to, down, lane, nr, gap, scratch);
+    else inputColumns2<T>(from, phase, nextRow, tiles, to, down, lane, nr, gap);
     from += m * phase;
     to += vStride;
   }
@@ -199,17 +225,19 @@ function clearLanes(at: usize, step: usize, places: i32, from: i32, to: i32): vo
  * order, and is read up to a multiple of four floats. Rows ty * m.. of the plane are written, clipped to outH x outW.
  */
 export function winogradOutput<T>(
-  m: i32, mBuf: usize, mStride: usize, y: usize, outH: i32, outW: i32, tilesX: i32, ty0: i32, tileRows: i32, scratch: usize,
+  m: i32, alpha: i32, mBuf: usize, mStride: usize, y: usize, outH: i32, outW: i32, tilesX: i32, ty0: i32, tileRows: i32, scratch: usize,
 ): void {
-  const alpha = m + 2, phase: usize = phaseBytes(tilesX), step = m * phase;
+  const phase: usize = phaseBytes(m, alpha, tilesX), step = m * phase, down = alpha * mStride;
   const width = min(outW, tilesX * m);
-  writePoints<T>(scratch);
+  writeConstants<T>(alpha, scratch);
   for (let r = 0; r < tileRows; r += CHUNK) {
     const part = min(CHUNK, tileRows - r);
     let from = mBuf + (r * tilesX << 2), to = scratch + POINTS_BYTES;
     for (let j = 0; j < alpha; j++) {
-      if (m == 4) outputColumns4<T>(from, alpha * mStride, part * tilesX, to, phase, scratch);
-      else outputColumns2<T>(from, alpha * mStride, part * tilesX, to, phase);
+      if (alpha == 8) outputColumns4of5(from, down, part * tilesX, to, phase, scratch);
+      else if (m == 4) outputColumns4<T>(from, down, part * tilesX, to, phase, scratch);
+      else if (alpha == 6) outputColumns2of5(from, down, part * tilesX, to, phase, scratch);
+      else outputColumns2<T>(from, down, part * tilesX, to, phase);
       from += mStride;
       to += step;
     }
@@ -217,7 +245,9 @@ export function winogradOutput<T>(
     let group = scratch + POINTS_BYTES, row = y + row0 * outW * 4;
     for (let k = 0; k < rows; k++) {
       const line = group + (k & (m - 1)) * phase;
-      if (m == 4) outputRow4<T>(line, step, row, width, scratch);
+      if (alpha == 8) outputRow4of5(line, step, row, width, scratch);
+      else if (m == 4) outputRow4<T>(line, step, row, width, scratch);
+      else if (alpha == 6) outputRow2of5(line, step, row, width, scratch);
       else outputRow2<T>(line, step, row, width);
       if ((k & (m - 1)) == m - 1) group += tilesX << 2;
       row += outW << 2;

@@ -17,8 +17,8 @@
  */
 import { high32, high64, low32, low64, shift } from './transpose4';
 
-const A: f64 = 0.625;
-const B: f64 = 1.5;
+export const A: f64 = 0.625;
+export const B: f64 = 1.5;
 const A2: f64 = A * A;
 const B2: f64 = B * B;
 /** What the filter's rows are divided by: products of a point's distances to the other finite points. */
@@ -48,8 +48,8 @@ function timesPower<T>(v: v128, x: f64, shift: i32): v128 {
   return isInteger<T>() ? i16x8.shl(v, shift) : f32x4.mul(v, f32x4.splat(<f32>x));
 }
 
-/** Bytes of the constants that the lines of F(4, 3) read. */
-export const POINTS_BYTES: i32 = 64;
+/** Bytes of the constants that the lines read: of F(4, 5), which has most of them. */
+export const POINTS_BYTES: i32 = 96;
 
 /**
  * A, B, A^2 and B^2 as vectors, for the lines of F(4, 3) to load before their loops: a constant in the code is built anew
@@ -81,7 +81,7 @@ function input2<T>(x0: v128, x1: v128, x2: v128, x3: v128, to: usize, step: usiz
  */
 // @ts-ignore: decorator
 @inline
-function input4<T>(
+export function input4<T>(
   x0: v128, x1: v128, x2: v128, x3: v128, x4: v128, x5: v128, a: v128, b: v128, a2: v128, b2: v128, to: usize, step: usize,
 ): void {
   const evenB = v128.sub<T>(x4, v128.mul<T>(x2, a2));
@@ -180,15 +180,16 @@ export function inputColumns2<T>(
   }
 }
 
-/** As inputColumns2, for F(4, 3): row r of a tile is at from + (r % 4) * phase + (r / 4) * nextRow. */
+/** As inputColumns2, for six inputs, F(4, 3) and F(2, 5): rows 2 and 4 of a tile are `row2` and `row4` bytes from its first, and rows 1, 3 and 5 are
+ *  `phase` bytes behind those. */
 export function inputColumns4<T>(
-  from: usize, phase: usize, nextRow: usize, tiles: i32, to: usize, step: usize, lane: i32, nr: i32, gap: usize, points: usize,
+  from: usize, phase: usize, row2: usize, row4: usize, tiles: i32, to: usize, step: usize, lane: i32, nr: i32, gap: usize, points: usize,
 ): void {
   const a = v128.load(points), b = v128.load(points, 16), a2 = v128.load(points, 32), b2 = v128.load(points, 48);
   for (let t = 0; t < tiles; t += 4) {
-    const row1 = from + phase, row2 = row1 + phase, below = from + nextRow;
-    const x0 = v128.load(from), x1 = v128.load(row1), x2 = v128.load(row2), x3 = v128.load(row2 + phase);
-    input4<T>(x0, x1, x2, x3, v128.load(below), v128.load(below + phase), a, b, a2, b2, to, step);
+    const third = from + row2, fifth = from + row4;
+    const x0 = v128.load(from), x1 = v128.load(from + phase), x2 = v128.load(third), x3 = v128.load(third + phase);
+    input4<T>(x0, x1, x2, x3, v128.load(fifth), v128.load(fifth + phase), a, b, a2, b2, to, step);
     from += 16;
     to += 16;
     lane += 4;
@@ -271,12 +272,45 @@ export function outputColumns4<T>(from: usize, step: usize, tiles: i32, to: usiz
 /** The first `count` lanes; none where count <= 0, all from 4 on. */
 // @ts-ignore: decorator
 @inline
-function storeLanes(to: usize, v: v128, count: i32): void {
+export function storeLanes(to: usize, v: v128, count: i32): void {
   if (count >= 4) v128.store(to, v);
   else if (count > 0) {
     if (count > 1) v128.store64_lane(to, v, 0);
     if (count == 1) v128.store32_lane(to, v, 0);
     if (count == 3) v128.store32_lane(to, v, 2, 8);
+  }
+}
+
+/** Results 0 and 1 of four tiles, one tile to a lane, as `left` floats of a row. */
+// @ts-ignore: decorator
+@inline
+export function storePairs(row: usize, even: v128, odd: v128, left: i32): void {
+  const r0 = low32(even, odd), r1 = high32(even, odd);
+  if (left >= 8) {
+    v128.store(row, r0);
+    v128.store(row, r1, 16);
+  } else {
+    storeLanes(row, r0, left);
+    storeLanes(row + 16, r1, left - 4);
+  }
+}
+
+/** As storePairs, for results 0 to 3. */
+// @ts-ignore: decorator
+@inline
+export function storeFours(row: usize, y0: v128, y1: v128, y2: v128, y3: v128, left: i32): void {
+  const low01 = low32(y0, y1), low23 = low32(y2, y3), high01 = high32(y0, y1), high23 = high32(y2, y3);
+  const r0 = low64(low01, low23), r1 = high64(low01, low23), r2 = low64(high01, high23), r3 = high64(high01, high23);
+  if (left >= 16) {
+    v128.store(row, r0);
+    v128.store(row, r1, 16);
+    v128.store(row, r2, 32);
+    v128.store(row, r3, 48);
+  } else {
+    storeLanes(row, r0, left);
+    storeLanes(row + 16, r1, left - 4);
+    storeLanes(row + 32, r2, left - 8);
+    storeLanes(row + 48, r3, left - 12);
   }
 }
 
@@ -287,14 +321,7 @@ export function outputRow2<T>(from: usize, step: usize, row: usize, width: i32):
     const x1 = v128.load(from1), x2 = v128.load(from2);
     const even = quarter<T>(v128.add<T>(twice<T>(v128.load(from)), v128.add<T>(x1, x2)));
     const odd = quarter<T>(v128.sub<T>(v128.sub<T>(x1, x2), twice<T>(v128.load(from2 + step))));
-    const r0 = low32(even, odd), r1 = high32(even, odd);
-    if (left >= 8) {
-      v128.store(row, r0);
-      v128.store(row, r1, 16);
-    } else {
-      storeLanes(row, r0, left);
-      storeLanes(row + 16, r1, left - 4);
-    }
+    storePairs(row, even, odd, left);
     from += 16;
     row += 32;
   }
@@ -311,19 +338,7 @@ export function outputRow4<T>(from: usize, step: usize, row: usize, width: i32, 
     const y0 = whole<T>(v128.add<T>(v128.add<T>(rowZero<T>(v128.load(from)), evenA), evenB)), y1 = whole<T>(v128.add<T>(oddA, oddB));
     const y2 = whole<T>(v128.add<T>(v128.mul<T>(evenA, a2), v128.mul<T>(evenB, b2)));
     const y3 = whole<T>(v128.add<T>(v128.add<T>(v128.mul<T>(oddA, a2), v128.mul<T>(oddB, b2)), rowInfinity<T>(v128.load(from4 + step))));
-    const low01 = low32(y0, y1), low23 = low32(y2, y3), high01 = high32(y0, y1), high23 = high32(y2, y3);
-    const r0 = low64(low01, low23), r1 = high64(low01, low23), r2 = low64(high01, high23), r3 = high64(high01, high23);
-    if (left >= 16) {
-      v128.store(row, r0);
-      v128.store(row, r1, 16);
-      v128.store(row, r2, 32);
-      v128.store(row, r3, 48);
-    } else {
-      storeLanes(row, r0, left);
-      storeLanes(row + 16, r1, left - 4);
-      storeLanes(row + 32, r2, left - 8);
-      storeLanes(row + 48, r3, left - 12);
-    }
+    storeFours(row, y0, y1, y2, y3, left);
     from += 16;
     row += 64;
   }

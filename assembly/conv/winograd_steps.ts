@@ -5,7 +5,7 @@ import { blocks } from '../gemm/blocks';
 import { bytesOf, finishBlock } from '../gemm/macro';
 import {
   JOB_A, JOB_B, JOB_C, JOB_PACKED_A, JOB_PACKED_B, PROGRAM_BLOCK_ROWS, PROGRAM_OWN_B,
-  PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_K, PROGRAM_MR, PROGRAM_NR, PROGRAM_N_PADDED, PROGRAM_OUT_H, PROGRAM_OUT_W,
+  PROGRAM_IN_H, PROGRAM_IN_W, PROGRAM_K, PROGRAM_K_H, PROGRAM_MR, PROGRAM_NR, PROGRAM_N_PADDED, PROGRAM_OUT_H, PROGRAM_OUT_W,
   PROGRAM_PAD_LEFT, PROGRAM_PAD_TOP, PROGRAM_STEP_A, PROGRAM_STEP_B, PROGRAM_TILES_X, PROGRAM_TILE_SIDE, PROGRAM_WORD_STEPS,
   RECORD_A_OFFSET, RECORD_B_OFFSET, RECORD_COLS, RECORD_C_OFFSET, RECORD_K0, RECORD_KS, RECORD_M0, RECORD_N0,
   RECORD_PACKED_A_OFFSET, RECORD_ROWS,
@@ -18,17 +18,24 @@ function inWords(program: usize): bool {
   return load<i32>(program, PROGRAM_WORD_STEPS) == 2;
 }
 
-/** Filters M0, ROWS of a group. */
-export function winogradPanels(job: usize, program: usize, record: usize): void {
-  if (inWords(program)) panelsOf<i16>(job, program, record);
-  else panelsOf<f32>(job, program, record);
+/** Side of the tiles that are transformed. */
+// @ts-ignore: decorator
+@inline
+function sideOfInputs(program: usize): i32 {
+  return load<i32>(program, PROGRAM_TILE_SIDE) + load<i32>(program, PROGRAM_K_H) - 1;
 }
 
-function panelsOf<T>(job: usize, program: usize, record: usize): void {
+/** Filters M0, ROWS of a group. */
+export function winogradPanels(job: usize, program: usize, record: usize, scratch: usize): void {
+  if (inWords(program)) panelsOf<i16>(job, program, record, scratch);
+  else panelsOf<f32>(job, program, record, scratch);
+}
+
+function panelsOf<T>(job: usize, program: usize, record: usize, scratch: usize): void {
   winogradWeights<T>(
-    load<i32>(program, PROGRAM_TILE_SIDE), load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET), load<i32>(program, PROGRAM_K),
+    load<i32>(program, PROGRAM_TILE_SIDE), load<i32>(program, PROGRAM_K_H), load<usize>(job, JOB_A) + load<usize>(record, RECORD_A_OFFSET), load<i32>(program, PROGRAM_K),
     load<i32>(record, RECORD_M0), load<i32>(record, RECORD_ROWS), load<i32>(program, PROGRAM_MR),
-    load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET), bytesOf(program, PROGRAM_STEP_A),
+    load<usize>(job, JOB_PACKED_A) + load<usize>(record, RECORD_PACKED_A_OFFSET), bytesOf(program, PROGRAM_STEP_A), scratch,
   );
 }
 
@@ -49,7 +56,7 @@ function transformOf<T>(job: usize, program: usize, record: usize, scratch: usiz
   const plane = <usize>(inH * inW) << 2;
   const k0 = load<i32>(record, RECORD_K0);
   winogradInput<T>(
-    load<i32>(program, PROGRAM_TILE_SIDE), load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET) + k0 * plane, plane, inH, inW,
+    load<i32>(program, PROGRAM_TILE_SIDE), sideOfInputs(program), load<usize>(job, JOB_B) + load<usize>(record, RECORD_B_OFFSET) + k0 * plane, plane, inH, inW,
     load<i32>(program, PROGRAM_PAD_TOP), load<i32>(program, PROGRAM_PAD_LEFT), load<i32>(program, PROGRAM_TILES_X),
     load<i32>(record, RECORD_N0), load<i32>(record, RECORD_COLS), k0, load<i32>(record, RECORD_KS), load<i32>(program, PROGRAM_K),
     load<i32>(program, PROGRAM_NR), matricesB(job, program, scratch), bytesOf(program, PROGRAM_STEP_B), ownSpace(job, program, scratch),
@@ -87,7 +94,7 @@ function tileOf<T>(job: usize, program: usize, record: usize, m0: i32, rows: i32
   const ld = bytesOf(program, PROGRAM_N_PADDED);
   const products = ownSpace(job, program, scratch);
   const stepM = wholeRows * ld;
-  const points = (side + 2) * (side + 2);
+  const alpha = sideOfInputs(program), points = alpha * alpha;
   for (let xi = 0; xi < points; xi++) {
     blocks(
       program, k, false, a + xi * stepA, 0, b + xi * stepB, <usize>(nr << 2), <usize>k << 2,
@@ -100,7 +107,7 @@ function tileOf<T>(job: usize, program: usize, record: usize, m0: i32, rows: i32
   const y0 = ty0 * side, count = min(tileRows * side, outH - y0);
   for (let row = 0; row < rows; row++) {
     const to = c + row * plane;
-    winogradOutput<T>(side, products + row * ld, stepM, to, outH, outW, tilesX, ty0, tileRows, free);
+    winogradOutput<T>(side, alpha, products + row * ld, stepM, to, outH, outW, tilesX, ty0, tileRows, free);
     finishBlock(job, program, record, to + (y0 * outW << 2), plane, m0 + row, 1, y0 * outW, count * outW, scratch);
   }
 }

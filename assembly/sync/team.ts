@@ -87,7 +87,7 @@ function execute(job: usize, program: usize, record: usize, scratch: usize): voi
     case OP_PACK_FILTERS: packFilters(job, program, record); break;
     case OP_DEPTHWISE: depthwise(job, program, record, scratch); break;
     case OP_FILTERS_BY_TAP: filtersByTap(job, program); break;
-    case OP_WINOGRAD_WEIGHTS: winogradPanels(job, program, record); break;
+    case OP_WINOGRAD_WEIGHTS: winogradPanels(job, program, record, scratch); break;
     case OP_WINOGRAD_INPUT: winogradTransform(job, program, record, scratch); break;
     case OP_WINOGRAD_TILE: winogradTile(job, program, record, scratch); break;
     case OP_WINOGRAD_SLICE: winogradSlice(job, program, record, scratch); break;

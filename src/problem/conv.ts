@@ -16,7 +16,8 @@ export type Layout = 'nchw' | 'nhwc';
  * - `direct`: micro-kernels read taps in place, through a table of offsets (the idea of indirect convolution, Dukhan 2019).
  * - `depthwise`: one filter a channel, rows of the image through vector lanes.
  * - `winograd2`, `winograd4`: F(2x2, 3x3) and F(4x4, 3x3) (Lavin & Gray, "Fast algorithms for convolutional neural
- *   networks", 2016): 2.25 and 4 times fewer products, larger rounding errors.
+ *   networks", 2016): 2.25 and 4 times fewer products, larger rounding errors. For filters of 5x5 F(2x2, 5x5) and F(4x4, 5x5): 2.8 and
+ *   6.25 times fewer.
  * - `strassen`: filters of one pixel by one level of Strassen's method ("Gaussian elimination is not optimal", 1969): seven products of halves
  *   instead of eight, larger rounding errors; both numbers of channels of a group are even.
  */
@@ -100,7 +101,7 @@ export function isPlainProduct(p: ConvProblem): boolean {
 }
 
 function applies(p: ConvProblem, algorithm: ConvAlgorithm): boolean {
-  const { layout, kH, kW, strideH, strideW, dilationH, dilationW } = p;
+  const { layout, strideH, strideW, dilationH, dilationW } = p;
   const dense = strideH === 1 && strideW === 1 && dilationH === 1 && dilationW === 1;
   switch (algorithm) {
     case 'gemm':
@@ -113,7 +114,7 @@ function applies(p: ConvProblem, algorithm: ConvAlgorithm): boolean {
       return p.inC === p.groups && (layout === 'nchw' || p.outC === p.inC);
     case 'winograd2':
     case 'winograd4':
-      return layout === 'nchw' && kH === 3 && kW === 3 && dense && winogradIsTrue(p, algorithm);
+      return layout === 'nchw' && dense && hasTransforms(p) && winogradIsTrue(p, algorithm);
     case 'strassen':
       return layout === 'nchw' && isPlainProduct(p) && hasHalves(p) && !p.exact && p.largestSum === undefined;
     default:
@@ -128,6 +129,11 @@ export function multipliesLess(algorithm: string): boolean {
 
 function hasHalves(p: ConvProblem): boolean {
   return (p.outC / p.groups) % 2 === 0 && groupChannels(p) % 2 === 0;
+}
+
+/** Three or five taps; words of integers are too short for transformed filters of five. */
+function hasTransforms({ kH, kW, largestSum }: ConvProblem): boolean {
+  return kH === kW && (kH === 3 || (kH === 5 && largestSum === undefined));
 }
 
 /** Winograd rounds; over words of integers it is exact, as long as no sum reaches a bound: what is left of 32 bits when its factors of

@@ -140,7 +140,8 @@ test('conv verify: where Winograd applies more rounding is allowed, yet no forgo
   for (const [text, allowed] of [
     ['conv 1x512x7x7 4 3x3 p1', true],
     ['conv 1x512x7x7 4 3x3 s2 p1', false],
-    ['conv 1x512x7x7 4 5x5 p2', false],
+    ['conv 1x512x7x7 4 5x5 p2', true],
+    ['conv 1x512x7x7 4 7x7 p3', false],
   ] as const) {
     const operands = operandsOf(text);
     const y = convolve(operands, operands.w);

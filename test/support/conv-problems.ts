@@ -43,7 +43,14 @@ export function canDo(algorithm: ConvAlgorithm, asked: AskedConv, exact = false)
       return inC === (asked.groups ?? 1) && (!nhwc || outC === inC);
     case 'winograd2':
     case 'winograd4':
-      return !nhwc && !exact && kH === 3 && kW === 3 && dense && dilations.every((step) => step === 1);
+      return (
+        !nhwc &&
+        !exact &&
+        (kH === 3 || kH === 5) &&
+        kW === kH &&
+        dense &&
+        dilations.every((step) => step === 1)
+      );
     case 'strassen': {
       const { groups = 1 } = asked;
       const isEven = (outC / groups) % 2 === 0 && (inC! / groups) % 2 === 0;

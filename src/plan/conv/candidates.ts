@@ -12,6 +12,7 @@ import {
 import { evenBlock, type Ladders, NARROW, STEP_FLOPS } from '../ladders.ts';
 import { matmulPlanFits, matmulPlans } from '../matmul/candidates.ts';
 import type { Packing, Plan } from '../plan.ts';
+import { winogradSides } from './slices.ts';
 import { asProduct } from './view.ts';
 
 const ALL = Number.MAX_SAFE_INTEGER;
@@ -81,19 +82,23 @@ interface Extents {
   readonly m: number;
   readonly n: number;
   readonly k: number;
+  /** Products of such extents: one for each point of Winograd's transforms. */
+  readonly products: number;
 }
 
 function extentsOf(p: ConvProblem, algorithm: ConvAlgorithm): Extents {
   const [channels, pixels] = [p.outC / p.groups, p.outH * p.outW];
   if (algorithm === 'winograd2' || algorithm === 'winograd4') {
-    const side = algorithm === 'winograd2' ? 2 : 4;
+    const { side, alpha } = winogradSides(p, algorithm);
     const tiles = Math.ceil(p.outH / side) * Math.ceil(p.outW / side);
-    return { m: channels, n: tiles, k: p.inC / p.groups };
+    return { m: channels, n: tiles, k: groupChannels(p), products: alpha ** 2 };
   }
-  if (algorithm === 'strassen') return { m: channels, n: pixels, k: groupChannels(p) / 2 };
+  const products = 1;
+  if (algorithm === 'strassen') return { m: channels, n: pixels, k: groupChannels(p) / 2, products };
   const k = termsOf(p);
-  if (algorithm === 'depthwise') return { m: 1, n: p.outC * pixels, k };
-  return p.layout === 'nchw' ? { m: channels, n: pixels, k } : { m: pixels, n: channels, k };
+  if (algorithm === 'depthwise') return { m: 1, n: p.outC * pixels, k, products };
+  const [m, n] = p.layout === 'nchw' ? [channels, pixels] : [pixels, channels];
+  return { m, n, k, products };
 }
 
 /** Columns that a tile is a multiple of. */
@@ -103,7 +108,7 @@ function columnUnit({ nr }: Kernel, algorithm: ConvAlgorithm): number {
 
 /** Blocks that a kernel can run: whole multiples, no step above some milliseconds. */
 function fitBlocks(
-  { m, n, k }: Extents,
+  { m, n, k, products }: Extents,
   kernel: Kernel,
   algorithm: ConvAlgorithm,
   most: { mc: number; kc: number; nc: number },
@@ -111,8 +116,7 @@ function fitBlocks(
   if (algorithm === 'depthwise') return { mc: 1, kc: k, nc: Math.min(most.nc, n) };
   const kc = evenBlock(k, most.kc, 4);
   const mc = evenBlock(m, Math.max(kernel.mr, most.mc), kernel.mr);
-  const points = algorithm === 'winograd2' ? 16 : algorithm === 'winograd4' ? 36 : 1;
-  const fitting = Math.max(kernel.nr, Math.floor(STEP_FLOPS / 2 / points / mc / k));
+  const fitting = Math.max(kernel.nr, Math.floor(STEP_FLOPS / 2 / products / mc / k));
   const unit = columnUnit(kernel, algorithm);
   return { mc, kc, nc: evenBlock(n, clamp(most.nc, unit, fitting), unit) };
 }

@@ -20,7 +20,7 @@ import {
 } from '../matmul/estimate.ts';
 import type { Plan } from '../plan.ts';
 import { laneChannels, planeBlocks } from '../planes.ts';
-import { directTile, patchPixels, strassenPixels, winogradSlices } from './slices.ts';
+import { directTile, patchPixels, strassenPixels, winogradSides, winogradSlices } from './slices.ts';
 import { asProduct } from './view.ts';
 
 /** Patches move in short runs, filters of one pixel take whole rows (17 to 40 GB/s in cache, Node 20 and 24). */
@@ -30,9 +30,9 @@ const WHOLE_ROWS_GBS = 20;
 const PAD_GBS = PACK_LINES_GBS;
 /** The offset kernels' look-ups, and rows that fall into few sets of the cache. */
 const OFFSET_FACTOR = 1.08;
-/** Nanoseconds for each element of a transformed matrix, by the side of the output tile. */
-const WINOGRAD_IN_NS = { 2: 0.17, 4: 0.34 } as const;
-const WINOGRAD_OUT_NS = { 2: 0.17, 4: 0.22 } as const;
+/** Nanoseconds for each element of a transformed matrix, of the image and of the products: F(2x2, 3x3), and the longer ones. */
+const SHORT_LINES_NS = { image: 0.17, products: 0.17 } as const;
+const LONG_LINES_NS = { image: 0.34, products: 0.22 } as const;
 /** The same for weights, in cache and where all of them must be written to memory. */
 const WINOGRAD_WEIGHT_NS = 0.35;
 const WINOGRAD_WEIGHT_FAR_NS = 2;
@@ -126,16 +126,17 @@ function directCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machine
 }
 
 function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): Cost {
-  const side = plan.algorithm === 'winograd2' ? 2 : 4;
-  const points = (side + 2) ** 2;
+  const { alpha } = winogradSides(p, plan.algorithm);
+  const points = alpha ** 2;
+  const ns = alpha === 4 ? SHORT_LINES_NS : LONG_LINES_NS;
   const [m, k] = [p.outC / p.groups, groupChannels(p)];
   const members = p.batch * p.groups;
   const { tilesX, tilesY, sliceRows, count, alone, rows } = winogradSlices(p, plan, kernel);
   const slices = ceilDiv(tilesY, sliceRows);
   const tiles = slices * roundUp(sliceRows * tilesX, kernel.nr);
   const flops = 2 * members * points * roundUp(m, kernel.mr) * tiles * k;
-  const inMs = (members * points * tiles * k * WINOGRAD_IN_NS[side]) / 1e6;
-  const outMs = (members * points * tiles * m * WINOGRAD_OUT_NS[side]) / 1e6;
+  const inMs = (members * points * tiles * k * ns.image) / 1e6;
+  const outMs = (members * points * tiles * m * ns.products) / 1e6;
   // every slice reads all transformed weights again: from memory where no cache holds them
   const bytes = 4 * points * p.outC * k;
   const weightNs = bytes > CACHED_BYTES ? WINOGRAD_WEIGHT_FAR_NS : WINOGRAD_WEIGHT_NS;

@@ -25,10 +25,16 @@ export interface WinogradSlices {
   readonly rows: number;
 }
 
+/** Sides of Winograd's tiles: of their outputs, and of the inputs that these are made from. */
+export function winogradSides(p: ConvProblem, algorithm: Plan['algorithm']): { side: number; alpha: number } {
+  const side = algorithm === 'winograd2' ? 2 : 4;
+  return { side, alpha: side + p.kH - 1 };
+}
+
 export function winogradSlices(p: ConvProblem, plan: Plan, { mr, nr }: Kernel): WinogradSlices {
   const { threads } = plan;
-  const side = plan.algorithm === 'winograd2' ? 2 : 4;
-  const points = (side + 2) ** 2;
+  const { side, alpha } = winogradSides(p, plan.algorithm);
+  const points = alpha ** 2;
   const tilesX = ceilDiv(p.outW, side);
   const tilesY = ceilDiv(p.outH, side);
   const outC = p.outC / p.groups;

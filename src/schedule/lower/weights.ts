@@ -1,6 +1,7 @@
 /** The forms that algorithms want weights in, and the products that convolutions are. */
 import { roundUp } from '../../core/math.ts';
 import { findKernel } from '../../kernels/table.ts';
+import { winogradSides } from '../../plan/conv/slices.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { Step } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels, termsOf } from '../../problem/conv.ts';
@@ -67,12 +68,6 @@ export function pixelProduct(p: ConvProblem): Product {
   };
 }
 
-/** Sides of Winograd's outputs and transforms. */
-export function winogradSides(plan: Plan): { side: number; alpha: number } {
-  const side = plan.algorithm === 'winograd2' ? 2 : 4;
-  return { side, alpha: side + 2 };
-}
-
 function panelsOfA(p: ConvProblem, plan: Plan): WeightForm {
   const { steps, elements } = packSteps(imageProduct(p), plan, 'A');
   const { mr } = findKernel(plan.kernel)!;
@@ -105,7 +100,7 @@ function filterPanels(p: ConvProblem, plan: Plan): WeightForm {
 
 function transformed(p: ConvProblem, plan: Plan): WeightForm {
   const { mr } = findKernel(plan.kernel)!;
-  const { side, alpha } = winogradSides(plan);
+  const { side, alpha } = winogradSides(p, plan.algorithm);
   const m = p.outC / p.groups;
   const perGroup = alpha * alpha * roundUp(m, mr) * groupChannels(p);
   const list = new StepList();

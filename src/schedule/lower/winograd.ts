@@ -8,19 +8,20 @@
  */
 import { roundUp } from '../../core/math.ts';
 import { findKernel } from '../../kernels/table.ts';
-import { winogradSlices } from '../../plan/conv/slices.ts';
+import { winogradSides, winogradSlices } from '../../plan/conv/slices.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { constantsOf } from '../../plan/program.ts';
 import { type ConvProblem, groupChannels } from '../../problem/conv.ts';
 import { stretchesOf } from '../tiles.ts';
 import { imageConstants, paddedPlanes } from './image.ts';
 import { type Lowered, StepList } from './steps.ts';
-import { imageProduct, weightForm, winogradSides } from './weights.ts';
+import { imageProduct, weightForm } from './weights.ts';
 
 /** Floats that the transforms need beside their operands: `winogradScratchBytes` of assembly/conv/winograd.ts. */
-export function winogradScratch(side: number, tilesX: number): number {
-  const alpha = side + 2;
-  return side * alpha * roundUp(9 * tilesX + 4, 4) + side * roundUp(tilesX, 4) + 20;
+function winogradScratch(side: number, alpha: number, tilesX: number): number {
+  // rows of tiles in a pass, and those below them that share inputs with its last one
+  const rows = 8 + Math.floor((alpha - 1) / side);
+  return side * alpha * roundUp(rows * tilesX + 4, 4) + side * roundUp(tilesX, 4) + 28;
 }
 
 /** Matrices of the transformed image stand a cache line more than their size apart: at a multiple of 1 KiB the lines that one
@@ -31,7 +32,7 @@ const CACHE_LINE = 16;
 export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
   const kernel = findKernel(plan.kernel)!;
   const { mr, nr } = kernel;
-  const { side, alpha } = winogradSides(plan);
+  const { side, alpha } = winogradSides(p, plan.algorithm);
   const { tilesX, tilesY, sliceRows, alone, rows: shared } = winogradSlices(p, plan, kernel);
   const tiles = roundUp(sliceRows * tilesX, nr);
   const channels = groupChannels(p);
@@ -60,7 +61,7 @@ export function lowerWinograd(p: ConvProblem, plan: Plan): Lowered {
   const stepB = tiles * channels + APART;
   const blockRows = Math.min(alone ? plan.mc : shared, outC);
   const own = roundUp(
-    alpha * alpha * roundUp(blockRows, mr) * tiles + winogradScratch(side, tilesX),
+    alpha * alpha * roundUp(blockRows, mr) * tiles + winogradScratch(side, alpha, tilesX),
     CACHE_LINE,
   );
   const constants = constantsOf({

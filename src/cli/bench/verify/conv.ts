@@ -21,8 +21,8 @@ import {
  * Winograd's F(4x4, 3x3) computes the same sums from differences and multiples (up to 8) of neighbouring pixels that
  * cancel again (Lavin & Gray 2016; Barabasz et al. 2020): its rounding is some three times that of a plain sum over many
  * channels and thirty times over one, and depends on the whole tile rather than on the element's own taps. Largest found
- * with our kernels, in the units of SLACK: 6 over 64 to 512 channels, 14 over 3, 26 over 1; plain sums stay below 2. All
- * contestants are held to the same bound where anybody may use it, and the largest error stands in the report beside the
+ * with our kernels, in the units of SLACK: 6 over 64 to 512 channels, 14 over 3, 26 over 1, and by F(4x4, 5x5) 8, 26 and 38; plain
+ * sums stay below 2. All contestants are held to the same bound where anybody may use it, and the largest error stands in the report beside the
  * time. One forgotten tap of 9 x 512 errs by some 25 times the bound.
  */
 const WINOGRAD_SLACK = 64;
@@ -70,7 +70,12 @@ export function verifyConv(operands: ConvOperands, y: Float32Array, method: Veri
 
 function allowsWinograd({ shape }: ConvOperands): boolean {
   const { kH, kW, stride, dilation, groups } = shape;
-  return kH === 3 && kW === 3 && groups === 1 && [...stride, ...dilation].every((step) => step === 1);
+  return (
+    kH === kW &&
+    (kH === 3 || kH === 5) &&
+    groups === 1 &&
+    [...stride, ...dilation].every((step) => step === 1)
+  );
 }
 
 /** [image, channel, row, column] of a flat index. */
