@@ -237,7 +237,7 @@ async function shortProbe(
     {
       clock: systemClock,
       peakMs: 40,
-      kernelMs: 240,
+      kernelMs: 160,
       readBytes: 64 * MiB,
       readMs: 15,
       kernels: probedKernels(backend, exact),

@@ -33,7 +33,7 @@ export interface ProbeOptions {
   readonly signal?: AbortSignal;
 }
 
-interface Timed {
+export interface Timed {
   readonly run: () => void;
   /** Runs of one stretch. */
   times: number;
@@ -44,6 +44,17 @@ interface Timed {
 const CLOCK_STEPS = 10;
 
 const LEAST_ROUNDS = 2;
+/**
+ * Times have settled when for so long none became a tenth shorter: the engine compiles the kernels one after the other while they run, and a
+ * machine with something else to do takes longer for it (92 kernels: 120 to more than 240 ms). Some rounds must have been as fast as the best
+ * of each, or kernels that were compiled early were measured at another speed of the machine than late ones. All that is waited for up to
+ * so many times as long as is asked for.
+ */
+const SETTLED_MS = 40;
+const SHORTER = 0.9;
+const SETTLED_ROUNDS = 5;
+const CALM = 1.2;
+const LONGEST = 4;
 
 /** Of one run, from as many as take `shortest`. */
 function timeOnce(timed: Timed, shortest: number, clock: Clock): number {
@@ -56,25 +67,37 @@ function timeOnce(timed: Timed, shortest: number, clock: Clock): number {
   }
 }
 
-/** Runs all in turn until the time is up, so that each is warmed, compiled and timed under the same conditions. */
-async function timeAll(
+/** Runs all in turn until the time is up and times have settled, so that each is warmed, compiled and timed under the same conditions. */
+export async function timeAll(
   timed: readonly Timed[],
   ms: number,
-  { clock, pause, signal }: ProbeOptions,
+  { clock, pause, signal }: Pick<ProbeOptions, 'clock' | 'pause' | 'signal'>,
 ): Promise<void> {
   const shortest = CLOCK_STEPS * stepOf(clock);
-  const end = clock.now() + ms;
-  let paused = clock.now();
+  const begin = clock.now();
+  let paused = begin;
+  let [changed, calm] = [begin, 0];
+  const isOver = () => {
+    const now = clock.now();
+    const isSettled = now >= changed + SETTLED_MS && calm >= SETTLED_ROUNDS;
+    return now >= begin + ms && (isSettled || now >= begin + LONGEST * ms);
+  };
   // the first round warms up: where it is all that there is time for, another follows
-  for (let round = 0; round < LEAST_ROUNDS || clock.now() < end; round++) {
+  for (let round = 0; round < LEAST_ROUNDS || !isOver(); round++) {
+    let [all, best] = [0, 0];
     for (const one of timed) {
-      one.best = Math.min(one.best, timeOnce(one, shortest, clock));
+      const spent = timeOnce(one, shortest, clock);
+      if (spent < SHORTER * one.best) [changed, calm] = [clock.now(), 0];
+      one.best = Math.min(one.best, spent);
+      all += spent;
+      best += one.best;
       if (clock.now() - paused > 6) {
         await pause();
         signal?.throwIfAborted();
         paused = clock.now();
       }
     }
+    if (all < CALM * best) calm++;
   }
 }
 
@@ -107,6 +130,10 @@ function kernelRun(backend: WasmBackend, kernel: Kernel, at: number): { run: () 
   };
 }
 
+/** Operations of a run of a depthwise kernel, some as many as of a product's: V8 compiles what has run for long, and with eight calls each some
+ *  of them were still waiting for it when all others were done. */
+const DEPTHWISE_FLOPS = 120_000;
+
 /** A depthwise kernel over rows of 112 columns, as many at once as it computes. */
 function depthwiseRun(
   call: MicroKernel,
@@ -116,11 +143,13 @@ function depthwiseRun(
   image: number,
   c: number,
 ): { run: () => void; flops: number } {
-  const [columns, times] = [112, 8];
+  const columns = 112;
   const row = 4 * 128;
   const count = taps ? taps.size ** 2 : 9;
   // every column has a channel in each lane there
-  const flops = 2 * times * mr * columns * count * (lanes ? 4 : 1);
+  const once = 2 * mr * columns * count * (lanes ? 4 : 1);
+  const times = Math.ceil(DEPTHWISE_FLOPS / once);
+  const flops = times * once;
   // weights are ones; masks, bounds and tables of tap offsets that are all zeros are as good as any for time
   if (!taps) {
     const one = () => call(columns, weights, count, image, row, ZEROS_ADDRESS, row, c, row, 1);
