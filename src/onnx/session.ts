@@ -29,7 +29,7 @@ export interface SessionOptions extends RuntimeOptions {
   /** `none` runs every node as it is in the file. Default `all`. */
   readonly graphOptimizationLevel?: 'none' | 'all';
   /**
-   * How filters are kept: `fast` in whatever form their convolution is expected to be fastest with, which is four times as large where
+   * How filters are kept: `fast` in whatever form their convolution is expected to be fastest with, which is up to four times as large where
    * that is Winograd's and 1.75 times where it is Strassen's; `small` in none that is larger than they are; `auto` in larger ones as
    * long as these take no more than a tenth of all weights, or 64 MiB where that is more. Default `auto`.
    */
