@@ -36,6 +36,8 @@ const LONG_LINES_NS = { image: 0.34, products: 0.22 } as const;
 /** The same for weights, in cache and where all of them must be written to memory. */
 const WINOGRAD_WEIGHT_NS = 0.35;
 const WINOGRAD_WEIGHT_FAR_NS = 2;
+/** Filters of five taps are evaluated point by point: 1.1 to 2.5 times as long for each element as those of three (Node 20 and 24). */
+const WEIGHT_OF_FIVE = 2;
 /** Elements that Strassen's method moves for each column of half a tile: of k for its right sides, of the rows for its sums. */
 const STRASSEN_SIDES = 12;
 const STRASSEN_SUMS = 10;
@@ -140,7 +142,9 @@ function winogradCost(p: ConvProblem, plan: Plan, kernel: Kernel, machine: Machi
   // every slice reads all transformed weights again: from memory where no cache holds them
   const bytes = 4 * points * p.outC * k;
   const weightNs = bytes > CACHED_BYTES ? WINOGRAD_WEIGHT_FAR_NS : WINOGRAD_WEIGHT_NS;
-  const weights = p.prepacked ? 0 : (p.outC * k * points * weightNs) / 1e6;
+  const weights = p.prepacked
+    ? 0
+    : ((p.kH === 5 ? WEIGHT_OF_FIVE : 1) * p.outC * k * points * weightNs) / 1e6;
   const reread = bytes > CACHED_BYTES ? (members * slices * bytes) / machine.readGBs / 1e6 : 0;
   const work = Math.max(flops / blockGflops(kernel, k, machine) / 1e6, reread) + outMs;
   if (alone) return { work: work + inMs, tiles: count, before: weights, phases: 0 };
