@@ -2,11 +2,13 @@
 import { parentPort } from 'node:worker_threads';
 import { attachRuntime } from 'tesserae';
 
-let rt;
+// a promise, for the first job may come while the runtime is still being attached
+let attached;
 
 parentPort.on('message', async ({ handle, job }) => {
-  if (handle) rt = await attachRuntime(handle);
+  if (handle) attached = attachRuntime(handle);
   if (!job) return;
+  const rt = await attached;
   const x = rt.adopt(job.x);
   const weights = rt.adopt(job.weights);
   // blocking is fine here: it is this thread that sleeps, not the parent's
