@@ -4,7 +4,7 @@ import { showShape } from '../core/shape.ts';
 import { show } from '../core/show.ts';
 import { ASYNC_NAMES, checkAsync, checkOptions } from '../ops/arguments.ts';
 import type { Core } from '../ops/core.ts';
-import { coreOf, createRuntime } from '../ops/runtime.ts';
+import { coreOf } from '../ops/runtime.ts';
 import type { EachStep, TapeSetting, TapeStep } from '../ops/tape.ts';
 import { tuneProblem } from '../ops/tuning.ts';
 import type { AsyncOptions, Runtime, RuntimeOptions } from '../ops/types.ts';
@@ -18,11 +18,16 @@ import { optimise } from './graph/optimise.ts';
 import { type Schedule, schedule } from './graph/run.ts';
 import { outputsOf, withNames } from './graph/shapes/infer.ts';
 import { hoistConstants } from './graph/tidy.ts';
+import { type Lease, leaseRuntime } from './lease.ts';
 import { type Loaded, loadModel } from './load.ts';
 import type { ValueInfo } from './model/types.ts';
 import { Plan } from './plan.ts';
 import { readTensorIn, Tensor, type TensorIn } from './tensor.ts';
 
+/**
+ * The options of a runtime are for a session that is given none. Sessions with equal ones share a runtime, unless an option is an object, a
+ * GPU is asked for, or a model has more than 512 MiB of weights.
+ */
 export interface SessionOptions extends RuntimeOptions {
   /** Run on a runtime of the caller's, which is then not closed with the session. */
   readonly runtime?: Runtime;
@@ -84,8 +89,7 @@ export class InferenceSession {
   /** With shapes that follow from the inputs', in the names of their extents: `[N, 1, H, floor((W + 7) / 8)]`. */
   readonly outputMetadata: readonly ValueInfo[];
   readonly metadata: Readonly<Record<string, string>>;
-  readonly #runtime: Runtime;
-  readonly #owned: boolean;
+  readonly #lease: Lease;
   readonly #core: Core;
   readonly #schedule: Schedule;
   readonly #opset: number;
@@ -97,17 +101,11 @@ export class InferenceSession {
   #turn: Promise<unknown> = Promise.resolve();
   #released = false;
 
-  private constructor(
-    { model, release }: Loaded,
-    runtime: Runtime,
-    owned: boolean,
-    { optimised, outputs, room }: Prepared,
-  ) {
+  private constructor({ model, release }: Loaded, lease: Lease, { optimised, outputs, room }: Prepared) {
     this.#kept = new Kept(room);
     this.#unload = release;
-    this.#runtime = runtime;
-    this.#owned = owned;
-    this.#core = coreOf(runtime);
+    this.#lease = lease;
+    this.#core = coreOf(lease.runtime);
     this.#schedule = optimised;
     this.#opset = model.opsets.get('') ?? 1;
     this.metadata = model.metadata;
@@ -134,31 +132,34 @@ export class InferenceSession {
         `Use one of ${FILTER_FORMS.join(', ')}.`,
       );
     const loaded = await loadModel(source);
-    let runtime: Runtime | undefined;
+    let lease: Lease | undefined;
     try {
       const { model } = loaded;
       checkModel(model);
       const ordered = inOrder(model.graph);
       const plain = { ...model.graph, nodes: ordered };
       const graph = graphOptimizationLevel === 'none' ? plain : optimise(plain, model.opsets.get(''));
-      runtime = given ?? (await createRuntime(runtimeOptions));
+      const weights = weightBytes(graph);
+      lease = given
+        ? { runtime: given, end: () => Promise.resolve() }
+        : await leaseRuntime(runtimeOptions, weights);
       // one thread goes in the model's own order, in which values are read soon after they were made
-      const isAbreast = coreOf(runtime).threads > 1;
+      const isAbreast = coreOf(lease.runtime).threads > 1;
       const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
       const optimised = schedule(graph, groups);
       const outputs = outputsOf(hoistConstants(plain), model.opsets.get('') ?? 1);
-      const room = new FilterRoom(filters, weightBytes(graph));
-      return new InferenceSession(loaded, runtime, given === undefined, { optimised, outputs, room });
+      const room = new FilterRoom(filters, weights);
+      return new InferenceSession(loaded, lease, { optimised, outputs, room });
     } catch (error) {
       loaded.release();
-      if (!given) await runtime?.close();
+      await lease?.end();
       throw error;
     }
   }
 
-  /** The runtime that the session computes on. */
+  /** The runtime that the session computes on. Others may as well: whoever closes it ends all of them. */
   get runtime(): Runtime {
-    return this.#runtime;
+    return this.#lease.runtime;
   }
 
   /**
@@ -246,7 +247,7 @@ export class InferenceSession {
     return turn;
   }
 
-  /** Gives back what the session holds, and closes the runtime that it made for itself. */
+  /** Gives back what the session holds. A runtime that it was not given is closed when no session has used it for a second. */
   async release(): Promise<void> {
     if (this.#released) return;
     this.#released = true;
@@ -255,7 +256,7 @@ export class InferenceSession {
     this.#plans.clear();
     this.#kept.dispose();
     this.#unload();
-    if (this.#owned) await this.#runtime.close();
+    await this.#lease.end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -292,7 +293,7 @@ export class InferenceSession {
   }
 
   #makePlan(setting: TapeSetting | undefined): Plan {
-    return new Plan(this.#runtime, this.#core, this.#kept, this.#opset, this.#schedule, setting);
+    return new Plan(this.#lease.runtime, this.#core, this.#kept, this.#opset, this.#schedule, setting);
   }
 
   #keep(key: string, plan: Plan): void {

@@ -24,13 +24,14 @@ export function temporaryFolder(): string {
 
 let library: Promise<string> | undefined;
 
-/** URL of a module with the public names, `createRuntimeWith`, and the products and machines of faulty.ts. */
+/** URL of a module with the public names, `InferenceSession`, `createRuntimeWith`, and the products and machines of faulty.ts. */
 export function bundledLibrary(): Promise<string> {
   library ??= (async () => {
     const outfile = join(temporaryFolder(), 'library.mjs');
     const contents = [
       `export * from './src/index.ts';`,
       `export { createRuntimeWith } from './src/ops/runtime.ts';`,
+      `export { InferenceSession } from './src/onnx/session.ts';`,
       `export { SLOW_MACHINE } from './test/support/faulty.ts';`,
       `export { wholeProduct, wrong, wrongAsync, wrongSync } from './test/support/products.ts';`,
     ].join('\n');
