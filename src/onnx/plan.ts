@@ -124,7 +124,7 @@ export class Plan {
 
   /** Numbers of the host are worked with while recording: a replay would work with the same ones again. */
   #watchNumbers(): void {
-    const read = new Set(this.#schedule.nodes.flatMap((node) => [...readBy(node)]));
+    const read = new Set(this.#schedule.nodes.flatMap(readBy));
     for (const [name, value] of this.#inputs)
       if (!value.tensor && read.has(name)) this.#tape.spoil(`the input ${name} holds ${value.type}`);
   }

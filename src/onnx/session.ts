@@ -16,11 +16,11 @@ import { abreast } from './graph/abreast.ts';
 import { checkModel, inOrder } from './graph/check.ts';
 import { optimise } from './graph/optimise.ts';
 import { type Schedule, schedule } from './graph/run.ts';
-import { outputsOf, withNames } from './graph/shapes/infer.ts';
+import { outputsOf, shapesOnly, withNames } from './graph/shapes/infer.ts';
 import { hoistConstants } from './graph/tidy.ts';
 import { type Lease, leaseRuntime } from './lease.ts';
 import { type Loaded, loadModel } from './load.ts';
-import type { ValueInfo } from './model/types.ts';
+import type { Graph, ValueInfo } from './model/types.ts';
 import { Plan } from './plan.ts';
 import { readTensorIn, Tensor, type TensorIn } from './tensor.ts';
 
@@ -67,7 +67,8 @@ export interface StepReport {
 /** What a session is made of, besides the model itself. */
 interface Prepared {
   readonly optimised: Schedule;
-  readonly outputs: readonly ValueInfo[];
+  /** What the outputs' shapes follow from. */
+  readonly shapes: Graph;
   readonly room: FilterRoom;
 }
 
@@ -86,8 +87,6 @@ export class InferenceSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly inputMetadata: readonly ValueInfo[];
-  /** With shapes that follow from the inputs', in the names of their extents: `[N, 1, H, floor((W + 7) / 8)]`. */
-  readonly outputMetadata: readonly ValueInfo[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly #lease: Lease;
   readonly #core: Core;
@@ -98,10 +97,12 @@ export class InferenceSession {
   /** Of inputs that are known to want another than the usual one. */
   readonly #settings = new Map<string, TapeSetting>();
   readonly #unload: () => void;
+  readonly #shapes: Graph;
+  #outputs: readonly ValueInfo[] | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #released = false;
 
-  private constructor({ model, release }: Loaded, lease: Lease, { optimised, outputs, room }: Prepared) {
+  private constructor({ model, release }: Loaded, lease: Lease, { optimised, shapes, room }: Prepared) {
     this.#kept = new Kept(room);
     this.#unload = release;
     this.#lease = lease;
@@ -110,7 +111,7 @@ export class InferenceSession {
     this.#opset = model.opsets.get('') ?? 1;
     this.metadata = model.metadata;
     this.inputMetadata = model.graph.inputs.map(withNames);
-    this.outputMetadata = outputs;
+    this.#shapes = shapes;
     this.inputNames = model.graph.inputs.map(({ name }) => name);
     this.outputNames = model.graph.outputs.map(({ name }) => name);
   }
@@ -147,9 +148,9 @@ export class InferenceSession {
       const isAbreast = coreOf(lease.runtime).threads > 1;
       const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
       const optimised = schedule(graph, groups);
-      const outputs = outputsOf(hoistConstants(plain), model.opsets.get('') ?? 1);
+      const shapes = shapesOnly(hoistConstants(plain));
       const room = new FilterRoom(filters, weights);
-      return new InferenceSession(loaded, lease, { optimised, outputs, room });
+      return new InferenceSession(loaded, lease, { optimised, shapes, room });
     } catch (error) {
       loaded.release();
       await lease?.end();
@@ -160,6 +161,12 @@ export class InferenceSession {
   /** The runtime that the session computes on. Others may as well: whoever closes it ends all of them. */
   get runtime(): Runtime {
     return this.#lease.runtime;
+  }
+
+  /** With shapes that follow from the inputs', in the names of their extents: `[N, 1, H, floor((W + 7) / 8)]`. */
+  get outputMetadata(): readonly ValueInfo[] {
+    this.#outputs ??= outputsOf(this.#shapes, this.#opset);
+    return this.#outputs;
   }
 
   /**

@@ -19,7 +19,7 @@ export function abreast(nodes: readonly GraphNode[]): readonly (readonly GraphNo
     const unmade = new Set<string>();
     const group: GraphNode[] = [];
     for (const node of near) {
-      const waits = [...reads.get(node)!].some((name) => unmade.has(name));
+      const waits = reads.get(node)!.some((name) => unmade.has(name));
       if (!waits && group.length < MOST_ABREAST) group.push(node);
       for (const name of node.outputs) unmade.add(name);
     }

@@ -75,7 +75,7 @@ export function inOrder(graph: Graph, outside: ReadonlySet<string> = new Set()):
   const known = new Set([...outside, ...graph.constants.keys(), ...graph.inputs.map(({ name }) => name)]);
   const waiting = new Set(graph.nodes);
   const ordered: GraphNode[] = [];
-  const isReady = (node: GraphNode) => [...readBy(node)].every((name) => name === '' || known.has(name));
+  const isReady = (node: GraphNode) => readBy(node).every((name) => name === '' || known.has(name));
   while (waiting.size > 0) {
     const before = ordered.length;
     for (const node of waiting) {
@@ -86,7 +86,7 @@ export function inOrder(graph: Graph, outside: ReadonlySet<string> = new Set()):
     }
     if (ordered.length > before) continue;
     const [stuck] = waiting;
-    const missing = [...readBy(stuck!)].filter((name) => name !== '' && !known.has(name));
+    const missing = readBy(stuck!).filter((name) => name !== '' && !known.has(name));
     const what = `${stuck!.op} "${stuck!.name}" waits for ${missing.join(', ')}, which nothing makes before it`;
     throw corrupt(what, { node: stuck!.name, missing });
   }
@@ -96,7 +96,8 @@ export function inOrder(graph: Graph, outside: ReadonlySet<string> = new Set()):
 }
 
 /** Names that a node reads, those that graphs inside of it read from outside included. */
-export function readBy(node: GraphNode): Set<string> {
+export function readBy(node: GraphNode): readonly string[] {
+  if (!hasGraph(node)) return node.inputs;
   const names = new Set(node.inputs);
   for (const attribute of node.attributes.values()) {
     if (attribute.kind !== 'graph') continue;
@@ -106,5 +107,10 @@ export function readBy(node: GraphNode): Set<string> {
     for (const one of inner.nodes) for (const name of readBy(one)) if (!own.has(name)) names.add(name);
     for (const { name } of inner.outputs) if (!own.has(name)) names.add(name);
   }
-  return names;
+  return [...names];
+}
+
+export function hasGraph({ attributes }: GraphNode): boolean {
+  for (const { kind } of attributes.values()) if (kind === 'graph') return true;
+  return false;
 }

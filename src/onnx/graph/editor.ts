@@ -1,7 +1,7 @@
 /** A graph that is being rewritten: who makes a value, who reads it, and what is constant. */
 import { sizeOf } from '../../core/shape.ts';
 import type { Attribute, ConstantArray, Graph, GraphNode } from '../model/types.ts';
-import { readBy } from './check.ts';
+import { hasGraph, readBy } from './check.ts';
 
 /** What a rewrite touches is indexed anew, and nothing else: models have thousands of nodes, and hundreds of rewrites. */
 export class Editor {
@@ -95,8 +95,6 @@ export class Editor {
     const [name] = node.outputs;
     if (this.isOutput(name!)) return false;
     const readers = new Set(this.readers(name!));
-    const hasGraph = ({ attributes }: GraphNode) =>
-      [...attributes.values()].some(({ kind }) => kind === 'graph');
     if ([...readers].some(hasGraph)) return false;
     this.#take(node);
     for (const one of readers)
@@ -140,7 +138,8 @@ export class Editor {
 
   /** Names that a node reads, as often as it does. */
   #readIn(node: GraphNode): readonly string[] {
-    return [...node.inputs.filter((name) => name !== ''), ...this.#readInside(node)];
+    const names = node.inputs.filter((name) => name !== '');
+    return hasGraph(node) ? [...names, ...this.#readInside(node)] : names;
   }
 
   /** Names that only graphs inside of a node read. */
@@ -148,7 +147,7 @@ export class Editor {
     const known = this.#inside.get(node);
     if (known) return known;
     const own = new Set(node.inputs);
-    const names = [...readBy(node)].filter((name) => !own.has(name));
+    const names = readBy(node).filter((name) => !own.has(name));
     this.#inside.set(node, names);
     return names;
   }

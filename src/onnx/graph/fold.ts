@@ -11,6 +11,7 @@ interface Affine {
 }
 
 const LINEAR = ['Conv', 'ConvTranspose'] as const;
+const AFFINE: ReadonlySet<string> = new Set(['Add', 'BatchNormalization', 'Div', 'Mul', 'Sub']);
 
 /** Values for each channel of an image: one for all, or extents that are 1 but for the channels'. */
 function channelValues(array: ConstantArray | undefined, channels: number): Float64Array | undefined {
@@ -51,8 +52,8 @@ function normOf(editor: Editor, node: GraphNode): Affine | undefined {
   const [scale, bias, mean, variance] = node.inputs.slice(1).map((name) => editor.constant(name)?.data);
   if (!scale || !bias || !mean || !variance || intOf(node, 'training_mode', 0) === 1) return undefined;
   const epsilon = floatOf(node, 'epsilon', 1e-5);
-  const factor = Float64Array.from(scale, (s, i) => s / Math.sqrt(variance[i]! + epsilon));
-  return { factor, summand: Float64Array.from(bias, (b, i) => b - mean[i]! * factor[i]!) };
+  const factor = new Float64Array(scale).map((s, i) => s / Math.sqrt(variance[i]! + epsilon));
+  return { factor, summand: new Float64Array(bias).map((b, i) => b - mean[i]! * factor[i]!) };
 }
 
 interface Filters {
@@ -156,14 +157,14 @@ function shiftsOf(node: GraphNode, { shape, data }: ConstantArray, summand: Floa
 
 /** A factor or summand behind a convolution. */
 export function foldAfter(editor: Editor, node: GraphNode): boolean {
+  if (!AFFINE.has(node.op)) return false;
   for (const name of node.inputs.slice(0, 2)) {
     const before = editor.only(name, ...LINEAR);
     const filters = before && filtersOf(editor, before);
     const affine = filters && affineOf(editor, node, name, filters.channels);
     if (!affine || affine.factor.length !== filters.channels) continue;
     const { weights, bias, channels } = filters;
-    const summed = Float32Array.from(
-      { length: channels },
+    const summed = new Float32Array(channels).map(
       (_, c) => (bias?.[c] ?? 0) * affine.factor[c]! + affine.summand[c]!,
     );
     const inputs = [
@@ -199,7 +200,7 @@ export function foldBefore(editor: Editor, node: GraphNode): boolean {
   const shifts = affine.summand.some((v) => v !== 0);
   if (shifts && !isBare(node)) return false;
   const shift = shifts ? shiftsOf(node, weights, affine.summand) : undefined;
-  const summed = Float32Array.from({ length: channels }, (_, c) => (bias?.[c] ?? 0) + (shift?.[c] ?? 0));
+  const summed = new Float32Array(channels).map((_, c) => (bias?.[c] ?? 0) + (shift?.[c] ?? 0));
   const biasName = bias || shift ? [editor.addConstant(floats([channels], summed))] : [];
   const filled = multiplied(weights, (data) => scaleInputs(node, weights.shape, affine.factor, data));
   const inputs = [x, editor.addConstant(filled), ...biasName];

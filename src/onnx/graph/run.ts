@@ -114,10 +114,7 @@ function innerSchedule(graph: Graph): Schedule {
   const known = inner.get(graph);
   if (known) return known;
   const made = new Set(graph.nodes.flatMap(({ outputs }) => outputs));
-  const names = [
-    ...graph.nodes.flatMap((node) => [...readBy(node)]),
-    ...graph.outputs.map(({ name }) => name),
-  ];
+  const names = [...graph.nodes.flatMap(readBy), ...graph.outputs.map(({ name }) => name)];
   const outside = new Set(names.filter((name) => !made.has(name)));
   const scheduled = schedule(
     graph,

@@ -17,12 +17,15 @@ export function hoistConstants(graph: Graph): Graph {
 /** Identity, dropout whose mask nobody reads, a factor of 1. */
 export function dropIdentity(editor: Editor, node: GraphNode): boolean {
   const [x, y] = node.inputs;
-  const isLone = node.outputs.slice(1).every((name) => name === '' || editor.readers(name).length === 0);
-  if ((node.op === 'Identity' || node.op === 'Dropout') && isLone) return editor.bypass(node, x!);
+  if (node.op === 'Identity' || node.op === 'Dropout') {
+    const isLone = node.outputs.slice(1).every((name) => name === '' || editor.readers(name).length === 0);
+    return isLone && editor.bypass(node, x!);
+  }
+  if (node.op !== 'Mul') return false;
   // a scalar without extents cannot widen the other operand
   const isOne = (name: string | undefined) =>
     editor.scalar(name) === 1 && editor.constant(name)!.shape.length === 0;
-  if (node.op === 'Mul' && isOne(y) && !editor.constant(x)) return editor.bypass(node, x!);
-  if (node.op === 'Mul' && isOne(x) && !editor.constant(y)) return editor.bypass(node, y!);
+  if (isOne(y) && !editor.constant(x)) return editor.bypass(node, x!);
+  if (isOne(x) && !editor.constant(y)) return editor.bypass(node, y!);
   return false;
 }

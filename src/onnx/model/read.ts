@@ -41,8 +41,10 @@ const KINDS: Readonly<Record<number, Exclude<Attribute['kind'], 'refused'>>> = {
   ...{ 1: 'float', 2: 'int', 3: 'string', 4: 'tensor', 5: 'graph', 6: 'floats', 7: 'ints', 8: 'strings' },
 };
 
+const DECODER = new TextDecoder();
+
 function text(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
+  return DECODER.decode(bytes);
 }
 
 function attributeFields(around: Around): Fields<AttributeFields> {
@@ -123,6 +125,22 @@ function attributeOf(a: AttributeFields): Attribute {
   return { kind: 'refused', reason: `attribute ${a.name} is of type ${a.type}` };
 }
 
+function noAttribute(): AttributeFields {
+  return {
+    name: '',
+    type: 0,
+    f: 0,
+    i: 0,
+    s: '',
+    t: undefined,
+    g: undefined,
+    floats: [],
+    ints: [],
+    strings: [],
+    refused: undefined,
+  };
+}
+
 interface NodeFields {
   inputs: string[];
   outputs: string[];
@@ -148,11 +166,7 @@ function nodeFields(around: Around): Fields<NodeFields> {
       node.op = reader.string();
     },
     5: (node, reader) => {
-      const a: AttributeFields = {
-        ...{ name: '', type: 0, f: 0, i: 0, s: '', t: undefined, g: undefined },
-        ...{ floats: [], ints: [], strings: [], refused: undefined },
-      };
-      message(reader, a, fields);
+      const a = message(reader, noAttribute(), fields);
       node.attributes.set(a.name, attributeOf(a));
     },
     7: (node, reader) => {

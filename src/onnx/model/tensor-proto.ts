@@ -183,6 +183,19 @@ interface TensorFields {
   isExternal: boolean;
 }
 
+function noTensor(): TensorFields {
+  return {
+    name: '',
+    dims: [],
+    type: 0,
+    raw: undefined,
+    numbers: [],
+    strings: 0,
+    external: new Map(),
+    isExternal: false,
+  };
+}
+
 const ENTRY: Fields<{ key: string; value: string }> = {
   1: (entry, reader) => {
     entry.key = reader.string();
@@ -278,23 +291,22 @@ export function readTensor(
   reader: BinaryReader,
   { external, ownsBytes, again }: Around,
 ): { name: string; array: ConstantArray } {
-  const empty: TensorFields = {
-    ...{ name: '', dims: [], type: 0, raw: undefined, numbers: [], strings: 0 },
-    ...{ external: new Map<string, string>(), isExternal: false },
-  };
-  const { name, dims: shape, type: code, raw, numbers, ...rest } = message(reader, empty, FIELDS);
+  const fields = message(reader, noTensor(), FIELDS);
+  const { name, dims: shape, type: code, raw, numbers } = fields;
   const type = elementType(code, `tensor ${name}`);
   const bad = shape.find((extent) => !Number.isSafeInteger(extent) || extent < 0);
   if (bad !== undefined) throw corrupt(`tensor ${name} has the extent ${bad}`, { name, shape });
   const count = sizeOf(shape);
   if (count > MAX_ELEMENTS)
     throw corrupt(`tensor ${name} has ${count} elements`, { name, shape, most: MAX_ELEMENTS });
-  const bytes = rest.isExternal ? external(placeOf(rest.external, name), name) : raw && readable(raw, again);
+  const bytes = fields.isExternal
+    ? external(placeOf(fields.external, name), name)
+    : raw && readable(raw, again);
   if (bytes) {
     const needed = count * TYPE_BYTES[type];
-    if (bytes.length < needed || (!rest.isExternal && bytes.length !== needed))
+    if (bytes.length < needed || (!fields.isExternal && bytes.length !== needed))
       throw corrupt(`tensor ${name} has ${bytes.length} bytes, its shape needs ${needed}`, { name, shape });
-    const isRead = rest.isExternal || again !== undefined;
+    const isRead = fields.isExternal || again !== undefined;
     if (isRead && needed >= SMALL) return { name, array: laterArray(type, shape, bytes) };
     return { name, array: { type, shape, data: fromBytes(type, bytes.read(), count, isRead || ownsBytes) } };
   }

@@ -13,13 +13,27 @@ import type { Guess, Rules } from './rules.ts';
 const MOST_NUMBERS = 64;
 /** Of a value that is there: inputs that are left out are undefined. */
 const UNKNOWN: Guess = { shape: undefined };
+const NO_NUMBERS = new Float32Array(0);
 const RULES: Rules = { ...ARRAY_RULES, ...IMAGE_RULES };
+
+/** Whether a constant may say a shape. */
+function isList({ type, shape }: ConstantArray): boolean {
+  const isShort = shape.length < 2 && (shape[0] ?? 1) <= MOST_NUMBERS;
+  return isShort && (type === 'int64' || type === 'int32' || type === 'float32');
+}
 
 function ofConstant(array: ConstantArray): Guess {
   const shape = array.shape.map(known);
-  const isShort = array.shape.length < 2 && (array.shape[0] ?? 1) <= MOST_NUMBERS;
-  const isWhole = array.type === 'int64' || array.type === 'int32' || array.type === 'float32';
-  return { shape, list: isShort && isWhole ? Array.from(array.data, known) : undefined };
+  if (!isList(array)) return { shape };
+  let list: readonly Length[] | undefined;
+  return {
+    shape,
+    // of hundreds of constants few say shapes
+    get list() {
+      list ??= Array.from(array.data, known);
+      return list;
+    },
+  };
 }
 
 /** With a name for each extent that has neither a name nor a number. */
@@ -78,6 +92,15 @@ function guessesOf(graph: Graph, opset: number): ReadonlyMap<string, Guess | und
     });
   }
   return guesses;
+}
+
+/** A graph without numbers that say no shapes: as much as is asked for here, and little to keep. */
+export function shapesOnly(graph: Graph): Graph {
+  const constants = [...graph.constants].map(([name, array]) => {
+    const { type, shape } = array;
+    return [name, isList(array) ? array : { type, shape, data: NO_NUMBERS }] as const;
+  });
+  return { ...graph, constants: new Map(constants) };
 }
 
 /** Shapes of a graph's values, whose nodes are in order: of its inputs, its constants, and all that could be followed. */
