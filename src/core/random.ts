@@ -17,3 +17,14 @@ export function fillRandom(array: Float32Array, seed: number): Float32Array {
   for (let i = 0; i < array.length; i++) array[i] = next() * 2 - 1;
   return array;
 }
+
+const drawn = new Map<number, Float32Array>();
+
+/** What `fillRandom` gives for a seed, drawn once: each kernel is checked with the same numbers. */
+export function numbersOf(seed: number, count: number): Float32Array {
+  const known = drawn.get(seed);
+  if (known && known.length >= count) return known.subarray(0, count);
+  const numbers = fillRandom(new Float32Array(count), seed);
+  drawn.set(seed, numbers);
+  return numbers;
+}

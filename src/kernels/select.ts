@@ -99,43 +99,62 @@ function fitsTaps({ taps, lanes, mr }: Kernel, p: ConvProblem): boolean {
   return p.layout === 'nchw' && readsInPlace(p, taps, mr);
 }
 
-/** Sums of integers have the same bits in any order, so every kernel is as good as the deterministic ones. */
-function servesIntegers(kernel: Kernel, p: QuantizedProblem): boolean {
-  if (kernel.dtype === undefined && !fitsFloats(p)) return false;
-  if (kernel.dtype === 'i8') return p.op === 'qmatmul' && p.bytePanels && servesMatmul(kernel, p.plain);
-  if (p.op === 'qmatmul')
-    return servesMatmul(kernel, p.plain) && !(p.plain.prepackedB && kernel.dtype === undefined);
-  const exact = { ...p.plain, exact: true };
-  return algorithmsFor(exact).some((algorithm) => servesBy(kernel, exact, algorithm));
+type Serves = (kernel: Kernel) => boolean;
+
+function servesConv(p: ConvProblem): Serves {
+  const algorithms = algorithmsFor(p);
+  return (kernel) => algorithms.some((algorithm) => servesBy(kernel, p, algorithm));
 }
 
-function serves(kernel: Kernel, p: Problem): boolean {
-  if (p.op === 'qmatmul' || p.op === 'qconv') return servesIntegers(kernel, p);
-  if (kernel.dtype !== undefined || ('exact' in p && p.exact && !kernel.deterministic)) return false;
+/** Sums of integers have the same bits in any order, so every kernel is as good as the deterministic ones. */
+function servesIntegers(p: QuantizedProblem): Serves {
+  const inFloats = fitsFloats(p);
+  const fits = ({ dtype }: Kernel) => dtype !== undefined || inFloats;
+  if (p.op === 'qmatmul')
+    return (kernel) =>
+      fits(kernel) &&
+      servesMatmul(kernel, p.plain) &&
+      (kernel.dtype === 'i8' ? p.bytePanels : !(p.plain.prepackedB && kernel.dtype === undefined));
+  const serves = servesConv({ ...p.plain, exact: true });
+  return (kernel) => kernel.dtype !== 'i8' && fits(kernel) && serves(kernel);
+}
+
+/** What is asked of each kernel: some of the answer is the same for all. */
+function serversOf(p: Problem): Serves {
   switch (p.op) {
+    case 'qmatmul':
+    case 'qconv':
+      return servesIntegers(p);
     case 'matmul':
-      return servesMatmul(kernel, p);
-    case 'conv':
-      return algorithmsFor(p).some((algorithm) => servesBy(kernel, p, algorithm));
+    case 'conv': {
+      const serves = p.op === 'conv' ? servesConv(p) : (kernel: Kernel) => servesMatmul(kernel, p);
+      return (kernel) => kernel.dtype === undefined && (!p.exact || kernel.deterministic) && serves(kernel);
+    }
     case 'pool':
     case 'fold':
     case 'map':
     case 'lines':
     case 'move':
     case 'take':
-      return false;
+      return () => false;
     default:
       throw new Error(`unknown problem ${p satisfies never}`);
   }
 }
 
+function isHere(kernel: Kernel, { present, quarantined }: KernelFilter): boolean {
+  return (
+    present.has(kernel.name) && !quarantined.has(kernel.name) && !quarantined.has(oneRowPartner(kernel).name)
+  );
+}
+
+/** Whether a row of the table can run this problem here. */
+export function isApplicable(kernel: Kernel, p: Problem, filter: KernelFilter): boolean {
+  return isHere(kernel, filter) && serversOf(p)(kernel);
+}
+
 /** Rows of the table that can run this problem here, in table order. */
 export function applicableKernels(p: Problem, filter: KernelFilter): Kernel[] {
-  return KERNELS.filter(
-    (kernel) =>
-      filter.present.has(kernel.name) &&
-      serves(kernel, p) &&
-      !filter.quarantined.has(kernel.name) &&
-      !filter.quarantined.has(oneRowPartner(kernel).name),
-  );
+  const serves = serversOf(p);
+  return KERNELS.filter((kernel) => serves(kernel) && isHere(kernel, filter));
 }

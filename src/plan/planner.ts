@@ -1,5 +1,5 @@
 /** Problem to plan: wisdom if there is any, else the estimate. Measuring is the tuner's; its results come back as wisdom. */
-import { applicableKernels, type KernelFilter } from '../kernels/select.ts';
+import { applicableKernels, isApplicable, type KernelFilter } from '../kernels/select.ts';
 import { findKernel, type Kernel } from '../kernels/table.ts';
 import { keyOf, type Problem } from '../problem/problem.ts';
 import { candidatePlans, planFits } from './candidates.ts';
@@ -139,7 +139,7 @@ export class Planner {
     if (!entry) return undefined;
     const { plan, effort } = entry;
     const kernel = findKernel(plan.kernel);
-    const usable = kernel && applicableKernels(problem, this.#context.filter).includes(kernel);
+    const usable = kernel && isApplicable(kernel, problem, this.#context.filter);
     if (!usable || !planFits(problem, plan, kernel) || plan.threads > this.#context.threads) return undefined;
     return {
       key: keyOf(problem),

@@ -5,6 +5,7 @@ import { WasmBackend } from '../../src/backends/wasm/backend.ts';
 import { checkKernel } from '../../src/backends/wasm/check.ts';
 import { nodeHost } from '../../src/backends/wasm/host-node.ts';
 import type { TesseraeError } from '../../src/core/errors.ts';
+import { KERNELS } from '../../src/kernels/table.ts';
 import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { Runtime, RuntimeEvent, RuntimeOptions } from '../../src/ops/types.ts';
 import { matmulProblem } from '../../src/problem/matmul.ts';
@@ -15,6 +16,10 @@ import { madeUpMachine, makeRuntime } from '../support/runtime.ts';
 import { prefixBodies, RETURN, returnWhenK, spoilSums, UNREACHABLE } from '../support/wasm-patch.ts';
 
 const SALT = 5;
+/** Families whose kernels get sums to add to by an address and a pitch, which is 0 for the zeros. */
+const ADDING: ReadonlySet<string> = new Set(['packed', 'direct', 'offset']);
+/** `if (ldcin) return` */
+const RETURN_WHEN_ADDING = [0x20, 6, 0x04, 0x40, ...RETURN, 0x0b];
 
 interface Watched {
   readonly rt: Runtime;
@@ -118,6 +123,22 @@ test('the self-check finds a wrong sum in any place of any kernel', async (t) =>
     places += spoiled.length;
   }
   t.deepEqual(missed, [], `${places} places in ${names.length} kernels`);
+});
+
+test('the self-check finds kernels that are wrong only where they add to what is there', (t) => {
+  const products = KERNELS.filter(({ family, dtype }) => ADDING.has(family) && dtype === undefined);
+  const names = products.map(({ name }) => name).filter((name) => kernelNames().includes(name));
+  const backend = new WasmBackend({
+    host: nodeHost,
+    modules: compiled(prefixBodies(moduleBytes(), names, RETURN_WHEN_ADDING)),
+    initialMemory: 0,
+    maximumMemory: 2 ** 24,
+    workerTimeoutMs: 1000,
+    onEvent: () => undefined,
+  });
+  const missed = names.filter((name) => checkKernel(backend, name) === undefined);
+  t.deepEqual(missed, [], `${names.length} kernels`);
+  t.end();
 });
 
 test('a kernel that traps in the self-check', async (t) => {

@@ -64,3 +64,17 @@ test('planner: what is measured for a chain is not used outside of one, unless t
   t.equal(alone.plan(SMALL, 'chain').effort, 'measure', 'one thread does not mind');
   t.end();
 });
+
+test('planner: wisdom that names a kernel which does not serve the problem is not followed', (t) => {
+  const turned = matmulProblem({ m: 128, n: 128, k: 128 }, { transposeA: true });
+  // rows of A are read in place by these
+  for (const kernel of KERNELS.filter(({ family, dtype }) => family === 'direct' && dtype === undefined)) {
+    const planner = makePlanner(1);
+    const { plan } = planner.plan(turned);
+    const [other] = planner.candidates(SMALL, WIDE, { only: kernel.name });
+    planner.learn(turned, other!.plan, 'measure', 1, []);
+    const { plan: chosen, source } = planner.plan(turned);
+    t.deepEqual([chosen, source], [plan, 'estimate'], kernel.name);
+  }
+  t.end();
+});

@@ -24,6 +24,9 @@ import {
 /** Where kernels are in the function table of every instance. */
 export type KernelIndex = ReadonlyMap<string, number>;
 
+/** Where each constant of a program goes. */
+const CONSTANT_PLACES = CONSTANT_FIELDS.map((field) => [field, PROGRAM[upperSnake(field)]] as const);
+
 export function programBytes(program: Program): number {
   return offsetsAt(program) + 4 * program.offsets.length;
 }
@@ -103,7 +106,7 @@ export function encodeProgram(
   put(PROGRAM.SLOPE_KIND, BIAS_KIND[epilogue.slope]);
   put(PROGRAM.ACTIVATION, ACTIVATION[epilogue.activation]);
   put(PROGRAM.FLAGS, flagsOf(program));
-  for (const field of CONSTANT_FIELDS) put(PROGRAM[upperSnake(field)], constants[field]);
+  for (const [field, place] of CONSTANT_PLACES) put(place, constants[field]);
   program.steps.forEach((step, index) => {
     encodeStep(words, (at + PROGRAM_BYTES + index * RECORD_BYTES) >>> 2, step);
   });
