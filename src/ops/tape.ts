@@ -189,7 +189,7 @@ export class Tape {
     const firsts = new Set(this.#pairs.values());
     return this.steps
       .filter((step) => !firsts.has(step))
-      .map((step) => ({ ...step, before: this.#pairs.get(step) }));
+      .map((step) => ({ before: this.#pairs.get(step), ...step }));
   }
 
   /** Runs all steps again, as one job: between them no thread goes to sleep, and nothing is asked of the caller's thread. */

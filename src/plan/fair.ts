@@ -82,14 +82,10 @@ export interface Side {
   readonly unit: number;
 }
 
-/** A tile of a product. */
+/** A tile of a product, of which there are several. */
 export function fairTile(
-  {
-    m,
-    n,
-    k,
-    members,
-  }: { readonly m: number; readonly n: number; readonly k: number; readonly members: number },
+  { m, n, k }: { readonly m: number; readonly n: number; readonly k: number },
+  members: number,
   { mc, nc, threads }: { readonly mc: number; readonly nc: number; readonly threads: number },
   { mr, nr }: { readonly mr: number; readonly nr: number },
 ): { readonly mc: number; readonly nc: number } {

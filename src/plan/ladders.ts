@@ -34,6 +34,11 @@ export function evenBlock(extent: number, most: number, step: number): number {
   return roundUp(Math.ceil(extent / parts), step);
 }
 
+/** The different blocks that a ladder gives, which are few where an extent is small: whatever depends on them is then looked at once. */
+export function different(ladder: readonly number[], blockOf: (most: number) => number): readonly number[] {
+  return [...new Set(ladder.map(blockOf))];
+}
+
 /** 1, 2, 4, ... and the most. */
 export function threadLadder(most: number): number[] {
   const counts = new Set([1, most]);

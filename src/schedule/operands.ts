@@ -95,7 +95,7 @@ export function placeChain(
           return { prepared, call };
         };
         const { before } = parts[index]!;
-        calls[index] = { ...place(parts[index]!), before: before && place(before) };
+        calls[index] = { before: before && place(before), ...place(parts[index]!) };
       }
       most = Math.max(most, end);
     }

@@ -80,13 +80,13 @@ test('fair blocks: what a block costs decides, not how large it is', (t) => {
 test('fair tiles: columns first, then rows', (t) => {
   const kernel = { mr: 6, nr: 8 };
   const planned = { mc: 480, nc: 480, threads: 2 };
-  const wide = fairTile({ m: 480, n: 480, k: 480, members: 1 }, planned, kernel);
+  const wide = fairTile({ m: 480, n: 480, k: 480 }, 1, planned, kernel);
   t.equal(wide.mc, 480, 'all rows');
   t.ok(wide.nc <= 32, `stretches of ${wide.nc} columns`);
-  const narrow = fairTile({ m: 480, n: 8, k: 480, members: 1 }, planned, kernel);
+  const narrow = fairTile({ m: 480, n: 8, k: 480 }, 1, planned, kernel);
   t.equal(narrow.nc, 8, 'one block of columns');
   t.ok(narrow.mc <= 120, `stretches of ${narrow.mc} rows`);
-  t.deepEqual(fairTile({ m: 480, n: 480, k: 480, members: 1 }, { ...planned, threads: 1 }, kernel), {
+  t.deepEqual(fairTile({ m: 480, n: 480, k: 480 }, 1, { ...planned, threads: 1 }, kernel), {
     mc: 480,
     nc: 480,
   });

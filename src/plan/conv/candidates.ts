@@ -9,7 +9,7 @@ import {
   groupChannels,
   termsOf,
 } from '../../problem/conv.ts';
-import { evenBlock, type Ladders, NARROW, STEP_FLOPS } from '../ladders.ts';
+import { different, evenBlock, type Ladders, NARROW, STEP_FLOPS } from '../ladders.ts';
 import { matmulPlanFits, matmulPlans } from '../matmul/candidates.ts';
 import type { Packing, Plan } from '../plan.ts';
 import { winogradSides } from './slices.ts';
@@ -106,19 +106,29 @@ function columnUnit({ nr }: Kernel, algorithm: ConvAlgorithm): number {
   return algorithm === 'strassen' ? 2 * nr : nr;
 }
 
-/** Blocks that a kernel can run: whole multiples, no step above some milliseconds. */
-function fitBlocks(
-  { m, n, k, products }: Extents,
-  kernel: Kernel,
+interface Block {
+  readonly mc: number;
+  readonly kc: number;
+  readonly nc: number;
+}
+
+/** Different blocks that a kernel can run: whole multiples, no step above some milliseconds. */
+function fittingBlocks(
+  p: ConvProblem,
   algorithm: ConvAlgorithm,
-  most: { mc: number; kc: number; nc: number },
-): { mc: number; kc: number; nc: number } {
-  if (algorithm === 'depthwise') return { mc: 1, kc: k, nc: Math.min(most.nc, n) };
-  const kc = evenBlock(k, most.kc, 4);
-  const mc = evenBlock(m, Math.max(kernel.mr, most.mc), kernel.mr);
-  const fitting = Math.max(kernel.nr, Math.floor(STEP_FLOPS / 2 / products / mc / k));
+  kernel: Kernel,
+  blocks: Blocks,
+): readonly Block[] {
+  const { m, n, k, products } = extentsOf(p, algorithm);
+  if (algorithm === 'depthwise')
+    return different(blocks.nc, (most) => Math.min(most, n)).map((nc) => ({ mc: 1, kc: k, nc }));
   const unit = columnUnit(kernel, algorithm);
-  return { mc, kc, nc: evenBlock(n, clamp(most.nc, unit, fitting), unit) };
+  const kcs = different(blocks.kc, (most) => evenBlock(k, most, 4));
+  return different(blocks.mc, (most) => evenBlock(m, Math.max(kernel.mr, most), kernel.mr)).flatMap((mc) => {
+    const fitting = Math.max(kernel.nr, Math.floor(STEP_FLOPS / 2 / products / mc / k));
+    const ncs = different(blocks.nc, (most) => evenBlock(n, clamp(most, unit, fitting), unit));
+    return kcs.flatMap((kc) => ncs.map((nc) => ({ mc, kc, nc })));
+  });
 }
 
 function plansBy(
@@ -128,21 +138,22 @@ function plansBy(
   blocks: Blocks,
   threads: readonly number[],
 ): Plan[] {
-  const plans = new Map<string, Plan>();
-  const extents = extentsOf(p, algorithm);
   const packing = packingOf(kernel, algorithm);
-  for (const mcMost of blocks.mc) {
-    for (const kcMost of blocks.kc) {
-      for (const ncMost of blocks.nc) {
-        const { mc, kc, nc } = fitBlocks(extents, kernel, algorithm, { mc: mcMost, kc: kcMost, nc: ncMost });
-        for (const count of threads) {
-          const fixed = { backend: 'wasm', kernel: kernel.name, algorithm, packing } as const;
-          plans.set(`${mc} ${kc} ${nc} ${count}`, { ...fixed, mc, kc, nc, order: 'mn', threads: count });
-        }
-      }
-    }
-  }
-  return [...plans.values()];
+  const { name } = kernel;
+  // written out: objects that are spread and added to take engines twenty times as long
+  return fittingBlocks(p, algorithm, kernel, blocks).flatMap(({ mc, kc, nc }) =>
+    threads.map((count) => ({
+      backend: 'wasm',
+      kernel: name,
+      algorithm,
+      packing,
+      mc,
+      kc,
+      nc,
+      order: 'mn',
+      threads: count,
+    })),
+  );
 }
 
 /** Whether an algorithm may pay that nobody asked for by name. */

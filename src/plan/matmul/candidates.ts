@@ -2,7 +2,7 @@
 import { clamp, roundUp } from '../../core/math.ts';
 import type { Kernel } from '../../kernels/table.ts';
 import type { MatmulProblem } from '../../problem/matmul.ts';
-import { evenBlock, type Ladders, STEP_FLOPS } from '../ladders.ts';
+import { different, evenBlock, type Ladders, STEP_FLOPS } from '../ladders.ts';
 import type { Packing, Plan } from '../plan.ts';
 
 /** Stretches of a matrix-vector product: their number is what threads share. */
@@ -24,21 +24,20 @@ export function matmulPlanFits(p: MatmulProblem, plan: Plan, kernel: Kernel): bo
 }
 
 function gemmPlans(p: MatmulProblem, kernel: Kernel, ladders: Ladders, threads: readonly number[]): Plan[] {
-  const plans = new Map<string, Plan>();
   const { mr, nr, name } = kernel;
+  const kcs = p.panel ? [p.panel.kc] : different(ladders.kc, (most) => evenBlock(p.k, most, 4));
+  const mcs = different(ladders.mc, (most) => evenBlock(p.m, Math.max(mr, most), mr));
+  const plans: Plan[] = [];
   for (const packing of packingsOf(kernel, p)) {
-    for (const kcMost of p.panel ? [p.panel.kc] : ladders.kc) {
-      const kc = p.panel ? p.panel.kc : evenBlock(p.k, kcMost, 4);
-      for (const mcMost of ladders.mc) {
-        const mc = evenBlock(p.m, Math.max(mr, mcMost), mr);
-        for (const ncMost of ladders.nc) {
-          // a tile spans the whole slice of k; one block of kc is the least that a slice can be
-          const most = Math.max(nr, Math.floor(STEP_FLOPS / 2 / mc / Math.min(kc, p.k)));
-          const nc = evenBlock(p.n, clamp(ncMost, nr, most), nr);
-          const oneLine = mc >= p.m || nc >= p.n;
-          for (const order of oneLine ? (['mn'] as const) : ladders.orders) {
-            for (const count of threads) {
-              plans.set(`${packing} ${kc} ${mc} ${nc} ${order} ${count}`, {
+    for (const kc of kcs) {
+      for (const mc of mcs) {
+        // a tile spans the whole slice of k; one block of kc is the least that a slice can be
+        const fitting = Math.max(nr, Math.floor(STEP_FLOPS / 2 / mc / Math.min(kc, p.k)));
+        for (const nc of different(ladders.nc, (most) => evenBlock(p.n, clamp(most, nr, fitting), nr))) {
+          const orders = mc >= p.m || nc >= p.n ? (['mn'] as const) : ladders.orders;
+          for (const order of orders)
+            for (const count of threads)
+              plans.push({
                 backend: 'wasm',
                 kernel: name,
                 algorithm: 'gemm',
@@ -49,13 +48,11 @@ function gemmPlans(p: MatmulProblem, kernel: Kernel, ladders: Ladders, threads: 
                 order,
                 threads: count,
               });
-            }
-          }
         }
       }
     }
   }
-  return [...plans.values()];
+  return plans;
 }
 
 function vectorPlans(p: MatmulProblem, kernel: Kernel, threads: readonly number[]): Plan[] {

@@ -127,7 +127,7 @@ export function share(count: number, threads: number): number {
 }
 
 function gemmMs(p: MatmulProblem, plan: Plan, kernel: Kernel, machine: MachineProfile): number {
-  const { mc, nc } = fairTile({ ...p, members: p.batch }, plan, kernel);
+  const { mc, nc } = fairTile(p, p.batch, plan, kernel);
   const tiles = p.batch * ceilDiv(p.m, mc) * ceilDiv(p.n, nc);
   const packA =
     plan.packing === 'ab' ? packMs(p.m, p.k, kernel.mr, p.transposeA) * (p.sharedA ? 1 : p.batch) : 0;

@@ -68,7 +68,7 @@ function lowerOverPlanes(
     packedBElements = Math.max(packedBElements, length * perImage);
     for (const { member, packedB } of membersOf(p, product, image, from, length)) {
       const packedA = form ? member.indexA * form.perGroup : 0;
-      for (const tile of tilesOfMember) list.add(op, { ...tile, packedA, packedB }, member);
+      for (const tile of tilesOfMember) list.add(op, { packedA, packedB, ...tile }, member);
     }
     list.endPhase();
   }

@@ -58,7 +58,7 @@ export function addPlanes(
     const place = { b: image * perImage.in, c: image * perImage.out };
     for (const { from: n0, length: cols } of stretchesOf(w.outH, blocks.rows))
       for (const { from: k0, length: ks } of stretchesOf(channels, blocks.channels))
-        list.add(op, { ...place, k0, ks, n0, cols });
+        list.add(op, { k0, ks, n0, cols, ...place });
   }
 }
 
@@ -85,7 +85,7 @@ function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
   for (let i = 0; i < p.batch; i++) {
     const place = { b: i * p.inC * p.inH * p.inW, c: i * p.outC * plane };
     for (const { from: k0, length: ks } of stretchesOf(p.outC, channels))
-      list.add('depthwise', { ...place, k0, ks, n0: 0, cols: p.outH });
+      list.add('depthwise', { k0, ks, n0: 0, cols: p.outH, ...place });
   }
   const offsets: number[] = [];
   for (let kh = 0; kh < p.kH; kh++)
@@ -152,7 +152,7 @@ export function lowerDepthwiseNhwc(p: ConvProblem, plan: Plan): Lowered {
   for (let image = 0; image < p.batch; image++) {
     const place = { a: image * p.inH * p.inW * p.inC, c: image * p.outH * p.outW * p.outC };
     for (const { from: n0, length: cols } of stretchesOf(p.outH, rows))
-      list.add('depthwise', { ...place, n0, cols });
+      list.add('depthwise', { n0, cols, ...place });
   }
   const image = { copied: false, rowPitch: p.inW * p.inC, phasePitch: 0, planePitch: 0, paddedH: p.inH };
   return {

@@ -174,7 +174,7 @@ function lowerTiles(p: Product, plan: Plan): ReturnType<typeof lowerProduct> {
   const blocking = blockingOf(p, plan);
   const { mr, nr, packA, packB } = blocking;
   const { groups, slice } = groupsOf(p, plan, blocking);
-  const { mc, nc } = fairTile({ ...p, members: p.members.length }, plan, blocking);
+  const { mc, nc } = fairTile(p, p.members.length, plan, blocking);
   const tiles = tilesOf(p.m, p.n, mc, nc, plan.order);
   const list = new StepList(plan.threads);
   let packedAElements = 0;
@@ -197,7 +197,7 @@ function lowerTiles(p: Product, plan: Plan): ReturnType<typeof lowerProduct> {
           ? (member.indexB * p.k + k0) * roundUp(p.n, nr)
           : (offsetsB.get(member.indexB) ?? 0);
         const ends = { k0, ks, first: k0 === 0, last: k0 + ks >= p.k };
-        for (const tile of tiles) list.add('tile', { ...tile, ...ends, packedA, packedB }, member);
+        for (const tile of tiles) list.add('tile', { packedA, packedB, ...ends, ...tile }, member);
       }
       // the next slice writes over these panels
       list.endPhase();

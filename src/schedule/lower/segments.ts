@@ -60,7 +60,7 @@ export function lowerSegments(p: ConvProblem, plan: Plan): Lowered {
           Math.max(1, Math.floor(plan.mc / p.outW)),
         ))
           for (const { from: n0, length: cols } of stretchesOf(outC, plan.nc))
-            list.add('segmentTile', { ...place, m0, rows, n0, cols });
+            list.add('segmentTile', { m0, rows, n0, cols, ...place });
       }
     }
     list.endPhase();
