@@ -34,9 +34,10 @@ const INLINE_MS = 5;
 /** The same for a recorded run that nobody stops or watches: a picture of sixty in a second. Networks of 7 to 14 milliseconds are done 1.02 to
  *  1.1 times as fast as by the team alone, for inputs and results stay in the caches of one core (Node 24, one thread and two). */
 const INLINE_RUN_MS = 16;
-/** How much longer than plans say a first run takes: engines compile code when it is first called, and make it fast later (V8: 10 to 40
- *  times with the test networks). */
-const COLD = 10;
+/** How much longer than plans say a first run takes: engines compile code when it is first called, and make it fast later (V8: 3 to 5 times
+ *  with networks of 4 to 7 milliseconds). Not more is said than has to be, for a thread that is not up yet is no way out: making one takes
+ *  the calling thread 10 milliseconds, and 30 to 40 go by until it computes. */
+const COLD = 3;
 /** After this much computing in a row on the calling thread, the event loop gets a turn. */
 const TURN_MS = 8;
 const PROGRESS_MS = 50;
