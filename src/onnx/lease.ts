@@ -19,7 +19,7 @@ const MOST_KEPT = 128 * 2 ** 20;
 /** A memory ends at 4 GiB: models of more weights than this have their own, and a runtime whose memory has grown beyond it is joined no more. */
 const MOST_SHARED = 512 * 2 ** 20;
 
-const shared = new Map<string, SharedRuntime>();
+const common = new Map<string, CommonRuntime>();
 
 /** A part in a runtime with these options for a model of so many bytes of weights; the runtime is made where there is none. */
 export async function leaseRuntime(options: RuntimeOptions, weights: number): Promise<Lease> {
@@ -28,16 +28,16 @@ export async function leaseRuntime(options: RuntimeOptions, weights: number): Pr
     const runtime = await createRuntime(options);
     return { runtime, end: () => runtime.close() };
   }
-  const known = shared.get(key);
+  const known = common.get(key);
   if (known?.isJoinable) return known.join();
-  const fresh: SharedRuntime = new SharedRuntime(createRuntime(options), () => {
-    if (shared.get(key) === fresh) shared.delete(key);
+  const fresh: CommonRuntime = new CommonRuntime(createRuntime(options), () => {
+    if (common.get(key) === fresh) common.delete(key);
   });
-  shared.set(key, fresh);
+  common.set(key, fresh);
   return fresh.join();
 }
 
-class SharedRuntime {
+class CommonRuntime {
   readonly #made: Promise<Runtime>;
   readonly #forget: () => void;
   #runtime: Runtime | undefined;
