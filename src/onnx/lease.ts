@@ -85,11 +85,11 @@ class CommonRuntime {
 
 /**
  * Equal for options that ask for the same; undefined for those that are one caller's own: objects (a store, a listener, limits of memory), and a
- * GPU, which may be lost and is asked for anew by whoever comes next.
+ * GPU, which may be lost and is asked for anew by whoever comes next. What is no option at all is always read, and refused.
  */
 function keyOf({ gpu, ...others }: RuntimeOptions): string | undefined {
-  if (gpu || (others.backend !== undefined && others.backend !== 'wasm' && others.backend !== 'auto'))
-    return undefined;
+  const { backend = 'auto' } = others;
+  if ((gpu !== undefined && gpu !== false) || (backend !== 'auto' && backend !== 'wasm')) return undefined;
   const given = Object.entries(others).filter(([, value]) => value !== undefined);
   if (given.some(([, value]) => typeof value === 'object' || typeof value === 'function')) return undefined;
   return given

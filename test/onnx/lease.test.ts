@@ -14,6 +14,9 @@ const MiB = 2 ** 20;
 /** The probe of a machine is made once, whatever these tests run on. */
 const OPTIONS: SessionOptions = { threads: 1 };
 
+/** A platform that has one in name only. */
+const NO_GPU = { gpu: { requestAdapter: () => Promise.resolve(null) } as never };
+
 const model = () =>
   modelOf([node('MatMul', ['x', 'w'], 'y')], [edge('x', [1, 2])], edge('y', [1, 2]), [
     initializer(edge('w', [2, 2]), Float32Array.of(1, 2, 3, 4)),
@@ -36,12 +39,13 @@ test('sessions with equal options share a runtime, others do not', async (t) => 
     open({ threads: 1, numerics: 'fast' }),
     open({ threads: 1, onEvent: () => undefined }),
     open({ threads: 1, memory: {} }),
+    open({ threads: 1, gpu: NO_GPU }),
     open({ threads: 1, runtime: await makeRuntime() }),
   ]);
   const runtimes = sessions.map(({ runtime }) => runtime);
   t.deepEqual(
     runtimes.map((runtime) => runtimes.indexOf(runtime)),
-    [0, 0, 0, 0, 4, 4, 6, 7, 8],
+    [0, 0, 0, 0, 4, 4, 6, 7, 8, 9],
   );
   await Promise.all(sessions.map((session) => isRight(t, session)));
   const [first, second, ...others] = sessions;
@@ -51,10 +55,10 @@ test('sessions with equal options share a runtime, others do not', async (t) => 
   await Promise.all([second!, ...others].map((session) => session.release()));
   t.deepEqual(
     runtimes.map(({ info }) => info.closed),
-    [false, false, false, false, false, false, true, true, false],
+    [false, false, false, false, false, false, true, true, true, false],
     'what nobody else can use ends at once, what was given does not',
   );
-  await runtimes[8]!.close();
+  await runtimes[9]!.close();
 });
 
 test('a runtime waits a moment for the next session', async (t) => {
@@ -123,6 +127,7 @@ test("a runtime that cannot be made, or was closed by somebody, is nobody else's
     'a model that is refused takes no part',
   );
   const session = await open();
+  t.equal(await codeOf(open({ threads: 1, gpu: null as never })), 'E_ARGUMENT', 'whoever else has a runtime');
   await session.runtime.close();
   t.equal(await codeOf(session.run({ x: new Tensor('float32', [1, 2], [1, 2]) })), 'E_CLOSED');
   const next = await open();

@@ -130,13 +130,13 @@ function stripTrial(backend: WasmBackend, call: MicroKernel, columns: number, at
   };
 }
 
-/** Whether a result is the sum over the columns that it sees, in each of its filter's rows. */
-function closeTo(
+/** What a result should be that is not the sum over the columns that it sees, in each of its filter's rows; undefined for one that is. */
+function wantedInstead(
   { kH, kW, bias, bounds: [low, high], rowStart }: Trial,
   w: Float32Array,
   image: Float32Array,
 ) {
-  return (got: number, row: number, seen: readonly (number | undefined)[]): boolean => {
+  return (got: number, row: number, seen: readonly (number | undefined)[]): number | undefined => {
     let sum = bias;
     let size = bias;
     for (let kh = 0; kh < kH; kh++) {
@@ -150,7 +150,7 @@ function closeTo(
       }
     }
     const expected = Math.min(Math.max(sum, low), high);
-    return Math.abs(got - expected) <= 2 ** -23 * (kH * kW + 2) * size;
+    return Math.abs(got - expected) <= 2 ** -23 * (kH * kW + 2) * size ? undefined : expected;
   };
 }
 
@@ -169,7 +169,7 @@ function faultAt(backend: WasmBackend, kernel: Kernel, rows: Rows, at: Places): 
   const out = backend.view(at.out, OUT_PITCH * mr);
   out.fill(GUARD);
   trial.call(columns);
-  const isClose = closeTo(trial, w, image);
+  const instead = wantedInstead(trial, w, image);
   for (let x = 0; x < columns; x++) {
     // looked up once for all rows: this runs before engines make it fast
     const seen = Array.from({ length: kW }, (_, kw) => trial.columnAt(x, kw));
@@ -177,7 +177,8 @@ function faultAt(backend: WasmBackend, kernel: Kernel, rows: Rows, at: Places): 
       const place = r * OUT_PITCH + placeIn(rows, x);
       const got = out[place]!;
       out[place] = GUARD;
-      if (!isClose(got, r, seen)) return `${columns} columns: element [${r}, ${x}] is ${got}`;
+      const wanted = instead(got, r, seen);
+      if (wanted !== undefined) return `${columns} columns: element [${r}, ${x}] is ${got}, not ${wanted}`;
     }
   }
   // no callback for each of some thousands of elements

@@ -110,6 +110,7 @@ export function readBy(node: GraphNode): readonly string[] {
   return [...names];
 }
 
+/** Whether graphs are inside of a node, as branches and loops have them. */
 export function hasGraph({ attributes }: GraphNode): boolean {
   for (const { kind } of attributes.values()) if (kind === 'graph') return true;
   return false;
