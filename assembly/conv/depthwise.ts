@@ -65,6 +65,14 @@ export function boundsAfter(masks: usize, size: i32): usize {
   return masks + (<usize>size << 5);
 }
 
+/** Which of `all` rows from `at` on are in an image of `inH`, the first and, eight bits higher, the end; all where none is. */
+// @ts-ignore: decorator
+@inline
+function rowsInside(at: i32, all: i32, inH: i32): i32 {
+  const from = max(0, -at), until = min(all, inH - at);
+  return from < until ? until << 8 | from : all << 8;
+}
+
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
  * left; columns have the kernel's stride, rows `strideH`, which is the same where it computes several. `zeros` and `masks` are what
@@ -88,13 +96,9 @@ export function depthwiseInPlace(
         count = 1;
       }
     }
-    let at = row * strideH - padTop;
-    const last = table + (<usize>((count - 1) * strideH + size) << 2);
-    for (let p = table; p < last; p += 4) {
-      store<usize>(p, <u32>at < <u32>inH ? first + at * pitch : zeros);
-      at++;
-    }
-    call_indirect<void>(use, outW, w, bounds, table, panelBits << 1, masks, panelGap, y + row * ldc, ldc, 1);
+    const at = row * strideH - padTop, all = (count - 1) * strideH + size;
+    for (let i = 0; i < all; i++) store<usize>(table + (<usize>i << 2), <u32>(at + i) < <u32>inH ? first + (at + i) * pitch : zeros);
+    call_indirect<void>(use, outW, w, bounds, table, panelBits << 1, masks, panelGap, y + row * ldc, ldc, rowsInside(at, all, inH));
     row += count;
   }
 }

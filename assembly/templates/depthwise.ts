@@ -8,7 +8,8 @@
  *   a[kh][kw] * row[r * stride + kh][x * stride + kw]. `cin` holds masks, one vector for each tap column: for the first four
  *   output columns, then for the last four; what is masked counts as 0. `lda`, where it is not 0, holds what follows the sum, for the whole
  *   channel: a bias and two bounds. Where `ldb` is not 0, columns go to panels of 1 << (ldb / 2) bytes, eight columns at least, with `ldcin`
- *   bytes between them, and k is a multiple of their lanes. k is at least 4, and ldb even. They read up to 7 floats past the end of a row,
+ *   bytes between them, and k is a multiple of their lanes. `blocks` says which of the rows of `b` count, from its low eight bits to what is above
+ *   them, one at least; the others hold zeros, which only filters whose weights are not all held look at. k is at least 4, and ldb even. They read up to 7 floats past the end of a row,
  *   and the last columns may be written first with sums that are wrong.
  *   (XNNPACK's kernels for depthwise convolution of sparse networks are built this way.)
  * - The general kernel has `lda` taps: c[x] = sum over taps of a[tap] * b[x + cin[tap] / 4]. `b` is a strip
@@ -21,15 +22,13 @@
  * which no core can overlap (3x3, r4x8, 128 columns: 276 against 223 ns on Node 24, 540 against 273 on Node 20). And no two of a function
  * are for one value of ldb: V8 drops the second.
  */
+import { holdsWeights } from '../../src/kernels/depthwise.ts';
 import type { Kernel, KernelFeature } from '../../src/kernels/kernel.ts';
 
 type Taps = NonNullable<Kernel['taps']>;
 
 const SIGNATURE =
   '(k: i32, a: usize, lda: usize, b: usize, ldb: usize, cin: usize, ldcin: usize, c: usize, ldc: usize, blocks: i32): void';
-
-/** So many weights stay in registers (of 15); more are loaded where they are used. */
-const HELD_WEIGHTS = 9;
 
 function multiplyAdd(feature: KernelFeature, acc: string, a: string, b: string): string {
   return feature === 'relaxed'
@@ -39,10 +38,6 @@ function multiplyAdd(feature: KernelFeature, acc: string, a: string, b: string):
 
 function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
-}
-
-function isHeld({ size }: Taps): boolean {
-  return size * size <= HELD_WEIGHTS;
 }
 
 /** Text that fills the sums c0_0, c0_1, ... of mr rows x `vectors` vectors of columns, without their stores. */
@@ -111,7 +106,7 @@ function rowSteps(
 function unrolledBlock(kernel: Kernel, taps: Taps, side: Side): Block {
   const { mr } = kernel;
   const { size, stride } = taps;
-  const held = isHeld(taps);
+  const held = holdsWeights(taps);
   const row = (i: number, vectors: number): string => {
     const uses = range(mr).flatMap((r) => {
       const kh = i - r * stride;
@@ -147,20 +142,31 @@ function loopBlock(kernel: Kernel, taps: Taps, side: Side): Block {
   const { mr } = kernel;
   const { size, stride } = taps;
   const row = 4 * size;
-  const loop = (vectors: number, rows: readonly number[], from: number, until: number): string => {
+  const segments = segmentsOf(mr, taps);
+  const loop = (vectors: number, rows: readonly number[], from: number, index: number): string => {
     const uses = rows.map((r) => ({ r, weight: (kw: number) => `v128.load32_splat(w${r === 0 ? '' : ` - ${r * row * stride}`}, ${4 * kw})` }));
     const fence = (kw: number) => (kw < size - 1 ? `    if (ldb == ${fenceValue(side, vectors, from * size + kw)}) break;` : '');
-    return `    do {
+    // one row of results has an input row at least
+    return `    ${mr > 1 ? `if (t < e${index}) ` : ''}do {
     const q = load<usize>(t) + ${columnBytes(taps)};
 ${rowSteps(kernel, taps, side, vectors, uses, fence)}
     t += 4;
     w += ${row};
-    } while (t < b + ${4 * until});`;
+    } while (t < e${index});`;
   };
   return (vectors) => {
-    const loops = segmentsOf(mr, taps).map(({ from, until, rows }) => loop(vectors, rows, from, until));
-    return [...zeroSums(mr, vectors), '    let t = b, w = a;', ...loops].join('\n');
+    const loops = segments.map(({ from, rows }, index) => loop(vectors, rows, from, index));
+    return [...zeroSums(mr, vectors), '    let t = first, w = a + skipped;', ...loops].join('\n');
   };
+}
+
+/** Where the loops over input rows begin and end: those that count, which `blocks` says. */
+function loopBounds(mr: number, taps: Taps): string[] {
+  return [
+    '  const first = b + <usize>((blocks & 255) << 2), last = b + <usize>(blocks >> 8 << 2);',
+    `  const skipped = <usize>((blocks & 255) * ${4 * taps.size});`,
+    ...segmentsOf(mr, taps).map(({ until }, i) => `  const e${i} = min(b + ${4 * until}, last);`),
+  ];
 }
 
 /** Bytes from a row's first column to what output column x / 4 sees first. */
@@ -198,14 +204,14 @@ function storesAt(mr: number, vectors: number): string {
 function inPlaceSource(kernel: Kernel, taps: Taps): string {
   const { name, mr, nr } = kernel;
   const { size } = taps;
-  const looped = !isHeld(taps);
+  const looped = !holdsWeights(taps);
   const form = looped ? loopBlock : unrolledBlock;
   const block = (side: Side, vectors: number) =>
     `{\n${form(kernel, taps, side)(vectors)}\n${storesAt(mr, vectors)}\n  }`;
   const opening = [
-    ...(looped ? [] : range(inputRows(mr, taps)).map((i) => `  const p${i} = load<usize>(b, ${4 * i});`)),
+    ...(looped ? loopBounds(mr, taps) : range(inputRows(mr, taps)).map((i) => `  const p${i} = load<usize>(b, ${4 * i});`)),
     ...range(mr).map((r) => `  const o${r} = c + ${r} * ldc;`),
-    ...(isHeld(taps) ? range(size * size).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`) : []),
+    ...(holdsWeights(taps) ? range(size * size).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`) : []),
   ];
   const widths = [4, 2, 1].filter((vectors) => 4 * vectors <= nr);
   // each but the widest is for rows that two of its blocks cover

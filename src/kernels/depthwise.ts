@@ -30,6 +30,14 @@ const VARIANTS: readonly Variant[] = [
   { size: 5, stride: 2, mr: 2, nr: 8 },
 ];
 
+/** So many weights stay in registers (of 15); more are loaded where they are used. */
+const HELD_WEIGHTS = 9;
+
+/** Whether all weights stay in registers: a filter of which they don't is looped over, and rows above and below the image are left out. */
+export function holdsWeights({ size }: NonNullable<Kernel['taps']>): boolean {
+  return size * size <= HELD_WEIGHTS;
+}
+
 function fixedRow({ size, stride, mr, nr }: Variant, feature: KernelFeature): Kernel {
   return {
     name: `f32_dw_${size}x${size}_s${stride}_r${mr}x${nr}__${feature}`,

@@ -161,7 +161,7 @@ function depthwiseRun(
   words(table, rows).forEach((_, i, all) => {
     all[i] = image + i * row * taps.stride;
   });
-  const one = () => call(columns, weights, ZEROS_ADDRESS, table, 0, ZEROS_ADDRESS, 0, c, row, 1);
+  const one = () => call(columns, weights, ZEROS_ADDRESS, table, 0, ZEROS_ADDRESS, 0, c, row, rows << 8);
   return { run: () => repeat(times, one), flops };
 }
 

@@ -3,6 +3,7 @@
  * through transforms costs, not below what memory can deliver. Constants were fitted on the layers of `bench --suite conv`.
  */
 import { ceilDiv, roundUp } from '../../core/math.ts';
+import { holdsWeights } from '../../kernels/depthwise.ts';
 import { findKernel, type Kernel, oneRowPartner } from '../../kernels/table.ts';
 import { type ConvProblem, groupChannels, isPlainProduct, termsOf } from '../../problem/conv.ts';
 import type { MachineProfile } from '../machine.ts';
@@ -186,6 +187,16 @@ function inPlaceBlocks(columns: number, { nr }: Kernel): number[] {
   return [...blocks, widths.findLast((vectors) => columns - x <= 4 * vectors)!];
 }
 
+/** Which share of the rows that filters see lies in the image. */
+function rowsInside({ inH, outH, kH, strideH, padTop }: ConvProblem): number {
+  let outside = 0;
+  const above = (row: number) => Math.min(kH, padTop - row * strideH);
+  const below = (row: number) => Math.min(kH, row * strideH - padTop + kH - inH);
+  for (let row = 0; row < outH && above(row) > 0; row++) outside += above(row);
+  for (let row = outH - 1; row >= 0 && below(row) > 0; row--) outside += below(row);
+  return 1 - outside / (outH * kH);
+}
+
 /** Nanoseconds of one channel by a kernel of a fixed size. */
 function inPlaceNs(p: ConvProblem, kernel: Kernel, gflops: number, far: boolean): number {
   const { mr, nr } = kernel;
@@ -198,7 +209,8 @@ function inPlaceNs(p: ConvProblem, kernel: Kernel, gflops: number, far: boolean)
   const whole = nr / Math.max(CHAINS, (mr * nr) / 4);
   const blocks = inPlaceBlocks(p.outW, kernel).map((vectors) => whole * Math.max(CHAINS, mr * vectors));
   const columns = blocks.reduce((sum, block) => sum + block, 0);
-  const flops = 2 * p.kH * p.kW * rows * columns;
+  const inside = holdsWeights(kernel.taps!) ? 1 : rowsInside(p);
+  const flops = 2 * p.kH * p.kW * rows * columns * inside;
   return (flops / gflops) * streams + calls * IN_PLACE_CALL_NS;
 }
 
