@@ -54,8 +54,8 @@ export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft:
 }
 
 /** Bytes of what kernels that read in place need beside them. */
-export function inPlaceBytes(outW: i32, size: i32, stride: i32, mr: i32): usize {
-  return <usize>(zeroRowFloats(outW, stride, size) + 8 * size + 4 + (mr - 1) * stride + size) << 2;
+export function inPlaceBytes(outW: i32, outH: i32, size: i32, strideW: i32, strideH: i32): usize {
+  return <usize>(zeroRowFloats(outW, strideW, size) + 8 * size + 4 + (outH - 1) * strideH + size) << 2;
 }
 
 /** Where the bias and the bounds of a channel are, from the masks on. */
@@ -73,6 +73,18 @@ function rowsInside(at: i32, all: i32, inH: i32): i32 {
   return from < until ? until << 8 | from : all << 8;
 }
 
+/** The addresses of rows top to bottom, `pitch` bytes apart, those that are not in an image of `inH` of `zeros`. */
+// @ts-ignore: decorator
+@inline
+function layRows(top: i32, bottom: i32, inH: i32, pitch: usize, image: usize, zeros: usize, table: usize): void {
+  let row = image + top * pitch;
+  for (let i = top; i < bottom; i++) {
+    store<usize>(table, <u32>i < <u32>inH ? row : zeros);
+    row += pitch;
+    table += 4;
+  }
+}
+
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
  * left; columns have the kernel's stride, rows `strideH`, which is the same where it computes several. `zeros` and `masks` are what
@@ -84,8 +96,9 @@ export function depthwiseInPlace(
   size: i32, strideH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, bounded: bool,
   ldc: usize, panelBits: usize, panelGap: usize,
 ): void {
-  const end = y0 + rows, pitch = <usize>inW << 2;
-  const behind = boundsAfter(masks, size), bounds = bounded ? behind : 0, table = behind + 16, first = x - (<usize>padLeft << 2);
+  const end = y0 + rows, top = y0 * strideH - padTop, bottom = top + (rows - 1) * strideH + size;
+  const behind = boundsAfter(masks, size), bounds = bounded ? behind : 0, table = behind + 16;
+  layRows(top, bottom, inH, <usize>inW << 2, x - (<usize>padLeft << 2), zeros, table);
   for (let row = y0; row < end; ) {
     let use = kernel, count = mr;
     if (end - row < mr) {
@@ -96,9 +109,8 @@ export function depthwiseInPlace(
         count = 1;
       }
     }
-    const at = row * strideH - padTop, all = (count - 1) * strideH + size;
-    for (let i = 0; i < all; i++) store<usize>(table + (<usize>i << 2), <u32>(at + i) < <u32>inH ? first + (at + i) * pitch : zeros);
-    call_indirect<void>(use, outW, w, bounds, table, panelBits << 1, masks, panelGap, y + row * ldc, ldc, rowsInside(at, all, inH));
+    const at = row * strideH - padTop, inside = rowsInside(at, (count - 1) * strideH + size, inH);
+    call_indirect<void>(use, outW, w, bounds, table + (<usize>(at - top) << 2), panelBits << 1, masks, panelGap, y + row * ldc, ldc, inside);
     row += count;
   }
 }

@@ -38,7 +38,7 @@ export function integerDepthwise(job: usize, program: usize, record: usize, scra
 
   const own = ownSpace(job, program, scratch);
   const masks = layInPlace(outW, inW, size, strideW, padLeft, own);
-  const image = own + inPlaceBytes(outW, size, strideW, mr);
+  const image = own + inPlaceBytes(outW, outH, size, strideW, strideH);
   const room = stripRows * outW;
   const sums = image + (<usize>(((stripRows - 1) * strideH + size) * inW + 16) << 2);
   const rowsAtOnce = min(cols, stripRows), planesAtOnce = rowsAtOnce < cols ? 1 : max(1, room / (cols * outW));

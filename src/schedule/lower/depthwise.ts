@@ -102,9 +102,9 @@ function lowerInterleaved(p: ConvProblem, plan: Plan): Lowered {
 
 /** Elements of a thread's own space for kernels that read rows in place: zeros, masks, a bias and bounds, addresses of rows
  *  (assembly/conv/depthwise.ts). */
-function inPlaceElements(p: ConvProblem, { mr }: Kernel): number {
+function inPlaceElements(p: ConvProblem): number {
   const zeros = p.outW * p.strideW + p.kW + 8;
-  return zeros + 8 * p.kW + 4 + (mr - 1) * p.strideH + p.kH;
+  return zeros + 8 * p.kW + 4 + (p.outH - 1) * p.strideH + p.kH;
 }
 
 export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
@@ -126,7 +126,7 @@ export function lowerDepthwise(p: ConvProblem, plan: Plan): Lowered {
     steps: list.steps,
     packedAElements: 0,
     packedBElements: 0,
-    privateElements: inPlace ? inPlaceElements(p, kernel) : elements,
+    privateElements: inPlace ? inPlaceElements(p) : elements,
   };
 }
 
