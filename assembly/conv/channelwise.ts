@@ -48,7 +48,7 @@ function depthwisePlanes(job: usize, program: usize, record: usize, scratch: usi
         if (inPlace) {
           if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, kW));
           depthwiseInPlace(
-            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideH, padTop, padLeft, row, rows, own, masks, finishes,
+            kernel, oneRow, mr, from, to, filter, inH, inW, outW, kW, strideH, padTop, padLeft, row, rows, own, masks,
             <usize>outW << 2, 0, 0,
           );
         } else {
@@ -86,7 +86,7 @@ export function depthwisePanels(job: usize, record: usize, image: i32, pixel: i3
     if (finishes) layBiasAndBounds(job, program, c, boundsAfter(masks, size));
     depthwiseInPlace(
       kernel, oneRow, mr, x + (c / multiplier) * plane, first + c * line, load<usize>(job, JOB_A) + c * filter, inH, inW, outW, size, strideH,
-      padTop, padLeft, y0, count / outW, own, masks, finishes, ldc, panelBits, panel - line,
+      padTop, padLeft, y0, count / outW, own, masks, ldc, panelBits, panel - line,
     );
   }
   if (bounded) return;

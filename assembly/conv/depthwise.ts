@@ -36,7 +36,8 @@ function zeroRowFloats(outW: i32, stride: i32, size: i32): i32 {
 
 /**
  * What kernels that read rows in place need beside them, laid into a thread's own space: a row of zeros, then their masks (see
- * assembly/templates/depthwise.ts). Returns the address of the masks; room for a bias and two bounds and the table of rows follow.
+ * assembly/templates/depthwise.ts). Returns the address of the masks; a bias and two bounds that change nothing and room for the table of rows
+ * follow.
  */
 export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft: i32, to: usize): usize {
   const zeros = <usize>zeroRowFloats(outW, stride, size) << 2;
@@ -50,6 +51,7 @@ export function layInPlace(outW: i32, inW: i32, size: i32, stride: i32, padLeft:
       }
     }
   }
+  memory.fill(boundsAfter(masks, size), 0, 16);
   return masks;
 }
 
@@ -58,7 +60,7 @@ export function inPlaceBytes(outW: i32, outH: i32, size: i32, strideW: i32, stri
   return <usize>(zeroRowFloats(outW, strideW, size) + 8 * size + 4 + (outH - 1) * strideH + size) << 2;
 }
 
-/** Where the bias and the bounds of a channel are, from the masks on. */
+/** Where the bias and the bounds of a channel are, from the masks on (layBiasAndBounds, assembly/elementwise/epilogue.ts). */
 // @ts-ignore: decorator
 @inline
 export function boundsAfter(masks: usize, size: i32): usize {
@@ -88,16 +90,15 @@ function layRows(top: i32, bottom: i32, inH: i32, pitch: usize, image: usize, ze
 /**
  * The same as depthwiseByStrip, by kernels that read rows where they lie: `kernel` computes `mr` rows at once, `oneRow` those that are
  * left; columns have the kernel's stride, rows `strideH`, which is the same where it computes several. `zeros` and `masks` are what
- * layInPlace made; the bias and the bounds behind them are applied where `bounded`. `ldc` bytes from row to row of the result; where
+ * layInPlace made, with the bias and the bounds behind them. `ldc` bytes from row to row of the result; where
  * `panelBits` is not 0, columns lie in panels of 1 << panelBits bytes with `panelGap` bytes between them.
  */
 export function depthwiseInPlace(
   kernel: i32, oneRow: i32, mr: i32, x: usize, y: usize, w: usize, inH: i32, inW: i32, outW: i32,
-  size: i32, strideH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, bounded: bool,
-  ldc: usize, panelBits: usize, panelGap: usize,
+  size: i32, strideH: i32, padTop: i32, padLeft: i32, y0: i32, rows: i32, zeros: usize, masks: usize, ldc: usize, panelBits: usize, panelGap: usize,
 ): void {
   const end = y0 + rows, top = y0 * strideH - padTop, bottom = top + (rows - 1) * strideH + size;
-  const behind = boundsAfter(masks, size), bounds = bounded ? behind : 0, table = behind + 16;
+  const bounds = boundsAfter(masks, size), table = bounds + 16;
   layRows(top, bottom, inH, <usize>inW << 2, x - (<usize>padLeft << 2), zeros, table);
   for (let row = y0; row < end; ) {
     let use = kernel, count = mr;

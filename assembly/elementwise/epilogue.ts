@@ -207,12 +207,17 @@ export function isBiasAndBounds(program: usize): bool {
     && formOf(load<i32>(program, PROGRAM_ACTIVATION)) == CLAMP && load<i32>(program, PROGRAM_BIAS_KIND) != BIAS_KIND_ROW;
 }
 
-/** Bias and bounds of a row: three floats at `to`. No bias is -0: x + -0 is x, also for -0. */
+/**
+ * Bias and bounds of a row for a kernel: three floats at `to`, then whether the bounds matter. No bias is +0, and so is one of -0: a sum from +0 is
+ * never -0, so both change nothing, and a sum of products alone, which may be -0, becomes the same.
+ */
 export function layBiasAndBounds(job: usize, program: usize, row: i32, to: usize): void {
   const kind = load<i32>(program, PROGRAM_ACTIVATION), biased = load<i32>(program, PROGRAM_BIAS_KIND) == BIAS_KIND_COLUMN;
-  store<f32>(to, biased ? load<f32>(load<usize>(job, JOB_BIAS) + (<usize>row << 2)) : -0.0);
-  store<f32>(to, first(kind, load<f32>(job, JOB_P0), 0), 4);
-  store<f32>(to, second(kind, load<f32>(job, JOB_P1), 0), 8);
+  const low = first(kind, load<f32>(job, JOB_P0), 0), high = second(kind, load<f32>(job, JOB_P1), 0);
+  store<f32>(to, biased ? load<f32>(load<usize>(job, JOB_BIAS) + (<usize>row << 2)) + <f32>0 : <f32>0);
+  store<f32>(to, low, 4);
+  store<f32>(to, high, 8);
+  store<i32>(to, low > -Infinity || high < Infinity, 12);
 }
 
 /** rows x cols elements at c, `ldc` bytes from row to row; row0 and col0 are their place in the (unbatched) result. */

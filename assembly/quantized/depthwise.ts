@@ -58,7 +58,7 @@ export function integerDepthwise(job: usize, program: usize, record: usize, scra
         const plane = image - (<usize>(first * inW) << 2), map = to + (<usize>(c * apart) << 2) - (<usize>at << 2);
         depthwiseInPlace(
           load<i32>(program, PROGRAM_KERNEL), load<i32>(program, PROGRAM_KERNEL_ONE_ROW), mr, plane, map, filter, inH, inW, outW, size, strideH,
-          padTop, padLeft, row, rows, own, masks, false, <usize>outW << 2, 0, 0,
+          padTop, padLeft, row, rows, own, masks, <usize>outW << 2, 0, 0,
         );
       }
       if (narrow) {

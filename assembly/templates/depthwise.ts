@@ -6,11 +6,12 @@
  * - Kernels of a fixed size read rows of the image where they lie. `b` is a table of the addresses of the input rows of mr output
  *   rows, each of the column that tap column 0 of output column 0 sees, in the image or not: c[r][x] = sum over (kh, kw) of
  *   a[kh][kw] * row[r * stride + kh][x * stride + kw]. `cin` holds masks, one vector for each tap column: for the first four
- *   output columns, then for the last four; what is masked counts as 0. `lda`, where it is not 0, holds what follows the sum, for the whole
- *   channel: a bias and two bounds. Where `ldb` is not 0, columns go to panels of 1 << (ldb / 2) bytes, eight columns at least, with `ldcin`
- *   bytes between them, and k is a multiple of their lanes. `blocks` says which of the rows of `b` count, from its low eight bits to what is above
- *   them, one at least; the others hold zeros, which only filters whose weights are not all held look at. k is at least 4, and ldb even. They read up to 7 floats past the end of a row,
- *   and the last columns may be written first with sums that are wrong.
+ *   output columns, then for the last four; what is masked counts as 0. `lda` has what follows the sum, for the whole channel: a bias, which is
+ *   never -0 and which fused sums begin with, two bounds, and whether they matter. Where `ldb` is not 0, columns go to panels of
+ *   1 << (ldb / 2) bytes, eight columns at least, with `ldcin` bytes between them, and k is a multiple of their lanes. `blocks` says which of the
+ *   rows of `b` count, from its low eight bits to what is above them, one at least; the others hold zeros, which only filters whose weights are
+ *   all held look at. k is at least 4, and ldb even. They read up to 7 floats past the end of a row, and the last columns may be written first
+ *   with sums that are wrong.
  *   (XNNPACK's kernels for depthwise convolution of sparse networks are built this way.)
  * - The general kernel has `lda` taps: c[x] = sum over taps of a[tap] * b[x + cin[tap] / 4]. `b` is a strip
  *   (assembly/conv/strip.ts), so neighbours read neighbours whatever the stride and the dilation. Only k < 4 reads past the strip's
@@ -40,11 +41,23 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
+/** Whether sums begin with a product in place of +0 plus one: that saves an addition. Those of fused ones begin with the bias. */
+function beginsWithProduct({ feature }: Kernel, taps: Taps): boolean {
+  return feature === 'simd' && holdsWeights(taps);
+}
+
 /** Text that fills the sums c0_0, c0_1, ... of mr rows x `vectors` vectors of columns, without their stores. */
 type Block = (vectors: number) => string;
 
-function zeroSums(mr: number, vectors: number): string[] {
-  return range(mr).flatMap((r) => range(vectors).map((v) => `    let c${r}_${v} = f32x4.splat(0);`));
+function sumsFrom(start: string, mr: number, vectors: number): string[] {
+  return range(mr).flatMap((r) => range(vectors).map((v) => `    let c${r}_${v} = ${start};`));
+}
+
+const ZERO = 'f32x4.splat(0)';
+
+/** What the sums of a kernel that reads in place begin with. */
+function startOf({ feature }: Kernel): string {
+  return feature === 'relaxed' ? 'v128.load32_splat(lda)' : ZERO;
 }
 
 /** Which columns of a row a block has: the first four of the left one and the last four of the right one may look beyond the image. */
@@ -86,15 +99,16 @@ function columnLoads({ size, stride }: Taps, side: Side, kw: number, vectors: nu
 
 /** What one input row gives to output rows: `uses` has an output row and where the weight of a tap column comes from. */
 function rowSteps(
-  { feature }: Kernel, taps: Taps, side: Side, vectors: number, uses: readonly { r: number; weight: (kw: number) => string }[],
+  { feature }: Kernel, taps: Taps, side: Side, vectors: number, uses: readonly { r: number; weight: (kw: number) => string; isFirst?: boolean }[],
   fence: (kw: number) => string,
 ): string {
   const step = (kw: number): string[] => {
     const { lines, names } = columnLoads(taps, side, kw, vectors);
-    for (const { r, weight } of uses) {
+    for (const { r, weight, isFirst } of uses) {
       lines.push(`    const u${r}_${kw} = ${weight(kw)};`);
       names.forEach((name, v) => {
-        lines.push(`    c${r}_${v} = ${multiplyAdd(feature, `c${r}_${v}`, `u${r}_${kw}`, name)};`);
+        const product = isFirst && kw === 0 ? `f32x4.mul(u${r}_${kw}, ${name})` : multiplyAdd(feature, `c${r}_${v}`, `u${r}_${kw}`, name);
+        lines.push(`    c${r}_${v} = ${product};`);
       });
     }
     return [...lines, fence(kw)];
@@ -112,14 +126,14 @@ function unrolledBlock(kernel: Kernel, taps: Taps, side: Side): Block {
       const kh = i - r * stride;
       if (kh < 0 || kh >= size) return [];
       const weight = (kw: number) => (held ? `w${kh * size + kw}` : `v128.load32_splat(a, ${4 * (kh * size + kw)})`);
-      return [{ r, weight }];
+      return [{ r, weight, isFirst: kh === 0 && beginsWithProduct(kernel, taps) }];
     });
     const fence = (kw: number) => `    if (ldb == ${fenceValue(side, vectors, i * size + kw)}) break;`;
     const steps = rowSteps(kernel, taps, side, vectors, uses, fence);
     return `    { const q = p${i} + ${columnBytes(taps)};\n${steps}\n    }`;
   };
   return (vectors) =>
-    [...zeroSums(mr, vectors), '    do {', ...range(inputRows(mr, taps)).map((i) => row(i, vectors)), '    } while (false);'].join('\n');
+    [...sumsFrom(startOf(kernel), mr, vectors), '    do {', ...range(inputRows(mr, taps)).map((i) => row(i, vectors)), '    } while (false);'].join('\n');
 }
 
 /** Input rows that give to the same output rows: from, until, and which. */
@@ -156,7 +170,7 @@ ${rowSteps(kernel, taps, side, vectors, uses, fence)}
   };
   return (vectors) => {
     const loops = segments.map(({ from, rows }, index) => loop(vectors, rows, from, index));
-    return [...zeroSums(mr, vectors), '    let t = first, w = a + skipped;', ...loops].join('\n');
+    return [...sumsFrom(startOf(kernel), mr, vectors), '    let t = first, w = a + skipped;', ...loops].join('\n');
   };
 }
 
@@ -183,13 +197,18 @@ function columnPlace(bytes: string): string {
   return `${bytes} + (${bytes} >> (ldb >> 1)) * ldcin`;
 }
 
-/** Bias and bounds on the way out, where there are any: the operations of a clamp in the last pass (assembly/elementwise/epilogue.ts). */
-function storesAt(mr: number, vectors: number): string {
-  const all = range(mr).flatMap((r) => range(vectors).map((v) => ({ r, v, sum: `c${r}_${v}` })));
+/**
+ * Bias and bounds on the way out: the operations of a clamp in the last pass (assembly/elementwise/epilogue.ts). Sums that began with a product may
+ * be -0 where those from +0 are +0; plus a bias, which is never -0, they are the same.
+ */
+function storesAt(kernel: Kernel, vectors: number): string {
+  const all = range(kernel.mr).flatMap((r) => range(vectors).map((v) => ({ r, v, sum: `c${r}_${v}` })));
+  const biased = all.map(({ sum }) => `    ${sum} = f32x4.add(${sum}, bias);`);
   return [
-    '    if (lda) {',
-    '      const bias = v128.load32_splat(lda), low = v128.load32_splat(lda, 4), high = v128.load32_splat(lda, 8);',
-    ...all.map(({ sum }) => `      ${sum} = f32x4.pmin(f32x4.pmax(f32x4.add(${sum}, bias), low), high);`),
+    ...(kernel.feature === 'relaxed' ? [] : ['    const bias = v128.load32_splat(lda);', ...biased]),
+    '    if (load<i32>(lda, 12)) {',
+    '      const low = v128.load32_splat(lda, 4), high = v128.load32_splat(lda, 8);',
+    ...all.map(({ sum }) => `      ${sum} = f32x4.pmin(f32x4.pmax(${sum}, low), high);`),
     '    }',
     ...range(vectors).filter((v) => v % 2 === 0).map((v) => `    const at${v} = ${columnPlace(v ? `x + ${16 * v}` : 'x')};`),
     ...all.map(({ r, v, sum }) => `    v128.store(o${r} + at${v & 2}, ${sum}, ${16 * (v & 1)});`),
@@ -207,7 +226,7 @@ function inPlaceSource(kernel: Kernel, taps: Taps): string {
   const looped = !holdsWeights(taps);
   const form = looped ? loopBlock : unrolledBlock;
   const block = (side: Side, vectors: number) =>
-    `{\n${form(kernel, taps, side)(vectors)}\n${storesAt(mr, vectors)}\n  }`;
+    `{\n${form(kernel, taps, side)(vectors)}\n${storesAt(kernel, vectors)}\n  }`;
   const opening = [
     ...(looped ? loopBounds(mr, taps) : range(inputRows(mr, taps)).map((i) => `  const p${i} = load<usize>(b, ${4 * i});`)),
     ...range(mr).map((r) => `  const o${r} = c + ${r} * ldc;`),
@@ -246,7 +265,7 @@ function generalBlock({ feature }: Kernel): Block {
     const steps = range(vectors).map(
       (v) => `      c0_${v} = ${multiplyAdd(feature, `c0_${v}`, 'w', `v128.load(p, ${16 * v})`)};`,
     );
-    return `${zeroSums(1, vectors).join('\n')}
+    return `${sumsFrom(ZERO, 1, vectors).join('\n')}
     let tap: usize = 0;
     do {
       const p = b + load<usize>(cin + tap);

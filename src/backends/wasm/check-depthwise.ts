@@ -91,6 +91,7 @@ function inPlaceTrial(
   const bias = bare ? 0 : 0.25;
   const [low, high] = bare || columns % 2 === 0 ? ([-64, 64] as const) : ([-1.5, 1.25] as const);
   backend.view(at.bounds, 3).set([bias, low, high]);
+  words(backend, at.bounds, 4)[3] = bare ? 0 : 1;
   for (let kw = 0; kw < size; kw++) {
     for (let lane = 0; lane < 4; lane++) {
       masks[4 * kw + lane] = column(lane, kw) >= 0 ? -1 : 0;
@@ -106,7 +107,7 @@ function inPlaceTrial(
       call(
         columns,
         at.weights,
-        bare ? 0 : at.bounds,
+        at.bounds,
         at.table,
         2 * panelBits,
         at.masks,

@@ -15,6 +15,7 @@ import {
 } from '../../../src/problem/quantized.ts';
 import { windowOf } from '../../../src/problem/window.ts';
 import { answersTo, askConv, convFault } from '../../support/conv-problems.ts';
+import { array } from '../../support/oracle.ts';
 import { specOf, usePlan } from '../../support/plans.ts';
 import { makeRuntime } from '../../support/runtime.ts';
 import { Random, seeded } from '../../support/seed.ts';
@@ -35,6 +36,15 @@ function inPlaceRows(size: number): number {
 /** Widths at which rows in place begin, and with every choice of blocks for them, also with a stride of 2. */
 const WIDTHS = [4, 5, 6, 7, 8, 9, 10, 11, 14, 16, 17, 18, 19, 22, 27, 33, 35, 44, 64, 70];
 const HEIGHTS = [1, 2, 3, 4, 5, 7, 8, 13];
+
+/** Bounds on one side and on both, which kernels apply themselves, and what they do not. */
+const LAST = [
+  'none',
+  'relu',
+  { kind: 'clip', min: Number.NEGATIVE_INFINITY, max: 0.25 },
+  { kind: 'clip', min: -0.5, max: 0.25 },
+  'hardSwish',
+] as const;
 
 /** Vertical and horizontal; where they differ only kernels of one row read in place. */
 const STRIDES = [
@@ -75,8 +85,9 @@ for (const size of [3, 5] as const) {
         const multiplier = random.pick([1, 1, 2]);
         const extents = { inC: channels, outC: channels * multiplier, image, filter: [size, size] as const };
         const isUneven = stride[0] !== stride[1];
-        const activation = random.pick(['none', 'relu', 'hardSwish'] as const);
-        const asked = askConv(random, extents, { groups: channels, stride, padding, activation });
+        const activation = random.pick(LAST);
+        const biased = random.chance(0.5) ? { bias: array(random, [extents.outC]) } : {};
+        const asked = askConv(random, extents, { groups: channels, stride, padding, activation, ...biased });
         if (image[1] + padding[1] + padding[3] < size) continue;
         const explained = rt.explain(specOf(asked));
         const answer = answersTo(asked)('depthwise');
@@ -159,3 +170,37 @@ for (const size of [3, 5] as const) {
     t.end();
   });
 }
+
+test('depthwise: sums of zeros are +0, whatever kernel and last pass', async (t) => {
+  const random = new Random(1890);
+  const rt = await makeRuntime({ threads: 1 }, 90);
+  const ran = new Set<string>();
+  const faults: string[] = [];
+  const [channels, height] = [4, 9];
+  const bias = { data: new Float32Array(channels).fill(-0), shape: [channels] };
+  const lastPasses = [{}, { bias }, { activation: 'relu' }, { bias, activation: 'relu' }] as const;
+  for (const size of [3, 5]) {
+    const w = { data: new Float32Array(channels * size * size).fill(-1), shape: [channels, 1, size, size] };
+    for (const width of WIDTHS) {
+      const x = { data: new Float32Array(channels * height * width), shape: [1, channels, height, width] };
+      for (const stride of [1, 2]) {
+        for (const last of lastPasses) {
+          const options = { groups: channels, padding: size >> 1, stride, ...last };
+          const explained = rt.explain(specOf({ x, w, ...options }));
+          for (const plan of plansOfEach(random, explained.candidates)) {
+            usePlan(rt, explained.key, plan);
+            const result = rt.conv2dSync(x, w, options);
+            const isZero = result.data.every((value) => Object.is(value, 0));
+            if (!isZero) faults.push(`${plan.kernel} ${explained.key}`);
+            ran.add(plan.kernel);
+            result.dispose();
+          }
+        }
+      }
+    }
+  }
+  t.ok(ran.size >= inPlaceRows(3) + inPlaceRows(5), `${ran.size} kernels ran`);
+  t.deepEqual(faults.slice(0, 4), [], `${faults.length} faults`);
+  await rt.close();
+  t.end();
+});
