@@ -31,6 +31,7 @@ function countsOf(graph: Graph): Record<string, number> {
   for (const { op, attributes, inputs } of graph.nodes) {
     const activation = attributes.get(ACTIVATION);
     const joined = [
+      op === 'Conv' && inputs[4] ? 'Mul' : '',
       op,
       op === 'Conv' && inputs[3] ? 'Add' : '',
       activation?.kind === 'string' ? activation.value : '',

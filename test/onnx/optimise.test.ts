@@ -425,6 +425,122 @@ test(seeded('rewrites: what is folded into filters, at random'), async (t) => {
   await runtime.close();
 });
 
+/** An image [batch, 12, 7, 9] gated by its channels' means, `m`, and convolved: the nodes from the mean on. */
+function gatedBy(mean: Field, gate: readonly Field[], product: Field, conv: Field): Field[] {
+  return [node('Relu', ['x'], 'r'), mean, ...gate, product, conv];
+}
+
+test(seeded('rewrites: gates of channels go into convolutions'), async (t) => {
+  const runtime = await makeRuntime();
+  const random = new Random(981);
+  const mean = node('GlobalAveragePool', ['r'], 'm');
+  const alongRows = node('ReduceMean', ['r'], 'm', [intsAttribute('axes', [3])]);
+  const excited = [
+    node('Conv', ['m', 's', 'sb'], 'p'),
+    node('Relu', ['p'], 'q'),
+    node('Conv', ['q', 'e'], 'u'),
+    node('HardSigmoid', ['u'], 'g'),
+  ];
+  const squeezed = [node('Sigmoid', ['m'], 'g')];
+  const product = node('Mul', ['r', 'g'], 'v');
+  const turned = node('Mul', ['g', 'r'], 'v');
+  const pixel = node('Conv', ['v', 'few', 'b'], 'y');
+  const withSum = [
+    node('Conv', ['v', 'same', 'b2'], 'c'),
+    node('Add', ['c', 'r'], 'd'),
+    node('Relu', ['d'], 'y'),
+  ];
+  const cases = [
+    { name: 'scaled filters', nodes: gatedBy(mean, excited, product, pixel), scales: '2x12', joined: true },
+    { name: 'the gate first', nodes: gatedBy(mean, squeezed, turned, pixel), scales: '2x12', joined: true },
+    {
+      name: 'a residual and an activation',
+      nodes: [...gatedBy(mean, squeezed, product, withSum[0]!), ...withSum.slice(1)],
+      scales: '12x12',
+      joined: true,
+    },
+    {
+      name: 'more filters than pixels',
+      nodes: gatedBy(mean, excited, product, node('Conv', ['v', 'many'], 'y')),
+      scales: '12x63',
+      joined: true,
+    },
+    {
+      name: 'filters of 3x3',
+      nodes: gatedBy(mean, squeezed, product, node('Conv', ['v', 'nine'], 'y', [pads(1)])),
+      scales: '12x63',
+      joined: true,
+    },
+    {
+      name: 'a gate of rows',
+      nodes: gatedBy(alongRows, squeezed, product, pixel),
+      scales: '84x9',
+      joined: true,
+    },
+    {
+      name: 'groups',
+      nodes: gatedBy(mean, squeezed, product, node('Conv', ['v', 'halves'], 'y', [intAttribute('group', 2)])),
+      scales: '12x63',
+      joined: false,
+    },
+    {
+      name: 'the means of another image',
+      nodes: gatedBy(node('GlobalAveragePool', ['x'], 'm'), squeezed, product, pixel),
+      scales: '12x63',
+      joined: false,
+    },
+    {
+      name: 'a product that is wanted elsewhere',
+      nodes: [
+        ...gatedBy(mean, squeezed, product, node('Conv', ['v', 'same'], 'c')),
+        node('Add', ['v', 'c'], 'y'),
+      ],
+      scales: '12x63',
+      joined: false,
+    },
+  ] as const;
+  const filters = Object.entries({
+    few: [2, 12, 1, 1],
+    many: [90, 12, 1, 1],
+    same: [12, 12, 1, 1],
+    nine: [2, 12, 3, 3],
+  });
+  const constants = [
+    ...filters.map(([name, dims]) => constant(random, name, dims)),
+    ...[constant(random, 'halves', [4, 6, 1, 1]), constant(random, 'b', [2]), constant(random, 'b2', [12])],
+    ...[
+      constant(random, 's', [3, 12, 1, 1]),
+      constant(random, 'sb', [3]),
+      constant(random, 'e', [12, 3, 1, 1]),
+    ],
+  ];
+  for (const { name, nodes, scales, joined } of cases) {
+    const bytes = modelOf(nodes, [edge('x', [0, 12, 7, 9])], edge('y', []), constants);
+    const { optimised } = await inspectModel(bytes);
+    t.equal(
+      Object.keys(optimised).some((op) => op.startsWith('Mul + Conv')),
+      joined,
+      `${name}: ${Object.keys(optimised).join(', ')}`,
+    );
+    for (const batch of [1, 3]) {
+      const x = new Tensor('float32', random.floats(batch * 756, 2), [batch, 12, 7, 9]);
+      const [all, none] = [await results(bytes, x, 'all', runtime), await results(bytes, x, 'none', runtime)];
+      const wrong = valuesFault(all.data as Float32Array, none.data as Float32Array, 16, 1e-5);
+      t.equal(wrong, undefined, `batch ${batch}: the same values`);
+      if (batch > 1) continue;
+      const session = await InferenceSession.create(bytes, { runtime });
+      const steps = (await session.explain({ x })).map(({ problem }) => problem);
+      t.ok(
+        steps.some((key) => key.startsWith(`map mul f32 ${scales} `)),
+        `${scales}: ${steps.join(', ')}`,
+      );
+      await session.release();
+    }
+  }
+  t.equal(runtime.memory().tensors, 0, 'nothing is kept');
+  await runtime.close();
+});
+
 test('rewrites: none before opset 7, where arrays broadcast in another way', async (t) => {
   const random = new Random(977);
   // as many rows as columns: by the newer rule the summand would be one for each column

@@ -1,8 +1,8 @@
 /** What a product or a convolution does in its last pass: bias, another tensor of the result's shape, an activation. */
 import type { Attribute, GraphNode } from '../model/types.ts';
 import { ACTIVATION, AFFINE_HARD_SWISH, P0, P1 } from '../operators/fused.ts';
-import { type Editor, floatOf, withAttributes } from './editor.ts';
-import { withNumber } from './patterns.ts';
+import { type Editor, floatOf, intOf, withAttributes } from './editor.ts';
+import { other, withNumber } from './patterns.ts';
 
 const PRODUCTS = ['Conv', 'ConvTranspose', 'MatMul', 'Gemm'] as const;
 
@@ -115,4 +115,43 @@ export function joinResidual(editor: Editor, node: GraphNode): boolean {
     return true;
   }
   return false;
+}
+
+/** What lies between the mean of each channel and the gate that follows from it. */
+const BETWEEN_GATE: ReadonlySet<string> = new Set([
+  ...['Conv', 'Add', 'Mul', 'Identity', 'Reshape', 'Unsqueeze', 'Squeeze', 'Gemm', 'MatMul', 'Flatten'],
+  ...Object.keys(KINDS),
+]);
+const MOST_BETWEEN = 16;
+
+/** Whether a value follows from the means of an image's channels, and from constants. */
+function isGateOf(editor: Editor, gate: string, image: string): boolean {
+  let name: string | undefined = gate;
+  for (let step = 0; step < MOST_BETWEEN; step++) {
+    const maker = editor.maker(name);
+    if (!maker) return false;
+    if (maker.op === 'GlobalAveragePool' || maker.op === 'ReduceMean') return maker.inputs[0] === image;
+    if (!BETWEEN_GATE.has(maker.op)) return false;
+    name = maker.inputs.find((input) => input !== '' && !editor.constant(input));
+  }
+  return false;
+}
+
+/**
+ * An image whose channels are gated before a convolution (squeeze and excitation: Hu et al., 2018): the convolution takes the gate in, and scales
+ * its filters by it in place of the image where they are smaller.
+ */
+export function joinGate(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Conv' || node.inputs.length > 4 || intOf(node, 'group', 1) !== 1) return false;
+  const product = editor.only(node.inputs[0], 'Mul');
+  if (!product || editor.constant(node.inputs[1])?.type !== 'float32') return false;
+  const gate = product.inputs.find((name) => {
+    const image = other(product, name);
+    return image !== undefined && image !== name && isGateOf(editor, name, image);
+  });
+  if (gate === undefined) return false;
+  const [, weights, bias = '', residual = ''] = node.inputs as [string, string, string?, string?];
+  const inputs = [other(product, gate)!, weights, bias, residual, gate];
+  editor.replace(node, { ...node, inputs }, product);
+  return true;
 }

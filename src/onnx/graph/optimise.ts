@@ -3,7 +3,7 @@ import type { Graph } from '../model/types.ts';
 import { findAttention } from './attention.ts';
 import { Editor } from './editor.ts';
 import { foldAfter, foldBefore, swapShift } from './fold.ts';
-import { joinActivation, joinAffine, joinBias, joinResidual } from './join.ts';
+import { joinActivation, joinAffine, joinBias, joinGate, joinResidual } from './join.ts';
 import { joinPad, joinTransposes } from './moves.ts';
 import { findGelu, findHardSwish, findLayerNorm, findSilu, findSqueeze } from './patterns.ts';
 import { dropIdentity, hoistConstants } from './tidy.ts';
@@ -21,6 +21,7 @@ const ROUNDS: readonly (readonly Pass[])[] = [
   [joinBias, joinResidual],
   [joinActivation],
   [joinAffine],
+  [joinGate],
 ];
 
 /** More sweeps than this of one graph would be a pass that undoes another. */

@@ -69,8 +69,28 @@ interface Tail {
   readonly isLast: boolean;
 }
 
+/**
+ * Whether filters scaled by a gate, one number for each channel of one image, are less than the image is: by half at least, for the scaled ones are
+ * used as they are, and not in a form made once. Filters of several pixels gain more by their forms.
+ */
+function scalesFilters(x: Value, w: Value, gate: Value): boolean {
+  const [batch, channels, ...extents] = x.shape;
+  const isGate = showShape(gate.shape) === showShape([1, channels!, ...extents.map(() => 1)]);
+  return isGate && batch === 1 && w.size === w.shape[0]! * channels! && 2 * w.size <= x.size;
+}
+
+/** A convolution of an image times a gate (`joinGate`). */
+function gated(context: Context, x: Value, w: Value, gate: Value, bias?: Value, residual?: Value): Value {
+  const toFilters = scalesFilters(x, w, gate);
+  const product = binary(context, 'mul', toFilters ? w : x, gate);
+  const y = toFilters ? conv(context, x, product, bias, residual) : conv(context, product, w, bias, residual);
+  product.dispose();
+  return y;
+}
+
 /** A convolution with what was joined to it; a summand that only broadcasts to the result is added after it, as all are to volumes. */
-function conv(context: Context, x: Value, w: Value, bias?: Value, residual?: Value): Value {
+function conv(context: Context, x: Value, w: Value, bias?: Value, residual?: Value, gate?: Value): Value {
+  if (gate) return gated(context, x, w, gate, bias, residual);
   if (x.rank !== w.rank || x.rank < 3)
     throw context.refuse(`an image [${x.shape}] with filters [${w.shape}]`);
   const groups = context.int('group', 1);
