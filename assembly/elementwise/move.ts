@@ -105,15 +105,61 @@ function takeSingles(from: usize, list: usize, end: usize, to: usize): void {
   }
 }
 
+/**
+ * How often each place of `list` up to `end` stands there, where neighbours follow one another so: those of lines that are enlarged to the nearest
+ * element. 0 where they do not, or by a factor that is neither 2 nor a multiple of 4.
+ */
+function timesEach(list: usize, end: usize): i32 {
+  let place = load<i32>(list), at = list;
+  while (at < end && load<i32>(at) == place) at += 4;
+  const each = at - list;
+  if ((each != 8 && (each & 15)) || (end - list) % each) return 0;
+  for (; at < end; at += 4) {
+    if ((at - list) % each == 0) place++;
+    if (load<i32>(at) != place) return 0;
+  }
+  return <i32>(each >> 2);
+}
+
+/** `count` elements twice each. */
+function takeDoubled(from: usize, count: i32, to: usize): void {
+  for (; count >= 4; count -= 4) {
+    const v = v128.load(from);
+    v128.store(to, v128.shuffle<f32>(v, v, 0, 0, 1, 1));
+    v128.store(to, v128.shuffle<f32>(v, v, 2, 2, 3, 3), 16);
+    from += 16;
+    to += 32;
+  }
+  for (; count > 0; count--) {
+    const one = load<u32>(from);
+    store<u32>(to, one);
+    store<u32>(to, one, 4);
+    from += 4;
+    to += 8;
+  }
+}
+
+/** `count` elements, each `times`, which is a multiple of 4. */
+function takeRepeated(from: usize, count: i32, times: i32, to: usize): void {
+  for (; count > 0; count--) {
+    const v = v128.load32_splat(from);
+    from += 4;
+    for (const last = to + (<usize>times << 2); to < last; to += 16) v128.store(to, v);
+  }
+}
+
 /** Outer indices N0, COLS; of each the places K0, KS of the list at B: `inner` elements each. */
 export function take(job: usize, program: usize, record: usize): void {
   const size = load<i32>(program, PROGRAM_K), inner = <usize>load<i32>(program, PROGRAM_INNER) << 2, count = load<i32>(program, PROGRAM_TAPS);
   const n0 = load<i32>(record, RECORD_N0), k0 = load<i32>(record, RECORD_K0), k1 = k0 + load<i32>(record, RECORD_KS);
-  const list = load<usize>(job, JOB_B);
+  const list = load<usize>(job, JOB_B), first = list + (<usize>k0 << 2), end = list + (<usize>k1 << 2);
+  const times = inner == 4 && k1 > k0 ? timesEach(first, end) : 0, start = <usize>load<i32>(first) << 2;
   for (let index = n0; index < n0 + load<i32>(record, RECORD_COLS); index++) {
     const from = load<usize>(job, JOB_A) + <usize>(index * size) * inner;
     let to = load<usize>(job, JOB_C) + <usize>(index * count + k0) * inner;
-    if (inner == 4) takeSingles(from, list + (<usize>k0 << 2), list + (<usize>k1 << 2), to);
+    if (times == 2) takeDoubled(from + start, (k1 - k0) >> 1, to);
+    else if (times) takeRepeated(from + start, (k1 - k0) / times, times, to);
+    else if (inner == 4) takeSingles(from, first, end, to);
     else {
       for (let i = k0; i < k1; i++) {
         copyRun(to, from + <usize>load<i32>(list + (<usize>i << 2)) * inner, inner);

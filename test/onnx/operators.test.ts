@@ -150,6 +150,20 @@ const CASES: Cases = {
       outputs: ['float32'],
     };
   },
+  // as lines are enlarged, from anywhere on; sometimes all but one place
+  'Gather of each place several times': (random) => {
+    const [lines, start, distinct] = [random.int(1, 5), random.int(0, 5), random.int(1, 20)];
+    const times = random.pick([1, 2, 2, 3, 4, 8, 12]);
+    const places = Array.from({ length: distinct * times }, (_, at) => start + Math.floor(at / times));
+    if (random.chance(0.3)) places[random.int(0, places.length - 1)] = random.int(0, start);
+    return {
+      op: 'Gather',
+      opset: 13,
+      attributes: [intAttribute('axis', 1)],
+      inputs: { x: floats(random, lines, start + distinct), places: integers(places) },
+      outputs: ['float32'],
+    };
+  },
   'Gather of short lines': (random) => {
     const [size, inner] = [random.int(1, 9), random.int(2, 13)];
     return {
