@@ -5,12 +5,14 @@ import { fileURLToPath } from 'node:url';
 import {
   type Edge,
   type Field,
+  initializer,
   model,
   type OpenEdge,
   type Values,
 } from '../../src/cli/bench/peers/onnx-proto.ts';
-import type { InferenceSession } from '../../src/onnx/session.ts';
+import { InferenceSession } from '../../src/onnx/session.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
+import type { Runtime } from '../../src/ops/types.ts';
 import type { Random } from './seed.ts';
 
 const require = createRequire(import.meta.url);
@@ -30,6 +32,24 @@ export function modelOf(
 }
 
 export type { Field, Values };
+
+/** A constant of random numbers. */
+export function constantOf(random: Random, name: string, dims: readonly number[]): Field {
+  return initializer(edge(name, dims), random.floats(dims.reduce((x, y) => x * y, 1)));
+}
+
+/** `y` of a model on `x`, rewritten or as it is. */
+export async function resultAt(
+  bytes: Uint8Array,
+  x: Tensor,
+  level: 'all' | 'none',
+  runtime: Runtime,
+): Promise<Tensor> {
+  const session = await InferenceSession.create(bytes, { runtime, graphOptimizationLevel: level });
+  const { y } = await session.run({ x });
+  await session.release();
+  return y!;
+}
 
 const MODULES = fileURLToPath(new URL('../../node_modules/', import.meta.url));
 
