@@ -41,11 +41,6 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
-/** Whether sums begin with a product in place of +0 plus one: that saves an addition. Those of fused ones begin with the bias. */
-function beginsWithProduct({ feature }: Kernel, taps: Taps): boolean {
-  return feature === 'simd' && holdsWeights(taps);
-}
-
 /** Text that fills the sums c0_0, c0_1, ... of mr rows x `vectors` vectors of columns, without their stores. */
 type Block = (vectors: number) => string;
 
@@ -116,17 +111,18 @@ function rowSteps(
   return range(taps.size).flatMap(step).join('\n');
 }
 
-/** Input row after input row; each value loaded goes into every output row that has a tap there. */
+/**
+ * Input row after input row; each value loaded goes into every output row that has a tap there. Weights are held. Sums that are not fused begin
+ * with a product in place of +0 plus one, which saves an addition.
+ */
 function unrolledBlock(kernel: Kernel, taps: Taps, side: Side): Block {
   const { mr } = kernel;
   const { size, stride } = taps;
-  const held = holdsWeights(taps);
   const row = (i: number, vectors: number): string => {
     const uses = range(mr).flatMap((r) => {
       const kh = i - r * stride;
       if (kh < 0 || kh >= size) return [];
-      const weight = (kw: number) => (held ? `w${kh * size + kw}` : `v128.load32_splat(a, ${4 * (kh * size + kw)})`);
-      return [{ r, weight, isFirst: kh === 0 && beginsWithProduct(kernel, taps) }];
+      return [{ r, weight: (kw: number) => `w${kh * size + kw}`, isFirst: kh === 0 && kernel.feature !== 'relaxed' }];
     });
     const fence = (kw: number) => `    if (ldb == ${fenceValue(side, vectors, i * size + kw)}) break;`;
     const steps = rowSteps(kernel, taps, side, vectors, uses, fence);
@@ -230,7 +226,7 @@ function inPlaceSource(kernel: Kernel, taps: Taps): string {
   const opening = [
     ...(looped ? loopBounds(mr, taps) : range(inputRows(mr, taps)).map((i) => `  const p${i} = load<usize>(b, ${4 * i});`)),
     ...range(mr).map((r) => `  const o${r} = c + ${r} * ldc;`),
-    ...(holdsWeights(taps) ? range(size * size).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`) : []),
+    ...(looped ? [] : range(size * size).map((t) => `  const w${t} = v128.load32_splat(a, ${4 * t});`)),
   ];
   const widths = [4, 2, 1].filter((vectors) => 4 * vectors <= nr);
   // each but the widest is for rows that two of its blocks cover
