@@ -96,6 +96,29 @@ test('estimate: depthwise rows are cut into blocks that keep a core busy, in the
   t.end();
 });
 
+test('estimate: rows beyond the image cost nothing where a kernel leaves them out', (t) => {
+  // for a row, of what one takes in a higher map
+  const share = (size: number, height: number, higher: number): number => {
+    const rows = KERNELS.filter(({ name }) => name.startsWith(`f32_dw_${size}x${size}_s1_r2x`));
+    const msOfRow = (h: number) => {
+      const p = depthwise(size, 200, h, 96);
+      return convMs(p, fastest(p, rows), MACHINE) / h;
+    };
+    return msOfRow(height) / msOfRow(higher);
+  };
+  // of 5 rows that a filter sees 2 are in a map of 2 rows, 3 and 4 in those of a map of 4; kernels of 3x3 look at all
+  for (const [size, height, higher, wanted] of [
+    [5, 2, 40, 4 / 10 / (194 / 200)],
+    [5, 4, 40, 14 / 20 / (194 / 200)],
+    [3, 2, 8, 1],
+  ] as const) {
+    const got = share(size, height, higher);
+    const said = `${size}x${size}, ${height} rows: ${got.toFixed(3)}, about ${wanted.toFixed(3)}`;
+    t.ok(Math.abs(got - wanted) < 0.06, said);
+  }
+  t.end();
+});
+
 test('estimate: rows below the last block cost what a kernel of one row takes', (t) => {
   const window = windowOf(
     { height: 320, width: 320 },
