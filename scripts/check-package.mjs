@@ -14,7 +14,7 @@ const KIB = 1024;
 const MAX_CORE_GZIPPED = 231 * KIB;
 /** What reads models, beyond the core; in the CommonJS build both are one file. */
 const MAX_MODELS_GZIPPED = 48 * KIB;
-const MAX_UNPACKED = 1900 * KIB;
+const MAX_UNPACKED = 1904 * KIB;
 
 let passed = 0;
 let failed = 0;

@@ -9,7 +9,7 @@ import {
   ACTIVATION_PRELU, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_SILU, ACTIVATION_TANH,
   BIAS_KIND_COLUMN, BIAS_KIND_NONE, BIAS_KIND_ROW,
   JOB_ALPHA, JOB_BETA, JOB_BIAS, JOB_C, JOB_C0, JOB_P0, JOB_P1, JOB_SLOPE,
-  PROGRAM_ACTIVATION, PROGRAM_BIAS_KIND, PROGRAM_FLAGS, PROGRAM_OUT_KIND, PROGRAM_SLOPE_KIND,
+  PROGRAM_ACTIVATION, PROGRAM_BIAS_KIND, PROGRAM_FLAGS, PROGRAM_OLD_ROWS, PROGRAM_OUT_KIND, PROGRAM_SLOPE_KIND,
   PROGRAM_FLAG_ACCUMULATE, PROGRAM_FLAG_EXACT, PROGRAM_FLAG_SCALED, SCRATCH_ADDRESS,
 } from '../gen/layout';
 import { finishIntegers } from '../quantized/finish';
@@ -170,12 +170,12 @@ function line(
 // @ts-ignore: decorator
 @inline
 function block(
-  form: i32, job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, biasKind: i32, slopeKind: i32,
+  form: i32, flags: i32, job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, biasKind: i32, slopeKind: i32,
   scratch: usize,
 ): void {
   const k = scratch + 32;
   if (form > SLOPED) layConstants(k);
-  const flags = load<i32>(program, PROGRAM_FLAGS), kind = load<i32>(program, PROGRAM_ACTIVATION);
+  const kind = load<i32>(program, PROGRAM_ACTIVATION);
   const low = first(kind, load<f32>(job, JOB_P0), k), high = second(kind, load<f32>(job, JOB_P1), k);
   const p0 = splat(low), p1 = splat(high);
   store<f32>(k, low, P0);
@@ -222,6 +222,21 @@ export function layBiasAndBounds(job: usize, program: usize, row: i32, to: usize
 
 /** rows x cols elements at c, `ldc` bytes from row to row; row0 and col0 are their place in the (unbatched) result. */
 export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize): void {
+  const flags = load<i32>(program, PROGRAM_FLAGS), oldRows = load<i32>(program, PROGRAM_OLD_ROWS);
+  if (!oldRows || row0 + rows <= oldRows) {
+    finish(flags, job, program, c, ldc, row0, rows, col0, cols, scratch);
+    return;
+  }
+  const old = max(0, oldRows - row0);
+  if (old) finish(flags, job, program, c, ldc, row0, old, col0, cols, scratch);
+  const fresh = flags & ~PROGRAM_FLAG_ACCUMULATE;
+  finish(fresh, job, program, c + <usize>old * ldc, ldc, row0 + old, rows - old, col0, cols, scratch);
+}
+
+/** All rows with old values, or none, as the flags say. */
+function finish(
+  flags: i32, job: usize, program: usize, c: usize, ldc: usize, row0: i32, rows: i32, col0: i32, cols: i32, scratch: usize,
+): void {
   if (load<i32>(program, PROGRAM_OUT_KIND) && !finishIntegers(job, program, c, ldc, row0, rows, col0, cols, scratch)) return;
   let biasKind = load<i32>(program, PROGRAM_BIAS_KIND), slopeKind = load<i32>(program, PROGRAM_SLOPE_KIND);
   // single elements one after the other are a line that runs down
@@ -230,7 +245,7 @@ export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0:
     row0 = col0, col0 = first, cols = rows, rows = 1;
     biasKind = turned(biasKind), slopeKind = turned(slopeKind);
   }
-  const kind = load<i32>(program, PROGRAM_ACTIVATION), flags = load<i32>(program, PROGRAM_FLAGS);
+  const kind = load<i32>(program, PROGRAM_ACTIVATION);
   const isKept = (flags & PROGRAM_FLAG_ACCUMULATE) != 0;
   const isPlain = !(flags & (PROGRAM_FLAG_SCALED | PROGRAM_FLAG_EXACT)) && biasKind != BIAS_KIND_ROW && (!isKept || isPlainSum(job));
   const form = formOf(kind), isBiased = biasKind == BIAS_KIND_COLUMN;
@@ -246,17 +261,17 @@ export function epilogue(job: usize, program: usize, c: usize, ldc: usize, row0:
     return;
   }
   switch (form) {
-    case CLAMP: block(CLAMP, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
-    case SLOPED: block(SLOPED, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
-    case HARD_SIGMOID: block(HARD_SIGMOID, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
-    case HARD_SWISH: block(HARD_SWISH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case CLAMP: block(CLAMP, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case SLOPED: block(SLOPED, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case HARD_SIGMOID: block(HARD_SIGMOID, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case HARD_SWISH: block(HARD_SWISH, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
     case AFFINE_HARD_SWISH:
-      block(AFFINE_HARD_SWISH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch);
+      block(AFFINE_HARD_SWISH, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch);
       break;
-    case GELU: block(GELU, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
-    case SILU: block(SILU, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
-    case TANH: block(TANH, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
-    case SIGMOID: block(SIGMOID, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case GELU: block(GELU, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case SILU: block(SILU, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case TANH: block(TANH, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
+    case SIGMOID: block(SIGMOID, flags, job, program, c, ldc, row0, rows, col0, cols, biasKind, slopeKind, scratch); break;
   }
 }
 

@@ -216,6 +216,7 @@ export function gpuServes(p: Problem, { family }: GpuKernel): boolean {
   if (p.op === 'fold') return family === 'gpu-fold' && p.layout === 'nchw';
   if (p.op !== 'matmul' && p.op !== 'conv') return false;
   if (p.op === 'matmul' && p.panel) return false;
+  if (p.op === 'conv' && p.residualC !== undefined) return false;
   if (family === 'gpu-depthwise') return p.op === 'conv' && p.groups === p.inC && p.halves === 'none';
   if (p.op === 'conv' && p.layout === 'nhwc' && p.groups > 1) return false;
   return family === 'gpu-gemm' || (family === 'gpu-matrix' && servesMatrix(p));

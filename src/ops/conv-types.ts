@@ -22,7 +22,10 @@ export interface ConvOptions {
   /** One value for each output channel, shape [outC]. */
   readonly bias?: TensorLike;
   readonly activation?: Activation<TensorLike>;
-  /** A tensor of the result's shape, added before the activation. */
+  /**
+   * A tensor of the result's shape, added before the activation. For one image of several pixels in NCHW it may have fewer channels, which are
+   * the first ones: to the others nothing is added.
+   */
   readonly residual?: TensorLike;
   /** Where channels stand in the input and in the result. Default `'nchw'`. */
   readonly layout?: Layout;

@@ -147,6 +147,20 @@ export function readChannelBias(
   );
 }
 
+/** The channels of a residual, where it is one image of several pixels in NCHW with fewer of them than the result has. */
+function fewerChannels(
+  core: Core,
+  residual: TensorLike | undefined,
+  p: Pick<ConvProblem, 'layout' | 'batch' | 'outC' | 'outH' | 'outW'>,
+): number | undefined {
+  if (residual === undefined || p.layout !== 'nchw' || p.batch !== 1 || p.outH * p.outW === 1)
+    return undefined;
+  const { shape } = readOperand(core.heap, residual, 'residual');
+  const channels = shape[1] ?? 0;
+  const fits = showShape(shape) === showShape([1, channels, p.outH, p.outW]);
+  return fits && channels > 0 && channels < p.outC ? channels : undefined;
+}
+
 /** What is added to the result: a tensor of its shape. Where it is the result's own tensor, its values are copied first. */
 export function readResidual(
   core: Core,
@@ -174,21 +188,21 @@ type Inputs = readonly [Input, Input, Input | undefined, Input | undefined, Inpu
 /** Operands for the oracle, which stands in where no kernel may be trusted: not in exact mode, for it is not bit-exact. */
 export function referenceOperands(
   core: Core,
-  p: Pick<ConvProblem, 'bias' | 'activation' | 'residual' | 'batch' | 'outC' | 'outH' | 'outW'>,
+  p: Pick<ConvProblem, 'bias' | 'activation' | 'residual' | 'residualC' | 'batch' | 'outC' | 'outH' | 'outW'>,
   at: readonly number[],
 ) {
   if (core.exact) throw untrusted(core);
   const floats = core.heap.floats();
   const from = (address: number) => floats.subarray(address >>> 2);
   const [x, w, bias, slope, residual] = at as readonly [number, number, number, number, number];
-  const elements = p.batch * p.outC * p.outH * p.outW;
+  const old = p.batch * (p.residualC ?? p.outC) * p.outH * p.outW;
   return {
     x: from(x),
     w: from(w),
     bias: p.bias ? from(bias) : undefined,
     slope: p.activation === 'prelu' ? from(slope) : undefined,
     // a copy: the residual may be the result's own tensor
-    residual: p.residual ? from(residual).slice(0, elements) : undefined,
+    residual: p.residual ? from(residual).slice(0, old) : undefined,
   };
 }
 
@@ -312,18 +326,21 @@ function readRequest(
     activation,
     prepacked,
   };
-  const problem = convFromShapes(
+  const whole = convFromShapes(
     core,
     flat(input.shape),
     flat(weights.shape),
     { ...options, algorithm },
     traits,
   );
+  const residualC = one ? undefined : fewerChannels(core, options.residual, whole);
+  const problem = residualC === undefined ? whole : { ...whole, residualC };
   const { layout, batch, outC, outH, outW } = problem;
   const shape = one ? [batch, outC, outW] : imageShape(layout, batch, outC, outH, outW);
   const bias = readChannelBias(core, options.bias, outC);
   const slope = activation === 'prelu' ? readSlope(core.heap, slopeValue, outC) : undefined;
-  const residual = readResidual(core, options.residual, shape, options.out);
+  const added = residualC === undefined ? shape : shape.with(1, residualC);
+  const residual = readResidual(core, options.residual, added, options.out);
   const out = readOut(core.heap, options.out, shape, [x, w, options.bias, slopeValue]);
   return new ConvRequest(problem, shape, [input, weights, bias, slope, residual], out, { p0, p1 });
 }

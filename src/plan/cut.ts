@@ -105,6 +105,8 @@ function results(p: ConvProblem, c: Share): Pick<Cut['shares'], 'c' | 'c0'> {
 }
 
 function convCut(p: ConvProblem): Cut | undefined {
+  // parts of the result would have parts of the residual of other sizes, or none
+  if (p.residualC !== undefined) return undefined;
   if (p.batch > 1) return imagesOf(p);
   return p.layout === 'nchw' && p.groups === 1 ? channelsOf(p) : undefined;
 }

@@ -176,6 +176,8 @@ export interface Epilogue {
   /** Add beta times C0; `keepOld`: C0 is a copy of the result before the first pass, which tiles make. */
   readonly accumulate: boolean;
   readonly keepOld: boolean;
+  /** Rows of the result that C0 has; 0: all of them. */
+  readonly oldRows: number;
   /** NaN gets its canonical bits. */
   readonly exact: boolean;
 }
@@ -188,6 +190,7 @@ export const NO_EPILOGUE: Epilogue = {
   scaled: false,
   accumulate: false,
   keepOld: false,
+  oldRows: 0,
   exact: false,
 };
 

@@ -52,6 +52,8 @@ export interface ConvProblem extends Window {
   readonly activation: ActivationKind;
   /** Whether a tensor of the result's shape is added before the activation. */
   readonly residual: boolean;
+  /** Its channels where there are fewer than of the result: the others have none. Of one image of several pixels, in NCHW. */
+  readonly residualC?: number;
   /** Weights given once for many calls, so that their transformation costs nothing. */
   readonly prepacked: boolean;
   /** The one algorithm to use, where the caller named one. */
@@ -243,7 +245,7 @@ export function convKey(p: ConvProblem): string {
   if (p.groups > 1) key += ` g${p.groups}`;
   if (p.prepacked) key += ' prepacked';
   if (p.bias) key += ' bias';
-  if (p.residual) key += ' residual';
+  if (p.residual) key += p.residualC === undefined ? ' residual' : ` residual=${p.residualC}`;
   if (p.activation !== 'none') key += ` act=${p.activation}`;
   if (p.algorithm) key += ` by=${p.algorithm}`;
   if (p.exact) key += ' exact';

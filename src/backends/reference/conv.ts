@@ -73,6 +73,7 @@ export function referenceConv(
 ): void {
   const { x, w, bias, residual, slope, p0, p1 } = operands;
   const result: Images = { channels: p.outC, height: p.outH, width: p.outW };
+  const { residualC = p.outC } = p;
   for (let n = 0; n < p.batch; n++) {
     for (let oc = 0; oc < p.outC; oc++) {
       for (let oy = 0; oy < p.outH; oy++) {
@@ -80,7 +81,7 @@ export function referenceConv(
           const index = imageIndex(p.layout, result, n, oc, oy, ox);
           let value = sumAt(p, x, w, { n, oc, oy, ox });
           if (bias) value += bias[oc]!;
-          if (residual) value += residual[index]!;
+          if (residual && oc < residualC) value += residual[index]!;
           out[index] = referenceActivation(p.activation, value, p0, p1, slope?.[oc]);
         }
       }

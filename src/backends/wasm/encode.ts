@@ -106,6 +106,7 @@ export function encodeProgram(
   put(PROGRAM.SLOPE_KIND, BIAS_KIND[epilogue.slope]);
   put(PROGRAM.ACTIVATION, ACTIVATION[epilogue.activation]);
   put(PROGRAM.FLAGS, flagsOf(program));
+  put(PROGRAM.OLD_ROWS, epilogue.oldRows);
   for (const [field, place] of CONSTANT_PLACES) put(place, constants[field]);
   program.steps.forEach((step, index) => {
     encodeStep(words, (at + PROGRAM_BYTES + index * RECORD_BYTES) >>> 2, step);

@@ -76,6 +76,7 @@ export const PROGRAM = offsets([
   'SLOPE_KIND',
   'ACTIVATION',
   'FLAGS',
+  'OLD_ROWS', // rows of the result to which old values are added; 0: all of them
   ...(CONSTANT_FIELDS.map(upperSnake) as UpperSnake<(typeof CONSTANT_FIELDS)[number]>[]),
 ] as const);
 export const PROGRAM_BYTES = 320;

@@ -117,6 +117,31 @@ export function joinResidual(editor: Editor, node: GraphNode): boolean {
   return false;
 }
 
+/** Whether all elements of a value are 0, whatever its shape. */
+function isZeros(editor: Editor, name: string): boolean {
+  const constant = editor.constant(name);
+  if (constant) return constant.type === 'float32' && constant.data.every((one) => Object.is(one, 0));
+  const maker = editor.maker(name);
+  if (maker?.op !== 'ConstantOfShape') return false;
+  const value = maker.attributes.get('value');
+  return value === undefined || (value.kind === 'tensor' && Object.is(value.value.data[0], 0));
+}
+
+/**
+ * An image that is given further channels of zeros before it is added to what a convolution makes: the convolution takes both in, and adds the
+ * image alone. So networks widen whose blocks add what came in (BlazeFace: Bazarevsky et al., 2019).
+ */
+export function joinZeros(editor: Editor, node: GraphNode): boolean {
+  if (node.op !== 'Conv' || node.inputs.length > 5) return false;
+  const wide = editor.only(node.inputs[3], 'Concat');
+  const [image, zeros, ...more] = wide?.inputs ?? [];
+  if (!wide || !image || !zeros || more.length > 0 || intOf(wide, 'axis', 1) !== 1) return false;
+  if (editor.constant(image) || !isZeros(editor, zeros)) return false;
+  const [x, weights, bias = '', , gate = ''] = node.inputs as [string, string, string?, string?, string?];
+  editor.replace(node, { ...node, inputs: [x, weights, bias, image, gate, zeros] }, wide);
+  return true;
+}
+
 /** What lies between the mean of each channel and the gate that follows from it. */
 const BETWEEN_GATE: ReadonlySet<string> = new Set([
   ...['Conv', 'Add', 'Mul', 'Identity', 'Reshape', 'Unsqueeze', 'Squeeze', 'Gemm', 'MatMul', 'Flatten'],

@@ -3,7 +3,7 @@ import type { Graph } from '../model/types.ts';
 import { findAttention } from './attention.ts';
 import { Editor } from './editor.ts';
 import { foldAfter, foldBefore, swapShift } from './fold.ts';
-import { joinActivation, joinAffine, joinBias, joinGate, joinResidual } from './join.ts';
+import { joinActivation, joinAffine, joinBias, joinGate, joinResidual, joinZeros } from './join.ts';
 import { joinPad, joinTransposes } from './moves.ts';
 import { findGelu, findHardSwish, findLayerNorm, findSilu, findSqueeze } from './patterns.ts';
 import { dropIdentity, hoistConstants } from './tidy.ts';
@@ -22,6 +22,7 @@ const ROUNDS: readonly (readonly Pass[])[] = [
   [joinActivation],
   [joinAffine],
   [joinGate],
+  [joinZeros],
 ];
 
 /** More sweeps than this of one graph would be a pass that undoes another. */

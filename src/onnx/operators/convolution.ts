@@ -8,6 +8,7 @@ import type { Context } from '../context.ts';
 import type { Value } from '../value.ts';
 import { binary } from './elementwise.ts';
 import { convActivation, fusedActivation } from './fused.ts';
+import { concatenated } from './tensor.ts';
 import { type Operators, operator } from './types.ts';
 import { assemble, regrouped, take } from './views.ts';
 import {
@@ -80,23 +81,58 @@ function scalesFilters(x: Value, w: Value, gate: Value): boolean {
 }
 
 /** A convolution of an image times a gate (`joinGate`). */
-function gated(context: Context, x: Value, w: Value, gate: Value, bias?: Value, residual?: Value): Value {
+function gated(
+  context: Context,
+  x: Value,
+  w: Value,
+  gate: Value,
+  { bias, residual, zeros }: { readonly [name in 'bias' | 'residual' | 'zeros']: Value | undefined },
+): Value {
   const toFilters = scalesFilters(x, w, gate);
   const product = binary(context, 'mul', toFilters ? w : x, gate);
-  const y = toFilters ? conv(context, x, product, bias, residual) : conv(context, product, w, bias, residual);
+  const [image, filters] = toFilters ? [x, product] : [product, w];
+  const y = conv(context, image, filters, bias, residual, undefined, zeros);
   product.dispose();
   return y;
 }
 
+/**
+ * Whether a convolution to which an image with further channels of zeros is added (`joinZeros`) adds the image alone. A GPU's adds what has the
+ * result's shape, and so do batches, whose images would lie elsewhere than those of the result.
+ */
+function addsFirst(context: Context, residual: Value, zeros: Value, shape: readonly number[]): boolean {
+  const [batch, channels = 0, ...extents] = residual.shape;
+  const fits =
+    showShape(zeros.shape) === showShape([batch!, shape[1]! - channels, ...extents]) &&
+    showShape(shape) === showShape([1, shape[1]!, ...extents]);
+  const isImage = batch === 1 && extents.length === 2 && sizeOf(extents) > 1;
+  return fits && isImage && channels > 0 && !context.core.gpu;
+}
+
 /** A convolution with what was joined to it; a summand that only broadcasts to the result is added after it, as all are to volumes. */
-function conv(context: Context, x: Value, w: Value, bias?: Value, residual?: Value, gate?: Value): Value {
-  if (gate) return gated(context, x, w, gate, bias, residual);
+function conv(
+  context: Context,
+  x: Value,
+  w: Value,
+  bias?: Value,
+  residual?: Value,
+  gate?: Value,
+  zeros?: Value,
+): Value {
+  if (gate) return gated(context, x, w, gate, { bias, residual, zeros });
   if (x.rank !== w.rank || x.rank < 3)
     throw context.refuse(`an image [${x.shape}] with filters [${w.shape}]`);
   const groups = context.int('group', 1);
   const axes = axesOf(context, x.shape.slice(2), w.shape.slice(2));
   const shape = [x.shape[0]!, w.shape[0]!, ...axes.map(({ out }) => out)];
-  if (!residual || (axes.length < 3 && showShape(residual.shape) === showShape(shape)))
+  const isFirst = residual && zeros && addsFirst(context, residual, zeros, shape);
+  if (residual && zeros && !isFirst) {
+    const whole = concatenated(context, 1, [residual, zeros]);
+    const y = conv(context, x, w, bias, whole);
+    whole.dispose();
+    return y;
+  }
+  if (!residual || isFirst || (axes.length < 3 && showShape(residual.shape) === showShape(shape)))
     return convolved(context, x, w, axes, { groups, bias, residual, isLast: true });
   const y = convolved(context, x, w, axes, { groups, bias, residual: undefined, isLast: false });
   const sum = binary(context, 'add', y, residual);

@@ -137,8 +137,12 @@ function slice(context: Context, x: Value, ...inputs: (Value | undefined)[]): Va
 }
 
 function concat(context: Context, ...inputs: Value[]): Value {
+  return concatenated(context, context.axis(context.int('axis', 1), inputs[0]!.rank), inputs);
+}
+
+/** One behind the other along an axis. */
+export function concatenated(context: Context, axis: number, inputs: readonly Value[]): Value {
   const [one] = inputs as [Value];
-  const axis = context.axis(context.int('axis', 1), one.rank);
   const odd = inputs.find((value) => value.shape.some((extent, i) => i !== axis && extent !== one.shape[i]));
   if (odd) throw context.refuse(`[${odd.shape}] does not go with [${one.shape}]`);
   if (inputs.length === 1) return context.reshaped(one, one.shape);

@@ -72,6 +72,7 @@ function epilogueOf(p: MatmulProblem): Epilogue {
     scaled: p.scaled,
     accumulate: p.accumulate,
     keepOld: p.accumulate,
+    oldRows: 0,
     exact: p.exact,
   };
 }

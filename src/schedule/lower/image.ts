@@ -110,7 +110,7 @@ export function padPlanes(list: StepList, p: ConvProblem, image: Padded, from: n
 
 /** What follows the sums of an image: values of a channel stand in a row of NCHW's result, in a column of NHWC's. */
 export function imageEpilogue(
-  p: Pick<ConvProblem, 'layout' | 'bias' | 'activation' | 'residual' | 'exact'>,
+  p: Pick<ConvProblem, 'layout' | 'bias' | 'activation' | 'residual' | 'residualC' | 'exact'>,
 ): Epilogue {
   const side = p.layout === 'nchw' ? 'column' : 'row';
   return {
@@ -120,6 +120,7 @@ export function imageEpilogue(
     scaled: false,
     accumulate: p.residual,
     keepOld: false,
+    oldRows: p.residualC ?? 0,
     exact: p.exact,
   };
 }
