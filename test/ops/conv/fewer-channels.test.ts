@@ -98,6 +98,17 @@ test('conv2d: a residual of fewer channels is refused where its place would not 
   await rt.close();
 });
 
+test('conv2d: a residual of fewer channels where there are none to sum over', async (t) => {
+  const rt = await makeRuntime();
+  const none = { data: new Float32Array(0), shape: [1, 0, 2, 3] };
+  const residual = { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [1, 1, 2, 3] };
+  const bias = { data: Float32Array.of(0.5, 0.25), shape: [2] };
+  using y = rt.conv2dSync(none, { data: new Float32Array(0), shape: [2, 0, 1, 1] }, { residual, bias });
+  const quarters = new Array<number>(6).fill(0.25);
+  t.deepEqual(Array.from(y.data), [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, ...quarters]);
+  await rt.close();
+});
+
 test('a residual of fewer channels: a problem of its own, which is neither cut nor given to a GPU', (t) => {
   const extents = { inH: 6, inW: 6, outH: 6, outW: 6, kH: 1, kW: 1 };
   const steps = { strideH: 1, strideW: 1, dilationH: 1, dilationW: 1 };
