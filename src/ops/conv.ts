@@ -147,30 +147,22 @@ export function readChannelBias(
   );
 }
 
-/** The channels of a residual, where it is one image of several pixels in NCHW with fewer of them than the result has. */
-function fewerChannels(
-  core: Core,
-  residual: TensorLike | undefined,
-  p: Pick<ConvProblem, 'layout' | 'batch' | 'outC' | 'outH' | 'outW'>,
-): number | undefined {
-  if (residual === undefined || p.layout !== 'nchw' || p.batch !== 1 || p.outH * p.outW === 1)
-    return undefined;
-  const { shape } = readOperand(core.heap, residual, 'residual');
-  const channels = shape[1] ?? 0;
-  const fits = showShape(shape) === showShape([1, channels, p.outH, p.outW]);
-  return fits && channels > 0 && channels < p.outC ? channels : undefined;
-}
-
-/** What is added to the result: a tensor of its shape. Where it is the result's own tensor, its values are copied first. */
+/**
+ * What is added to the result: a tensor of its shape, or of fewer channels where it `mayBeFewer`. Where it is the result's own tensor, its values
+ * are copied first.
+ */
 export function readResidual(
   core: Core,
   residual: TensorLike | undefined,
   shape: Shape,
   out: Tensor | undefined,
+  mayBeFewer = false,
 ): (Held & Source) | undefined {
   if (residual === undefined) return undefined;
   const operand = readOperand(core.heap, residual, 'residual');
-  if (operand.shape.length !== shape.length || operand.shape.some((extent, axis) => extent !== shape[axis])) {
+  const fits = (extent: number, axis: number) =>
+    extent === shape[axis] || (mayBeFewer && axis === 1 && extent > 0 && extent < shape[axis]!);
+  if (operand.shape.length !== shape.length || !operand.shape.every(fits)) {
     throw new TesseraeError(
       'E_SHAPE',
       `residual has shape ${showShape(operand.shape)}, the result ${showShape(shape)}`,
@@ -333,14 +325,15 @@ function readRequest(
     { ...options, algorithm },
     traits,
   );
-  const residualC = one ? undefined : fewerChannels(core, options.residual, whole);
-  const problem = residualC === undefined ? whole : { ...whole, residualC };
-  const { layout, batch, outC, outH, outW } = problem;
+  const { layout, batch, outC, outH, outW } = whole;
+  const pixels = outH * outW;
   const shape = one ? [batch, outC, outW] : imageShape(layout, batch, outC, outH, outW);
   const bias = readChannelBias(core, options.bias, outC);
   const slope = activation === 'prelu' ? readSlope(core.heap, slopeValue, outC) : undefined;
-  const added = residualC === undefined ? shape : shape.with(1, residualC);
-  const residual = readResidual(core, options.residual, added, options.out);
+  const isImage = !one && layout === 'nchw' && batch === 1 && pixels > 1;
+  const residual = readResidual(core, options.residual, shape, options.out, isImage);
+  const isFewer = residual !== undefined && residual.elements < batch * outC * pixels;
+  const problem = isFewer ? { ...whole, residualC: residual.elements / pixels } : whole;
   const out = readOut(core.heap, options.out, shape, [x, w, options.bias, slopeValue]);
   return new ConvRequest(problem, shape, [input, weights, bias, slope, residual], out, { p0, p1 });
 }

@@ -88,10 +88,8 @@ test('conv2d: a residual of fewer channels is refused where its place would not 
   refused('channels last', () =>
     rt.conv2dSync(zeros(1, 4, 5, 3), w, { layout: 'nhwc', residual: zeros(1, 4, 5, 4) }),
   );
-  refused(
-    'channels last, and first in what is added',
-    () => rt.conv2dSync(zeros(1, 4, 5, 3), w, { layout: 'nhwc', residual: zeros(1, 3, 4, 5) }),
-    'result [1, 4, 5, 8]',
+  refused('fewer rows, channels last', () =>
+    rt.conv2dSync(zeros(1, 4, 5, 3), w, { layout: 'nhwc', residual: zeros(1, 3, 5, 8) }),
   );
   refused('a line', () => rt.conv1dSync(zeros(1, 3, 5), zeros(8, 3, 1), { residual: zeros(1, 4, 5) }));
   t.equal(rt.memory().tensors, 0, 'nothing is kept');

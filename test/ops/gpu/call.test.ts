@@ -54,6 +54,22 @@ async function makeOnGpu(options: RuntimeOptions = {}): Promise<OnGpu | string> 
   return { rt, events };
 }
 
+test('gpu: a residual of fewer channels is added in memory', async (t) => {
+  const on = await makeOnGpu();
+  if (typeof on === 'string') return t.skip(on);
+  const { rt } = on;
+  const x = { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [1, 1, 2, 3] };
+  const w = { data: Float32Array.of(1, 2, 3), shape: [3, 1, 1, 1] };
+  const residual = { data: new Float32Array(12).fill(100), shape: [1, 2, 2, 3] };
+  using y = await rt.conv2d(x, w, { residual });
+  t.deepEqual(
+    Array.from(await y.read()),
+    [1, 2, 3].flatMap((factor) => Array.from(x.data, (value) => factor * value + (factor < 3 ? 100 : 0))),
+  );
+  await rt.close();
+  return t.end();
+});
+
 test('gpu: a product from memory to memory', async (t) => {
   const on = await makeOnGpu();
   if (typeof on === 'string') return t.skip(on);
