@@ -2,14 +2,13 @@
 import { fileURLToPath } from 'node:url';
 import test from 'tape';
 import { PEERS } from '../../src/cli/bench/peers/index.ts';
-import { RACE_DEFAULTS, race } from '../../src/cli/bench/race.ts';
+import { race } from '../../src/cli/bench/race.ts';
 import { startPeer } from '../../src/cli/bench/remote.ts';
 import { parseShape } from '../../src/cli/shapes/index.ts';
 import { workingGpu } from '../support/gpu.ts';
-import { SELF } from './support.ts';
+import { QUICK_RACE, SELF } from './support.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const QUICK = { ...RACE_DEFAULTS, timeMs: 1, warmUpMs: 1, sampleMs: 0.1, minRounds: 2, maxRounds: 2 };
 /** Each takes a second to compile on a software adapter. */
 const CONV = 'conv 1x4x10x10 6 3x3 p1 bias relu';
 const CHAIN = '12x28x28 chain=3';
@@ -38,7 +37,7 @@ test('gpu peers: right answers from memory to memory and on the GPU, or why not'
       }
       const refused: string[] = [];
       for (const text of SHAPES) {
-        const { outcomes } = await race([peer], parseShape(text), QUICK);
+        const { outcomes } = await race([peer], parseShape(text), QUICK_RACE);
         const [outcome] = outcomes;
         if (outcome?.status === 'unsupported') refused.push(text);
         else t.equal(outcome?.status, 'timed', `${id} ${text} ${resident ? 'resident' : 'whole'}`);

@@ -11,7 +11,7 @@ import {
 import { ours } from '../../src/cli/bench/ours.ts';
 import { onnxModel } from '../../src/cli/bench/peers/onnx-model.ts';
 import { quantizedGains } from '../../src/cli/bench/quantized.ts';
-import { RACE_DEFAULTS, race } from '../../src/cli/bench/race.ts';
+import { race } from '../../src/cli/bench/race.ts';
 import type { BenchReport } from '../../src/cli/bench/report.ts';
 import { isUnsupported } from '../../src/cli/bench/types.ts';
 import { methodFor, type VerifyMethod, verify } from '../../src/cli/bench/verify.ts';
@@ -23,10 +23,9 @@ import {
   shapeList,
 } from '../../src/cli/shapes/index.ts';
 import { createRuntime } from '../../src/index.ts';
-import { runCli } from './support.ts';
+import { QUICK_RACE, runCli } from './support.ts';
 
 const METHODS: readonly VerifyMethod[] = ['every element', 'random vector'];
-const QUICK = { ...RACE_DEFAULTS, timeMs: 1, warmUpMs: 1, sampleMs: 0.1, minRounds: 2, maxRounds: 2 };
 
 function int8(text: string): QmatmulShape {
   const shape = parseShape(text);
@@ -225,7 +224,7 @@ test('int8: our own answers, poisoned output and all', async (t) => {
   for (const text of [...RIGHT, 'int8 65x257x127']) {
     const {
       outcomes: [outcome],
-    } = await race([new HostedContestant(peer, host())], parseShape(text), QUICK);
+    } = await race([new HostedContestant(peer, host())], parseShape(text), QUICK_RACE);
     t.equal(
       outcome?.status,
       'timed',

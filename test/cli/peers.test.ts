@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 import test from 'tape';
 import { PEERS } from '../../src/cli/bench/peers/index.ts';
 import { findPackage, importPackage } from '../../src/cli/bench/peers/resolve.ts';
-import { RACE_DEFAULTS, race } from '../../src/cli/bench/race.ts';
+import { race } from '../../src/cli/bench/race.ts';
 import { startPeer } from '../../src/cli/bench/remote.ts';
 import { parseShape } from '../../src/cli/shapes/index.ts';
-import { SELF } from './support.ts';
+import { QUICK_RACE, SELF } from './support.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SHAPES = [
@@ -27,7 +27,6 @@ const SHAPES = [
   'int8 1x67x5 azero=0 bzero=-128',
   'int8 5x300x64 azero=255 bzero=127',
 ];
-const QUICK = { ...RACE_DEFAULTS, timeMs: 1, warmUpMs: 1, sampleMs: 0.1, minRounds: 2, maxRounds: 2 };
 
 function folderWith(files: Readonly<Record<string, string>>): string {
   const folder = mkdtempSync(join(tmpdir(), 'tesserae-peers-'));
@@ -51,7 +50,7 @@ test('peers: each gives right answers in its own process, or says why it is abse
     for (const text of SHAPES) {
       const {
         outcomes: [outcome],
-      } = await race([peer], parseShape(text), QUICK);
+      } = await race([peer], parseShape(text), QUICK_RACE);
       const reason = outcome !== undefined && 'reason' in outcome ? `: ${outcome.reason}` : '';
       // The reference that the tables divide by must never quietly drop out.
       const mayRefuse = !id.startsWith('onnxruntime');

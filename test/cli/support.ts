@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ConvOperands } from '../../src/cli/bench/operands.ts';
+import { RACE_DEFAULTS } from '../../src/cli/bench/race.ts';
 import { activate } from '../../src/cli/bench/verify.ts';
 import type { Host } from '../../src/cli/host.ts';
 import { runProgram } from '../../src/cli/program.ts';
@@ -22,6 +23,17 @@ import {
 } from '../../src/index.ts';
 
 type ConvOptions = NonNullable<Parameters<Runtime['conv2d']>[2]>;
+
+/** Two rounds as short as can be; a first call may take any time, as shaders do that a processor compiles and runs. */
+export const QUICK_RACE = {
+  ...RACE_DEFAULTS,
+  timeMs: 1,
+  warmUpMs: 1,
+  sampleMs: 0.1,
+  minRounds: 2,
+  maxRounds: 2,
+  slowMs: Number.POSITIVE_INFINITY,
+};
 
 export const PLAN: Plan = {
   backend: 'wasm',
