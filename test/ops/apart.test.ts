@@ -267,13 +267,10 @@ test('apart: threads that do not come up', async (t) => {
   t.equal(await wrongAsync(rt, product), undefined, 'the call is computed here');
   t.equal(rt.info.threads.actual, 1);
   t.match(rt.info.threads.reason, /none came up/, rt.info.threads.reason);
-  t.ok(
-    events.some(({ type }) => type === 'worker-lost'),
-    'an event tells it',
-  );
-  const start = performance.now();
+  const lost = events.filter(({ type }) => type === 'worker-lost').length;
+  t.ok(lost > 0, 'an event tells it');
   t.equal(await wrongAsync(rt, product), undefined);
-  t.ok(performance.now() - start < 90, 'and is not tried again at once');
+  t.equal(events.filter(({ type }) => type === 'worker-lost').length, lost, 'and is not tried again at once');
   await rt.close();
   const refusing = watching(() => {
     throw new Error('planted: no worker');
