@@ -107,9 +107,9 @@ function outExtent(
   ceil: boolean,
 ): number {
   const room = size + before + after - span(k, dilation);
-  if (room < 0) return 0;
-  if (!ceil) return Math.floor(room / stride) + 1;
-  const count = Math.ceil(room / stride) + 1;
+  if (!ceil) return room < 0 ? 0 : Math.floor(room / stride) + 1;
+  // even the first one may run past the end
+  const count = Math.max(0, Math.ceil(room / stride) + 1);
   // a window must not begin in the padding behind the image
   return (count - 1) * stride >= size + before ? count - 1 : count;
 }

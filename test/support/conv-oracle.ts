@@ -89,8 +89,8 @@ function windowsOver(before: number, after: number, axis: Raw): number {
   const span = (axis.taps - 1) * axis.dilation + 1;
   const end = before + axis.size + after;
   let count = windowsIn(end, axis);
-  if (count > 0 && (count - 1) * axis.stride + span < end && count * axis.stride < before + axis.size)
-    count++;
+  const over = count * axis.stride + span - end;
+  if (over < axis.stride && count * axis.stride < before + axis.size) count++;
   return count;
 }
 

@@ -101,6 +101,30 @@ for (const kind of KINDS) {
   });
 }
 
+test(seeded('pooling: windows larger than the image in ceil mode'), async (t) => {
+  const rt = await makeRuntime({}, 206);
+  const random = new Random(2206);
+  const faults: string[] = [];
+  for (const kind of KINDS)
+    for (const layout of LAYOUTS)
+      for (const [height, width] of [
+        [2, 2],
+        [1, 9],
+        [9, 2],
+      ] as const)
+        for (const padding of [0, [0, 0, 1, 0]] as const) {
+          const x = array(random, layout === 'nchw' ? [2, 5, height, width] : [2, height, width, 5]);
+          const size = height === 1 ? 2 : 3;
+          const countPadding = random.chance(0.5);
+          const asked = { kind, x, size, stride: 2, padding, layout, ceil: true, countPadding } as const;
+          const fault = await poolFault(rt, random, asked);
+          if (fault) faults.push(`${kind} ${layout} ${height}x${width}: ${fault}`);
+        }
+  t.deepEqual(faults, []);
+  await rt.close();
+  t.end();
+});
+
 test(seeded('pooling: dilated windows'), async (t) => {
   const rt = await makeRuntime({}, 201);
   const random = new Random(2202);
