@@ -5,6 +5,12 @@ import type { LinkedStep, Wave } from '../plan/waves.ts';
 /** Byte address in a backend's memory; 0 is nobody's. */
 export type Address = number;
 
+/** A piece of a backend's memory that was given out. */
+export interface Stored {
+  readonly base: Address;
+  readonly bytes: number;
+}
+
 export type Owner = 'tensors' | 'prepacked' | 'scratch' | 'runtime';
 
 /** What changes from call to call of one program. */

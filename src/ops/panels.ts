@@ -10,7 +10,7 @@ import type { Panels } from './tensor.ts';
 export function unpackedB(core: Core, problem: Problem, address: Address): Float32Array {
   if (problem.op !== 'matmul' || !problem.panel) throw new Error('only products have panels');
   const { k, n, panel } = problem;
-  const panels = core.backend.view(address, Math.ceil(core.backend.bytesAt(address)! / 4));
+  const panels = core.backend.view(address, Math.ceil(core.backend.blockAt(address)!.bytes / 4));
   return unpackedPanels(k, n, panel, panels);
 }
 

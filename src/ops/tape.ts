@@ -4,7 +4,7 @@
  * then results hold no values. Where the recorder must know some, it spoils the tape, and all is executed as it comes. Memory that was given
  * back while recording serves later calls: a replay needs no more than the calls need at their peak.
  */
-import type { Address } from '../backends/types.ts';
+import type { Address, Stored } from '../backends/types.ts';
 import { isFirst } from '../plan/pairs.ts';
 import type { Setting } from '../plan/planner.ts';
 import { type Touched, type Wave, wavesOf } from '../plan/waves.ts';
@@ -19,12 +19,6 @@ export interface TapeStep extends PlannedCall {
 
 /** Hears of steps that were run one by one; `within` is the step that has computed this one where it reads it, if one has. */
 export type EachStep = (step: TapeStep, ms: number, within?: TapeStep) => void;
-
-/** A block of a tape's memory. */
-interface Place {
-  readonly base: Address;
-  readonly bytes: number;
-}
 
 /** What a tape is for. */
 export type TapeSetting = Exclude<Setting, 'call'>;
@@ -49,7 +43,7 @@ export class Tape {
   readonly #executor: Executor;
   readonly #blocks = new Map<Address, number>();
   /** What was found for addresses, since there was one more block; null for memory of others. */
-  readonly #places = new Map<Address, Place | null>();
+  readonly #places = new Map<Address, Stored | null>();
   /** Blocks that nothing lies in, and how many steps there were when that began. */
   readonly #idle = new Map<Address, number>();
   readonly #births = new Map<Address, number[]>();
@@ -141,10 +135,10 @@ export class Tape {
   }
 
   /** The block that an address lies in, and its bytes; undefined for memory of others. */
-  blockOf(address: Address): Place | undefined {
+  blockOf(address: Address): Stored | undefined {
     const known = this.#places.get(address);
     if (known !== undefined) return known ?? undefined;
-    let found: Place | null = null;
+    let found: Stored | null = null;
     for (const [base, bytes] of this.#blocks) {
       if (address !== base && (address < base || address >= base + bytes)) continue;
       found = { base, bytes };

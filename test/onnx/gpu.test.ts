@@ -5,13 +5,27 @@ import { createRuntimeWith } from '../../src/ops/runtime.ts';
 import type { RuntimeEvent } from '../../src/ops/types.ts';
 import { workingGpu } from '../support/gpu.ts';
 import { ONE_ROW } from '../support/gpu-profile.ts';
-import { departure, loadOrt, ORT_OPTIONS, randomFeeds, WHOLE_MODELS } from '../support/onnx.ts';
+import {
+  departure,
+  loadOrt,
+  ORT_OPTIONS,
+  randomFeeds,
+  slicedConstant,
+  WHOLE_MODELS,
+} from '../support/onnx.ts';
 import { madeUpMachine } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
 
 const TOLERANCE = 1e-3;
 
-for (const { name, file, from, inputs } of WHOLE_MODELS) {
+const MADE = {
+  name: 'A constant that is read from the middle on',
+  file: slicedConstant(new Random(605)),
+  from: 'here',
+  inputs: { x: [1, 8, 9, 10] },
+};
+
+for (const { name, file, from, inputs } of [MADE, ...WHOLE_MODELS]) {
   test(seeded(`${name}: on a GPU as onnxruntime-node`), async (t) => {
     const [ort, gpu] = [loadOrt(), await workingGpu()];
     if (file === undefined) return t.skip(`the model is not here: ${from}`);

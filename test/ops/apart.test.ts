@@ -18,7 +18,7 @@ import {
   silentHandle,
   sleep,
 } from '../support/faulty.ts';
-import { randomFeeds, WHOLE_MODELS } from '../support/onnx.ts';
+import { randomFeeds, slicedConstant, WHOLE_MODELS } from '../support/onnx.ts';
 import { wholeProduct, wrong, wrongAsync } from '../support/products.ts';
 import { madeUpMachine } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
@@ -291,7 +291,14 @@ test('apart: memory that runs out there', async (t) => {
   await rt.close();
 });
 
-for (const { name, file, from, inputs } of WHOLE_MODELS)
+const SLICED = {
+  name: 'a network that reads a constant from the middle on',
+  file: slicedConstant(new Random(4412)),
+  from: 'here',
+  inputs: { x: [1, 8, 9, 10] },
+};
+
+for (const { name, file, from, inputs } of [...WHOLE_MODELS, SLICED])
   test(seeded(`apart: ${name} is run on another thread`), { skip: !file && `no ${from}` }, async (t) => {
     const here = await createRuntimeWith({ threads: 1, wisdom: false }, { machine: SLOW_MACHINE });
     const { rt, host, events } = await make();

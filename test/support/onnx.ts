@@ -6,7 +6,9 @@ import {
   type Edge,
   type Field,
   initializer,
+  intAttribute,
   model,
+  node,
   type OpenEdge,
   type Values,
 } from '../../src/cli/bench/peers/onnx-proto.ts';
@@ -49,6 +51,23 @@ export async function resultAt(
   const { y } = await session.run({ x });
   await session.release();
   return y!;
+}
+
+/** An image [1, 8, 9, 10] and a constant behind it, of which a convolution gets every other channel: moves begin in the middle of both. */
+export function slicedConstant(random: Random): Uint8Array {
+  const ints = (name: string, value: number) =>
+    initializer(edge(name, [1], 'int64'), BigInt64Array.of(BigInt(value)));
+  const nodes = [
+    node('Concat', ['x', 'k'], 'c', [intAttribute('axis', 1)]),
+    node('Slice', ['c', 'from', 'to', 'axes', 'steps'], 's'),
+    node('Conv', ['s', 'w'], 'y'),
+  ];
+  const constants = [
+    ...[ints('from', 1), ints('to', 12), ints('axes', 1), ints('steps', 2)],
+    constantOf(random, 'k', [1, 4, 9, 10]),
+    constantOf(random, 'w', [16, 6, 3, 3]),
+  ];
+  return modelOf(nodes, [edge('x', [1, 8, 9, 10])], edge('y', [1, 16, 7, 8]), constants);
 }
 
 const MODULES = fileURLToPath(new URL('../../node_modules/', import.meta.url));
@@ -138,7 +157,7 @@ interface OrtSession {
 }
 
 export interface OrtLike {
-  readonly InferenceSession: { create(source: string, options: unknown): Promise<OrtSession> };
+  readonly InferenceSession: { create(source: string | Uint8Array, options: unknown): Promise<OrtSession> };
   readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => unknown;
 }
 

@@ -4,7 +4,7 @@
  */
 import { TesseraeError } from '../../core/errors.ts';
 import { roundUp } from '../../core/math.ts';
-import type { Address, MemoryUse, Owner } from '../types.ts';
+import type { Address, MemoryUse, Owner, Stored } from '../types.ts';
 
 const PAGE = 65536;
 const ALIGN = 64;
@@ -76,9 +76,13 @@ export class Arena {
     } else this.#merge(address, block.size);
   }
 
-  /** Bytes of the block at an address, or undefined where none begins. */
-  bytesAt(address: Address): number | undefined {
-    return this.#live.get(address)?.bytes;
+  /** The block that an address lies in, or undefined where there is none. */
+  blockAt(address: Address): Stored | undefined {
+    const own = this.#live.get(address);
+    if (own) return { base: address, bytes: own.bytes };
+    for (const [base, { bytes }] of this.#live)
+      if (address > base && address < base + bytes) return { base, bytes };
+    return undefined;
   }
 
   use(): MemoryUse {

@@ -14,6 +14,7 @@ import type {
   Prepared,
   RunControl,
   StepTime,
+  Stored,
   Trace,
 } from '../types.ts';
 import { Arena } from './arena.ts';
@@ -161,9 +162,9 @@ export class WasmBackend implements ChainBackend {
     else this.#heldBlocks.push(address);
   }
 
-  /** Bytes of the block at an address, or undefined where none begins. */
-  bytesAt(address: Address): number | undefined {
-    return this.#arena.bytesAt(address);
+  /** The block that an address lies in, or undefined where there is none. */
+  blockAt(address: Address): Stored | undefined {
+    return this.#arena.blockAt(address);
   }
 
   view(address: Address, elements: number): Float32Array {

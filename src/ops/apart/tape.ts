@@ -2,7 +2,7 @@
  * A recorded run on one thread that has a memory of its own: everything that the run reads and writes lies there as well, constants are sent
  * once, and of each run only what is given goes over and what is wanted comes back.
  */
-import type { Address, Priority } from '../../backends/types.ts';
+import type { Address, Priority, Stored } from '../../backends/types.ts';
 import { aSlice } from '../../core/slice.ts';
 import type { Problem } from '../../problem/problem.ts';
 import type { ApartExecutor, PreparedCall } from '../../schedule/apart.ts';
@@ -192,13 +192,6 @@ function unreadOf({ op }: Problem, { packedA, packedB }: Operands): 'a' | 'b' | 
   return packedA ? 'a' : packedB ? 'b' : undefined;
 }
 
-function blockOf(
-  core: Core,
-  tape: Tape,
-  address: Address,
-): { readonly base: Address; readonly bytes: number } | undefined {
-  const own = tape.blockOf(address);
-  if (own) return own;
-  const bytes = core.backend.bytesAt(address);
-  return bytes === undefined ? undefined : { base: address, bytes };
+function blockOf(core: Core, tape: Tape, address: Address): Stored | undefined {
+  return tape.blockOf(address) ?? core.backend.blockAt(address);
 }

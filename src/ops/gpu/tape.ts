@@ -2,7 +2,7 @@
  * A recorded run on the GPU. Every block of memory that its steps touch has a mirror there; a step goes there where a kernel serves it,
  * the others stay on the threads, and blocks are moved where a step needs what the other side has written. All of that is decided once.
  */
-import type { Address } from '../../backends/types.ts';
+import type { Address, Stored } from '../../backends/types.ts';
 import type { Blocks, WebGpuBackend } from '../../backends/webgpu/backend.ts';
 import type { GpuBlock } from '../../backends/webgpu/buffers.ts';
 import { boundTo, type Launch } from '../../backends/webgpu/launch.ts';
@@ -38,11 +38,6 @@ interface Served {
   readonly step: TapeStep;
   readonly problem: Problem;
   readonly launch: Launch;
-}
-
-interface Block {
-  readonly base: Address;
-  readonly bytes: number;
 }
 
 export class GpuTape {
@@ -225,16 +220,14 @@ function giveBack(backend: WebGpuBackend, mirrors: ReadonlyMap<Address, GpuBlock
 function blockAt(
   { core, tape }: Pick<Parts, 'core' | 'tape'>,
   address: Address | undefined,
-): Block | undefined {
+): Stored | undefined {
   if (!address) return undefined;
-  const own = tape.blockOf(address);
-  if (own) return own;
-  const bytes = bytesOf(core, address);
-  return bytes === undefined ? undefined : { base: address, bytes };
+  return tape.blockOf(address) ?? lastingBlock(core, address);
 }
 
-function bytesOf(core: Core, address: Address): number | undefined {
-  return keptBytes(core.heap, address) ?? core.backend.bytesAt(address);
+function lastingBlock(core: Core, address: Address): Stored | undefined {
+  const kept = keptBytes(core.heap, address);
+  return kept === undefined ? core.backend.blockAt(address) : { base: address, bytes: kept };
 }
 
 /** Panels are of no use there: B is taken as it was before it was packed. */
@@ -287,7 +280,7 @@ function mirror({ core, backend, tape, mirrors }: Parts, base: Address): GpuBloc
   const made =
     bytes === undefined
       ? withKept(core.heap, base, (at) =>
-          backend.buffers.upload(core.backend.view(at, Math.ceil(bytesOf(core, base)! / 4))),
+          backend.buffers.upload(core.backend.view(at, Math.ceil(lastingBlock(core, base)!.bytes / 4))),
         )
       : backend.buffers.take(bytes);
   mirrors.set(base, made);
