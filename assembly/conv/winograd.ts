@@ -228,7 +228,7 @@ export function winogradOutput<T>(
   m: i32, alpha: i32, mBuf: usize, mStride: usize, y: usize, outH: i32, outW: i32, tilesX: i32, ty0: i32, tileRows: i32, scratch: usize,
 ): void {
   const phase: usize = phaseBytes(m, alpha, tilesX), step = m * phase, down = alpha * mStride;
-  const width = min(outW, tilesX * m);
+  const width = min(outW, tilesX * m), whole = (width + 4 * m - 1) & -(4 * m);
   writeConstants<T>(alpha, scratch);
   for (let r = 0; r < tileRows; r += CHUNK) {
     const part = min(CHUNK, tileRows - r);
@@ -245,10 +245,12 @@ export function winogradOutput<T>(
     let group = scratch + POINTS_BYTES, row = y + row0 * outW * 4;
     for (let k = 0; k < rows; k++) {
       const line = group + (k & (m - 1)) * phase;
-      if (alpha == 8) outputRow4of5(line, step, row, width, scratch);
-      else if (m == 4) outputRow4<T>(line, step, row, width, scratch);
-      else if (alpha == 6) outputRow2of5(line, step, row, width, scratch);
-      else outputRow2<T>(line, step, row, width);
+      // whole vectors where the next rows, which are written after it, have room for what runs past the end
+      const floats = (rows - 1 - k) * outW >= whole - width ? whole : width;
+      if (alpha == 8) outputRow4of5(line, step, row, floats, scratch);
+      else if (m == 4) outputRow4<T>(line, step, row, floats, scratch);
+      else if (alpha == 6) outputRow2of5(line, step, row, floats, scratch);
+      else outputRow2<T>(line, step, row, floats);
       if ((k & (m - 1)) == m - 1) group += tilesX << 2;
       row += outW << 2;
     }
