@@ -13,8 +13,8 @@ const KIB = 1024;
 /** What the README promises: see "Speed to reach" and the package's own limits there. */
 const MAX_CORE_GZIPPED = 231 * KIB;
 /** What reads models, beyond the core; in the CommonJS build both are one file. */
-const MAX_MODELS_GZIPPED = 48 * KIB;
-const MAX_UNPACKED = 1904 * KIB;
+const MAX_MODELS_GZIPPED = 49 * KIB;
+const MAX_UNPACKED = 1908 * KIB;
 
 let passed = 0;
 let failed = 0;

@@ -22,7 +22,7 @@ export class Kept {
   /** What is written anew before each run. */
   readonly fresh: { readonly tensor: DenseTensor; fill(to: Float32Array): void }[] = [];
 
-  constructor(room = new FilterRoom('fast', 0)) {
+  constructor(room = new FilterRoom('fast')) {
     this.room = room;
   }
 

@@ -36,7 +36,7 @@ export interface SessionOptions extends RuntimeOptions {
   /**
    * How filters are kept: `fast` in whatever form their convolution is expected to be fastest with, which is up to four times as large where
    * that is Winograd's and 1.75 times where it is Strassen's; `small` in none that is larger than they are; `auto` in larger ones as
-   * long as these take no more than a tenth of all weights, or 64 MiB where that is more. Default `auto`.
+   * long as these take no more than 6 % of all weights, or 64 MiB less a quarter of them where that is more. Default `auto`.
    */
   readonly filters?: FilterForms;
 }
@@ -149,7 +149,7 @@ export class InferenceSession {
       const groups = isAbreast ? abreast(graph.nodes) : graph.nodes.map((node) => [node]);
       const optimised = schedule(graph, groups);
       const shapes = shapesOnly(hoistConstants(plain));
-      const room = new FilterRoom(filters, weights);
+      const room = new FilterRoom(filters, graph);
       return new InferenceSession(loaded, lease, { optimised, shapes, room });
     } catch (error) {
       loaded.release();

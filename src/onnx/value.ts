@@ -47,7 +47,8 @@ export class Value {
   /** A constant of the model's, whose numbers may be read when they are wanted. */
   static ofLasting(array: ConstantArray): Value {
     const isLater = array instanceof LaterArray;
-    const value = new Value(array.type, array.shape, true, isLater ? undefined : array.data, undefined);
+    const numbers = isLater ? undefined : array.data;
+    const value = new Value(array.type, array.shape, true, numbers, undefined, array);
     if (isLater) {
       value.#recall = () => array.data;
       value.#fill = array.fill;

@@ -46,12 +46,11 @@ function weightsOf(context: Context, w: Value): PrepackedConv | DenseTensor {
 /** From the fastest, Winograd's methods, which keep filters in forms of 4 and 1.8 times their size, or Strassen's (1.75 times), to one that needs no more. */
 const ALGORITHMS = [undefined, 'winograd2', 'implicit'] as const;
 const ALGORITHMS_OF_PIXELS = [undefined, 'implicit'] as const;
-const MOST_BEYOND = 3;
 
 /** The options with the fastest algorithm whose form of the filters finds room. */
 function withRoom(context: Context, x: Value, w: Value, options: ConvOptions): ConvOptions {
   const { room } = context.kept;
-  if (room.fits(w.key, MOST_BEYOND * 4 * w.size)) return options;
+  if (room.fits(w.key, Number.POSITIVE_INFINITY)) return options;
   const shape = lineAsImage(w.shape);
   const isPixel = shape[2] === 1 && shape[3] === 1;
   const ways = (isPixel ? ALGORITHMS_OF_PIXELS : ALGORITHMS).map((algorithm) =>
