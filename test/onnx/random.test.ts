@@ -6,7 +6,7 @@ import { LARGE, randomNetwork, SMALL } from '../support/random-network.ts';
 import { makeRuntime } from '../support/runtime.ts';
 import { Random, seeded } from '../support/seed.ts';
 
-/** Relative to the largest value of a result: of 20,000 networks the worst was off by 4e-4, but for one that divided noise by its own size. */
+/** Relative to the largest value of a result: of some 15,000 networks the worst was off by 4e-4, but for one that divided noise by its own size. */
 const TOLERANCE = 2e-3;
 /** Its rewrites have faults of their own, as of paddings before means. */
 const AS_IT_IS = { ...ORT_OPTIONS, graphOptimizationLevel: 'disabled' };
