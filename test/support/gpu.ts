@@ -10,13 +10,35 @@ import type { GpuTrial } from '../../src/ops/gpu/array-trial.ts';
 /** SwiftShader, as Debian's chromium brings it. */
 const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
 
+/**
+ * Tiles in a workgroup's memory begin as zeros. SwiftShader compiles that to a store for each number of them, which takes three quarters
+ * of a second for each product; Dawn's own loop does it as well.
+ */
+const LOOPS_OF_ZEROS = ['disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension'];
+
 /** Dawn crashes when an instance is collected. */
 const pinned: Gpu[] = [];
+
+/**
+ * Dawn's binding looks in every turn of the event loop whether something is done, for as long as anything is awaited. That is a core's
+ * whole work, and a software adapter's compiler needs it: here it looks once in a millisecond. Its callbacks are the only ones without
+ * a name and a text.
+ */
+function lookLessOften(): void {
+  const immediately = globalThis.setImmediate;
+  const isNative = (callback: () => void) => callback.name === '' && /\[native code\]/.test(String(callback));
+  globalThis.setImmediate = Object.assign(
+    (callback: () => void, ...args: []) =>
+      isNative(callback) ? setTimeout(callback, 1) : immediately(callback, ...args),
+    immediately,
+  ) as typeof setImmediate;
+}
 
 async function make(flags: readonly string[]): Promise<Gpu | string> {
   const name = 'webgpu';
   try {
     const { create } = (await import(name)) as { create(flags: readonly string[]): Gpu };
+    if (pinned.length === 0) lookLessOften();
     const gpu = create(flags);
     pinned.push(gpu);
     return gpu;
@@ -42,7 +64,7 @@ async function find(): Promise<Gpu | string> {
   // Mesa's layer would write to standard error
   process.env.NODEVICE_SELECT ??= '1';
   if (existsSync(SWIFTSHADER)) process.env.VK_ADD_DRIVER_FILES ??= SWIFTSHADER;
-  const gpu = await make([]);
+  const gpu = await make(LOOPS_OF_ZEROS);
   if (typeof gpu === 'string') return gpu;
   if (await gpu.requestAdapter()) return gpu;
   return 'no adapter: install a driver, or SwiftShader (apt-get install chromium-common libvulkan1)';
