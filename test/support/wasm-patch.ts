@@ -13,10 +13,12 @@ const FUNCTION = 0;
 /** Instructions to put in front of a body; the first parameter of a micro-kernel is its k. */
 export const UNREACHABLE = [0x00];
 export const RETURN = [0x0f];
+/** What instructions on vectors begin with. */
+const VECTOR_PREFIX = 0xfd;
 /** Instructions of one length whose second gives a wrong sum. */
 export const WRONG_SUMS = [
-  { from: [0xfd, 0xe4, 0x01], to: [0xfd, 0xe5, 0x01] }, // f32x4.add, sub
-  { from: [0xfd, 0x85, 0x02], to: [0xfd, 0x86, 0x02] }, // f32x4.relaxed_madd, relaxed_nmadd
+  { from: [VECTOR_PREFIX, 0xe4, 0x01], to: [VECTOR_PREFIX, 0xe5, 0x01] }, // f32x4.add, sub
+  { from: [VECTOR_PREFIX, 0x85, 0x02], to: [VECTOR_PREFIX, 0x86, 0x02] }, // f32x4.relaxed_madd, relaxed_nmadd
 ] as const;
 
 class Reader {
@@ -203,7 +205,7 @@ export function prefixBodies(modules: Modules, names: readonly string[], code: r
 /** Where a body adds, in the order of the text. */
 function sumsIn(body: Uint8Array, start: number): { readonly at: number; readonly to: readonly number[] }[] {
   const sums = [];
-  for (let at = start; at + 3 <= body.length; at++) {
+  for (let at = body.indexOf(VECTOR_PREFIX, start); at >= 0; at = body.indexOf(VECTOR_PREFIX, at + 1)) {
     const sum = WRONG_SUMS.find(({ from }) => from.every((byte, i) => body[at + i] === byte));
     if (sum) sums.push({ at, to: sum.to });
   }
@@ -224,7 +226,9 @@ export function spoilSums(
     const sum = sumsIn(body, start).at(nth);
     if (!sum) return body;
     spoiled.push(name);
-    return [...body.subarray(0, sum.at), ...sum.to, ...body.subarray(sum.at + 3)];
+    const wrong = body.slice();
+    wrong.set(sum.to, sum.at);
+    return wrong;
   });
   return { bytes: changed, spoiled };
 }
