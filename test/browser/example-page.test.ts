@@ -9,10 +9,9 @@ import { type Browser, chromium } from 'playwright-core';
 import { PNG } from 'pngjs';
 import test from 'tape';
 import { createServer, type ViteDevServer } from 'vite';
-import { noBrowser } from '../support/page.ts';
+import { FLAGS, noBrowser, WEBGPU_FLAGS } from '../support/page.ts';
 
 const CONFIG = fileURLToPath(new URL('../../examples/page/vite.config.ts', import.meta.url));
-const ARGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update'];
 const TIMEOUT_MS = 120_000;
 
 const VISITS = [
@@ -65,7 +64,7 @@ for (const { name, width, height, mode, webgpu } of VISITS)
       await server.listen();
       browser = await chromium.launch({
         executablePath: '/usr/bin/chromium',
-        args: webgpu ? [...ARGS, '--enable-unsafe-webgpu'] : ARGS,
+        args: webgpu ? [...FLAGS, ...WEBGPU_FLAGS] : FLAGS,
       });
       const page = await browser.newPage({ viewport: { width, height } });
       const complaints: string[] = [];

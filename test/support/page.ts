@@ -7,7 +7,12 @@ import { build } from 'esbuild';
 import { type Browser, chromium } from 'playwright-core';
 
 const CHROMIUM = '/usr/bin/chromium';
-const FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update'];
+export const FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update'];
+/** An adapter on software, and no stores of zeros that it compiles one by one (see gpu.ts). */
+export const WEBGPU_FLAGS = [
+  '--enable-unsafe-webgpu',
+  '--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+];
 
 /** Why browser tests are skipped here. */
 export const noBrowser = existsSync(CHROMIUM) ? undefined : `no ${CHROMIUM} (apt-get install chromium)`;
@@ -61,7 +66,7 @@ export async function visit<T>({
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   let browser: Browser | undefined;
   try {
-    const args = webgpu ? [...FLAGS, '--enable-unsafe-webgpu'] : FLAGS;
+    const args = webgpu ? [...FLAGS, ...WEBGPU_FLAGS] : FLAGS;
     browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
     const page = await browser.newPage();
     await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/${query}`);
