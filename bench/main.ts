@@ -3,31 +3,53 @@
  * `npm run bench -- --suite resnet50 --threads 1`: the same command with other options.
  * `npm run bench -- kernels [...]`: one of the suites in this folder.
  */
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const SUITES: Readonly<Record<string, () => Promise<{ main(args: readonly string[]): Promise<void> }>>> = {
-  matmul: () => import('./matmul.bench.ts'),
-  kernels: () => import('./kernels.bench.ts'),
-  story: () => import('./story.bench.ts'),
-  regret: () => import('./regret.ts'),
-  integers: () => import('./integers.ts'),
-  cold: () => import('./cold.ts'),
-  memory: () => import('./memory.ts'),
-  polite: () => import('./polite.ts'),
-  apart: () => import('./apart.ts'),
-  soak: () => import('./soak.ts'),
-  limits: () => import('./limits.ts'),
+/** By name, its file in this folder. */
+const SUITES: Readonly<Record<string, string>> = {
+  matmul: 'matmul.bench.ts',
+  kernels: 'kernels.bench.ts',
+  story: 'story.bench.ts',
+  regret: 'regret.ts',
+  integers: 'integers.ts',
+  cold: 'cold.ts',
+  memory: 'memory.ts',
+  polite: 'polite.ts',
+  apart: 'apart.ts',
+  soak: 'soak.ts',
+  limits: 'limits.ts',
 };
 
 const [first, ...rest] = process.argv.slice(2);
 const suite = SUITES[first ?? ''];
-if (suite) await (await suite()).main(rest);
+if (suite) await runSuite(suite, rest);
 else if (first === 'models') await command((await import('./models.ts')).modelArguments(rest));
 else if (first === undefined || first.startsWith('-')) await command(process.argv.slice(2));
 else {
   console.error(`There is no suite "${first}"; there are ${[...Object.keys(SUITES), 'models'].join(', ')}.`);
   console.error('Shape lists are given as --suite NAME: see `npm run bench -- --help`.');
   process.exitCode = 2;
+}
+
+async function runSuite(file: string, args: readonly string[]): Promise<void> {
+  if (args.includes('--help') || args.includes('-h')) return console.log(usageOf(file));
+  const { main } = (await import(`./${file}`)) as { main(args: readonly string[]): Promise<void> };
+  try {
+    await main(args);
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (!code.startsWith('ERR_PARSE_ARGS')) throw error;
+    console.error(`${message}\n\n${usageOf(file)}`);
+    process.exitCode = 2;
+  }
+}
+
+/** What a suite's file begins with says what it measures and which options it has. */
+function usageOf(file: string): string {
+  const text = readFileSync(new URL(file, import.meta.url), 'utf8');
+  const [, comment = ''] = /^\/\*\*\n([\s\S]*?) \*\//.exec(text) ?? [];
+  return comment.replace(/^ \* ?/gm, '').trimEnd();
 }
 
 /** Becomes the command itself: its bench starts child processes by the path in argv. */
