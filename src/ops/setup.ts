@@ -225,6 +225,9 @@ function knownMachine(wisdom: Wisdom, backend: WasmBackend, exact: boolean): Mac
     : undefined;
 }
 
+/** What this process has found out about its machine, by kernels and flags: a later runtime without wisdom need not find it out again. */
+const probes = new Map<string, Promise<MachineProfile>>();
+
 async function shortProbe(
   backend: WasmBackend,
   host: Host,
@@ -232,18 +235,26 @@ async function shortProbe(
   exact: boolean,
   features: FeatureFacts,
 ): Promise<MachineProfile> {
-  return probeMachine(
-    backend,
-    {
-      clock: systemClock,
-      peakMs: 40,
-      kernelMs: 160,
-      readBytes: 64 * MiB,
-      readMs: 15,
-      kernels: probedKernels(backend, exact),
-      wideVectors: hasWideVectors(features),
-      pause: () => host.yieldToEvents(),
-    },
-    { wakeUs: threads > 1 ? WAKE_GUESS_US : 0 },
-  );
+  const kernels = probedKernels(backend, exact);
+  const key = `${kernels} ${features.flagsSet}`;
+  let probe = probes.get(key);
+  if (!probe) {
+    probe = probeMachine(
+      backend,
+      {
+        clock: systemClock,
+        peakMs: 40,
+        kernelMs: 160,
+        readBytes: 64 * MiB,
+        readMs: 15,
+        kernels,
+        wideVectors: hasWideVectors(features),
+        pause: () => host.yieldToEvents(),
+      },
+      { wakeUs: 0 },
+    );
+    probes.set(key, probe);
+    probe.catch(() => probes.delete(key));
+  }
+  return { ...(await probe), wakeUs: threads > 1 ? WAKE_GUESS_US : 0 };
 }

@@ -80,7 +80,8 @@ export interface RuntimeOptions {
   /** How hard a problem that has no wisdom is planned at its first call. Default `'estimate'`. */
   readonly effort?: Effort;
   /** Where measured plans are kept: a file path, or in a page the name of a database (IndexedDB), a store, or `false` for this runtime's
-   *  memory only. Default: a file in the user's cache folder, in a page the database `tesserae`. */
+   *  memory only. Default: a file in the user's cache folder, in a page the database `tesserae`. Where it says nothing about the machine, that
+   *  is measured, for 0.2 to 0.8 s, once in a process. */
   readonly wisdom?: string | WisdomStore | false;
   /** Bytes: `initial` size of the memory and its `maximum` (at most 4 GiB). Defaults 16 MiB and 4 GiB. With `shared: false`, and in pages that
    *  are not cross-origin isolated, threads do not share it: each has its own, as large at most, and is sent what it works on. */
