@@ -63,8 +63,9 @@ export function workingGpu(): Promise<Gpu | string> {
 async function find(): Promise<Gpu | string> {
   // Mesa's layer would write to standard error
   process.env.NODEVICE_SELECT ??= '1';
-  if (existsSync(SWIFTSHADER)) process.env.VK_ADD_DRIVER_FILES ??= SWIFTSHADER;
-  const gpu = await make(LOOPS_OF_ZEROS);
+  const onProcessor = existsSync(SWIFTSHADER);
+  if (onProcessor) process.env.VK_ADD_DRIVER_FILES ??= SWIFTSHADER;
+  const gpu = await make(onProcessor ? LOOPS_OF_ZEROS : []);
   if (typeof gpu === 'string') return gpu;
   if (await gpu.requestAdapter()) return gpu;
   return 'no adapter: install a driver, or SwiftShader (apt-get install chromium-common libvulkan1)';
