@@ -237,24 +237,26 @@ async function shortProbe(
 ): Promise<MachineProfile> {
   const kernels = probedKernels(backend, exact);
   const key = `${kernels} ${features.flagsSet}`;
-  let probe = probes.get(key);
-  if (!probe) {
-    probe = probeMachine(
-      backend,
-      {
-        clock: systemClock,
-        peakMs: 40,
-        kernelMs: 160,
-        readBytes: 64 * MiB,
-        readMs: 15,
-        kernels,
-        wideVectors: hasWideVectors(features),
-        pause: () => host.yieldToEvents(),
-      },
-      { wakeUs: 0 },
-    );
-    probes.set(key, probe);
-    probe.catch(() => probes.delete(key));
-  }
-  return { ...(await probe), wakeUs: threads > 1 ? WAKE_GUESS_US : 0 };
+  const wakeUs = threads > 1 ? WAKE_GUESS_US : 0;
+  const running = probes.get(key);
+  // one that fails for want of its own runtime's memory says nothing about this one
+  const found = running && (await running.catch(() => undefined));
+  if (found) return { ...found, wakeUs };
+  const probe = probeMachine(
+    backend,
+    {
+      clock: systemClock,
+      peakMs: 40,
+      kernelMs: 160,
+      readBytes: 64 * MiB,
+      readMs: 15,
+      kernels,
+      wideVectors: hasWideVectors(features),
+      pause: () => host.yieldToEvents(),
+    },
+    { wakeUs },
+  );
+  probes.set(key, probe);
+  probe.catch(() => probes.delete(key));
+  return probe;
 }

@@ -25,13 +25,14 @@ async function made(options: RuntimeOptions = {}, onPause = () => {}) {
 }
 
 test('runtimes without wisdom share what the first of them found out', async (t) => {
-  const broken = made({}, () => {
-    throw new Error('no turn');
-  });
-  t.match(String(await failure(broken)), /no turn/, 'a probe that fails is heard of');
-
+  const broken = failure(
+    made({}, () => {
+      throw new Error('no turn');
+    }),
+  );
   const first = await made();
-  t.ok(first.pauses > 0, `and not remembered: ${first.pauses} pauses of the next`);
+  t.match(String(await broken), /no turn/, 'a probe that fails is heard of');
+  t.ok(first.pauses > 0, `and does not fail who waited for it: ${first.pauses} pauses of its own`);
   const again = await made();
   t.equal(again.pauses, 0, 'a later runtime has none');
   t.deepEqual(again.machine, first.machine, 'and knows the same');
