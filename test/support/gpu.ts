@@ -14,7 +14,7 @@ const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
  * Tiles in a workgroup's memory begin as zeros. SwiftShader compiles that to a store for each number of them, which takes three quarters
  * of a second for each product; Dawn's own loop does it as well.
  */
-const LOOPS_OF_ZEROS = ['disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension'];
+export const LOOPS_OF_ZEROS = 'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension';
 
 /** Dawn crashes when an instance is collected. */
 const pinned: Gpu[] = [];
@@ -38,7 +38,6 @@ async function make(flags: readonly string[]): Promise<Gpu | string> {
   const name = 'webgpu';
   try {
     const { create } = (await import(name)) as { create(flags: readonly string[]): Gpu };
-    if (pinned.length === 0) lookLessOften();
     const gpu = create(flags);
     pinned.push(gpu);
     return gpu;
@@ -64,8 +63,11 @@ async function find(): Promise<Gpu | string> {
   // Mesa's layer would write to standard error
   process.env.NODEVICE_SELECT ??= '1';
   const onProcessor = existsSync(SWIFTSHADER);
-  if (onProcessor) process.env.VK_ADD_DRIVER_FILES ??= SWIFTSHADER;
-  const gpu = await make(onProcessor ? LOOPS_OF_ZEROS : []);
+  if (onProcessor) {
+    process.env.VK_ADD_DRIVER_FILES ??= SWIFTSHADER;
+    lookLessOften();
+  }
+  const gpu = await make(onProcessor ? [LOOPS_OF_ZEROS] : []);
   if (typeof gpu === 'string') return gpu;
   if (await gpu.requestAdapter()) return gpu;
   return 'no adapter: install a driver, or SwiftShader (apt-get install chromium-common libvulkan1)';

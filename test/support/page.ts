@@ -5,14 +5,12 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { type Browser, chromium } from 'playwright-core';
+import { LOOPS_OF_ZEROS } from './gpu.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
 export const FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update'];
-/** An adapter on software, and no stores of zeros that it compiles one by one (see gpu.ts). */
-export const WEBGPU_FLAGS = [
-  '--enable-unsafe-webgpu',
-  '--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
-];
+/** An adapter on software. */
+export const WEBGPU_FLAGS = ['--enable-unsafe-webgpu', `--${LOOPS_OF_ZEROS}`];
 
 /** Why browser tests are skipped here. */
 export const noBrowser = existsSync(CHROMIUM) ? undefined : `no ${CHROMIUM} (apt-get install chromium)`;
